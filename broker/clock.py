@@ -1,0 +1,89 @@
+"""Time as a thing that is handed in: what runs late, runs by the clock it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the broker gets its time from; tests and fixtures hand in one they turn by hand."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, for deadlines."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, for what people and other machines read."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` once ``monotonic()`` has reached ``when``."""
+
+
+class Timer:
+    """One call that is due at a moment, unless it is cancelled first."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Forget the call; harmless when it has already been made."""
+        self.callback = None
+
+
+class Timers:
+    """The due calls, earliest first; equal moments keep the order they were asked in."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+
+    def add(self, when: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(when, callback)
+        heappush(self._heap, (when, next(self._order), timer))
+        return timer
+
+    def next_due(self) -> float | None:
+        """When the earliest live timer is due, or None."""
+        heap = self._heap
+        while heap and heap[0][2].callback is None:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def run(self, now: float) -> None:
+        """Make every call that is due at ``now``, in order, with those that they add."""
+        while (due := self.next_due()) is not None and due <= now:
+            timer = heappop(self._heap)[2]
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+
+
+class ManualClock:
+    """A clock that stands still until it is turned: ``advance(90)`` makes all calls due by then."""
+
+    def __init__(self, monotonic: float = 0.0, time: float = 1_700_000_000.0) -> None:
+        self._now = monotonic
+        self._epoch = time - monotonic
+        self._timers = Timers()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def time(self) -> float:
+        return self._epoch + self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return self._timers.add(when, callback)
+
+    def advance(self, seconds: float) -> None:
+        """Move ``seconds`` on, stopping at each due moment to make its calls."""
+        target = self._now + seconds
+        while (due := self._timers.next_due()) is not None and due <= target:
+            self._now = max(self._now, due)
+            self._timers.run(self._now)
+        self._now = target

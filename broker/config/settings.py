@@ -1,0 +1,272 @@
+"""What the configuration file says, checked and frozen.
+
+Times are seconds, sizes bytes. A leaf: every other part may read these, they read nothing.
+The defaults are NanoMQ's unless docs/configuration.md says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from webhook.settings import WebhookSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning:
+    """Something in the file that does not do what its author may think."""
+
+    where: str
+    """``file:line``, or the file alone where no line is known."""
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """`mqtt {}`: what the protocol is bounded by."""
+
+    max_packet_size: int = 10 << 20
+    max_mqueue_len: int = 1024
+    """Messages that wait for a session, offline or behind a full window."""
+    max_inflight_window: int = 2048
+    """Unacknowledged QoS 1 and 2 messages towards one client; its receive maximum may lower it."""
+    receive_maximum: int = 1024
+    """Unacknowledged QoS 1 and 2 messages taken from one client at a time (5.0: announced in CONNACK)."""
+    max_topic_alias: int = 1024
+    """Topic aliases a client may set (5.0: announced in CONNACK)."""
+    retry_interval: float = 10.0
+    """After this long without an acknowledgement a 3.1 or 3.1.1 message is sent again; 0 never."""
+    keepalive_multiplier: float = 1.5
+    max_session_expiry: float = 4294967295.0
+    """An upper bound for the session expiry interval; 0xFFFFFFFF is without end."""
+    session_expiry: float = 4294967295.0
+    """How long a session of a 3.x client with clean session 0 is kept after it left."""
+    retain_available: bool = True
+    wildcard_subscription: bool = True
+    shared_subscription: bool = True
+    max_qos: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """The certificate side of an ssl or wss listener."""
+
+    certfile: Path
+    keyfile: Path
+    cacertfile: Path | None = None
+    key_password: str | None = None
+    verify_peer: bool = False
+    fail_if_no_peer_cert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One address that accepts clients."""
+
+    name: str
+    """The key in the file, such as ``tcp`` or ``ssl.edge``."""
+    type: str
+    """``tcp``, ``ssl``, ``ws``, ``wss`` or ``unix``."""
+    host: str = "127.0.0.1"
+    port: int = 1883
+    """0 picks a free port."""
+    path: str = ""
+    """The URL path of ws and wss (``/mqtt``), the file of unix."""
+    tls: TlsServer | None = None
+    proxy_protocol: bool = False
+    peer_cert_as_username: str | None = None
+    """``cn``: the certificate's common name is the user name."""
+    max_connections: int | None = None
+    """For this listener alone, beside `limits.max_connections`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AclRule:
+    """One entry of `auth.acl.rules`."""
+
+    permit: str
+    """``allow`` or ``deny``."""
+    action: str = "pubsub"
+    """``publish``, ``subscribe`` or ``pubsub``."""
+    topics: tuple[str, ...] = ()
+    username: str | None = None
+    clientid: str | None = None
+    ipaddrs: tuple[str, ...] = ()
+    all_of: tuple[AclRule, ...] = ()
+    """`and`: conditions that must all hold (their permit, action and topics are not read)."""
+    any_of: tuple[AclRule, ...] = ()
+    """`or`: conditions of which one must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsClientSettings:
+    """How `auth.http_auth` reaches an https server."""
+
+    keyfile: Path | None = None
+    certfile: Path | None = None
+    cacertfile: Path | None = None
+    key_password: str | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequestSettings:
+    """One of `auth_req`, `super_req`, `acl_req`."""
+
+    url: str
+    method: str = "post"
+    """``post`` or ``get``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    """Values may hold the placeholders ``%u %c %a %P %p %C %d %t %A %r %m``."""
+    tls: TlsClientSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAuthSettings:
+    """`auth.http_auth`: another server decides."""
+
+    auth_req: HttpRequestSettings | None = None
+    super_req: HttpRequestSettings | None = None
+    acl_req: HttpRequestSettings | None = None
+    timeout: float = 5.0
+    connect_timeout: float = 5.0
+    pool_size: int = 32
+    cache_ttl: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """`auth.jwt`: the password is a token. Exactly one of the keys is set."""
+
+    algorithms: tuple[str, ...]
+    """The only algorithms accepted, such as ``("RS256",)``."""
+    secret: str | None = None
+    public_keyfile: Path | None = None
+    username_claim: str = "sub"
+    audience: str | None = None
+    issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """`auth {}`: who may connect, and who may do what."""
+
+    allow_anonymous: bool = True
+    no_match: str = "allow"
+    """What an access check says when no rule matches: ``allow`` or ``deny``."""
+    deny_action: str = "ignore"
+    """What happens to a client whose publish is denied: ``ignore`` or ``disconnect``."""
+    passwords: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """User name to password: plain, or an argon2 hash (``$argon2...``)."""
+    acl_enable: bool = True
+    acl: tuple[AclRule, ...] = ()
+    http_auth: HttpAuthSettings | None = None
+    jwt: JwtSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`limits {}`: what one client, or all of them, may take."""
+
+    max_connections: int = 100_000
+    connect_timeout: float = 10.0
+    """Seconds a connection may take to send its CONNECT."""
+    connect_rate: float = 0.0
+    """New connections a second and listener; 0 is without bound."""
+    max_subscriptions: int = 1000
+    """Topic filters of one session."""
+    max_topic_levels: int = 128
+    max_retained: int = 1_000_000
+    message_rate: float = 0.0
+    """PUBLISH packets a second from one client; 0 is without bound."""
+    byte_rate: float = 0.0
+    """Bytes a second from one client; 0 is without bound."""
+    max_queued_bytes: int = 64 << 20
+    """Bytes that wait for one client that reads too slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`log {}`."""
+
+    to: tuple[str, ...] = ("console",)
+    """Of ``console``, ``file``, ``syslog``."""
+    level: str = "info"
+    """``trace``, ``debug``, ``info``, ``warn``, ``error`` or ``fatal``."""
+    dir: Path = Path("/tmp")  # noqa: S108 - NanoMQ's default
+    file: str = "pybroker.log"
+    rotation_size: int = 10 << 20
+    rotation_count: int = 5
+    format: str = "text"
+    """``text`` or ``json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServerSettings:
+    """`http_server {}`: parsed, not served yet."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - NanoMQ's default
+    port: int = 8081
+    limit_conn: int = 32
+    max_body: int = 1 << 20
+    username: str | None = None
+    password: str | None = None
+    auth_type: str = "basic"
+    jwt_public_keyfile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSubscription:
+    """One topic of a preset session."""
+
+    topic: str
+    qos: int = 0
+    retain_as_published: bool = False
+    retain_handling: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSession:
+    """`preset.session.NAME`: a session that exists, and queues, before its client first connects."""
+
+    name: str
+    clientid: str
+    subscriptions: tuple[PresetSubscription, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SysSettings:
+    """`sys {}`: the $SYS topics."""
+
+    interval: float = 60.0
+    """Seconds between two rounds of $SYS/brokers/...; 0 turns them off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole file."""
+
+    source: Path | None = None
+    daemon: bool = False
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    listeners: tuple[ListenerSettings, ...] = (ListenerSettings("tcp", "tcp"),)
+    http_server: HttpServerSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    limits: Limits = field(default_factory=Limits)
+    webhooks: tuple[WebhookSettings, ...] = ()
+    presets: tuple[PresetSession, ...] = ()
+    sys: SysSettings = field(default_factory=SysSettings)
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+    """amqtt plugins: dotted path of the class to its settings."""
+    drain_timeout: float = 5.0
+    """`system.drain_timeout`: how long a stop waits for clients and webhooks."""
+    warnings: tuple[ConfigWarning, ...] = ()

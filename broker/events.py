@@ -1,0 +1,154 @@
+"""What happened in the broker, as plain facts.
+
+Each event is a frozen value. The engine makes one only where a hook listens, so an event that
+nobody wants costs one truth test. Field names are MQTT's; the webhook turns them into NanoMQ's keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who an event is about, as known at that moment."""
+
+    client_id: str
+    username: str | None = None
+    protocol_version: int = 4
+    """The protocol level of CONNECT: 3 (MQTT 3.1), 4 (3.1.1) or 5 (5.0)."""
+    keepalive: int = 0
+    """Seconds, as the client asked for."""
+    clean_start: bool = True
+    peer: str = ""
+    """The client's address, ``host:port``."""
+    listener: str = ""
+    """The name of the listener it came through, such as ``tcp`` or ``ssl.edge``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Common to all events."""
+
+    at: float
+    """When it happened: seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConnect(Event):
+    """A CONNECT arrived and is well formed; nothing has been decided yet."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConnack(Event):
+    """A CONNACK is sent: ``success``, or the name of the reason code that refuses the client."""
+
+    client: Client
+    conn_ack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConnected(Event):
+    """The client is connected and its session is ready."""
+
+    client: Client
+    session_present: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientDisconnected(Event):
+    """The network connection is over; ``reason`` is ``normal`` only after the client's DISCONNECT."""
+
+    client: Client
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSubscribe(Event):
+    """One topic filter of a SUBSCRIBE arrived; nothing has been decided yet."""
+
+    client: Client
+    topic: str
+    qos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientUnsubscribe(Event):
+    """One topic filter of an UNSUBSCRIBE arrived."""
+
+    client: Client
+    topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSubscribed(Event):
+    """A subscription was added to the session or replaced; ``qos`` is the granted one."""
+
+    client: Client
+    topic: str
+    qos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUnsubscribed(Event):
+    """A subscription was removed from the session."""
+
+    client: Client
+    topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerminated(Event):
+    """A session ended for good: ``clean_start``, ``expired``, ``takenover``, ``disconnected``, ``kicked``."""
+
+    client: Client
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent(Event):
+    """Common to the events about one application message."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    publisher: Client | None
+    """Who published it; None where the broker did."""
+    user_properties: tuple[tuple[str, str], ...] = field(default=())
+    """MQTT 5.0 user properties, in the order of the packet."""
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePublished(MessageEvent):
+    """A PUBLISH was accepted (at QoS 2: on its first arrival), or a will was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDelivered(MessageEvent):
+    """A PUBLISH was handed to a subscriber's connection."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageAcked(MessageEvent):
+    """A subscriber acknowledged a message: PUBACK at QoS 1, PUBCOMP at QoS 2."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDropped(MessageEvent):
+    """A message did not reach a receiver, or nobody: see ``reason``.
+
+    Reasons: ``no_subscribers``, ``queue_full``, ``expired``, ``packet_too_large``, ``slow_receiver``,
+    ``not_authorized``, ``session_terminated``, ``quota_exceeded``.
+    """
+
+    client: Client | None
+    """The receiver it was dropped for; None where it is dropped for all."""
+    reason: str

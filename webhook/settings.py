@@ -1,0 +1,108 @@
+"""What `webhook {}` and `webhook.NAME {}` say, checked and frozen.
+
+The configuration makes these; the defaults are those of docs/webhooks.md. Times are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of `events`: which event is sent, and what narrows it."""
+
+    event: str
+    """NanoMQ's name with ``on_``, such as ``on_message_publish``."""
+    topic: str | None = None
+    """A topic filter with ``+`` and ``#``, for events that have a topic."""
+    clientid: str | None = None
+    """A shell-style pattern (``*``, ``?``, ``[ab]``) for the client identifier."""
+    username: str | None = None
+    """A shell-style pattern for the user name."""
+    filter: str | None = None
+    """``package.module:function`` that decides whether the event is sent."""
+    transform: str | None = None
+    """``package.module:function`` that shapes headers and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsClient:
+    """How the endpoint's certificate is checked, and what is shown to it."""
+
+    keyfile: Path | None = None
+    certfile: Path | None = None
+    cacertfile: Path | None = None
+    key_password: str | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a failed try is made again: exponential backoff with full jitter."""
+
+    max_attempts: int = 8
+    first: float = 1.0
+    max: float = 60.0
+    ttl: float = 3600.0
+    """An event older than this is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """The disk log in front of an endpoint."""
+
+    path: Path
+    max_size: int = 1 << 30
+    max_age: float = 7 * 86400.0
+    fsync: str = "interval"
+    """``always``: each batch is on disk before it is sent on; ``interval``: at most once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several events in one request: at most ``size`` of them, waiting at most ``time`` seconds."""
+
+    size: int = 1
+    time: float = 0.0
+    format: str = "json"
+    """``json`` (an array) or ``ndjson``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """One endpoint."""
+
+    name: str
+    """``webhook`` for the plain section, else the NAME of ``webhook.NAME``."""
+    url: str
+    enable: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
+    rules: tuple[Rule, ...] = ()
+    encoding: str = "plain"
+    """How a payload is written: ``plain``, ``base64`` or ``base62``."""
+    format: str = "nanomq"
+    """``nanomq``, ``cloudevents`` (see ``cloudevents_mode``) or ``form``."""
+    cloudevents_mode: str = "binary"
+    """``binary`` or ``structured``."""
+    pool_size: int = 32
+    cancel_timeout: float = 5.0
+    queue_max_events: int = 100_000
+    queue_max_bytes: int = 256 << 20
+    overflow: str = "drop_new"
+    """``drop_new`` or ``drop_oldest``."""
+    order: str = "none"
+    """``none``, ``client`` or ``topic``: what keeps its order over retries."""
+    retry: Retry = field(default_factory=Retry)
+    breaker_failures: int = 5
+    """Failures in a row after which one probe at a time is made."""
+    spool: Spool | None = None
+    batch: Batch = field(default_factory=Batch)
+    secrets: tuple[str, ...] = ()
+    """Standard Webhooks secrets, ``whsec_...``; several while one rotates, the newest first."""
+    compression: str = "none"
+    """``none`` or ``gzip``."""
+    tls: TlsClient | None = None
+    drain_timeout: float = 5.0
+    """How long a stop waits for the queue to empty."""
