@@ -1,0 +1,120 @@
+"""Topic filters in a tree of levels: finding all that match a topic costs its levels, not their number."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class _Node(Generic[K, V]):
+    __slots__ = ("below", "here")
+
+    def __init__(self) -> None:
+        # Made when first needed: most nodes have only one of the two.
+        self.below: dict[str, _Node[K, V]] | None = None
+        self.here: dict[K, V] | None = None
+
+
+class Trie(Generic[K, V]):
+    """For each topic filter a map from key to value, such as session to subscription."""
+
+    def __init__(self) -> None:
+        self._root: _Node[K, V] = _Node()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many (filter, key) pairs there are."""
+        return self._count
+
+    def set(self, topic_filter: str, key: K, value: V) -> None:
+        """Store ``value``, in place of the one that ``key`` had under this filter."""
+        node = self._root
+        for level in topic_filter.split("/"):
+            if node.below is None:
+                node.below = {}
+            nxt = node.below.get(level)
+            if nxt is None:
+                nxt = node.below[level] = _Node()
+            node = nxt
+        if node.here is None:
+            node.here = {}
+        if key not in node.here:
+            self._count += 1
+        node.here[key] = value
+
+    def get(self, topic_filter: str, key: K) -> V | None:
+        node: _Node[K, V] | None = self._root
+        for level in topic_filter.split("/"):
+            node = node.below.get(level) if node and node.below else None
+            if node is None:
+                return None
+        return node.here.get(key) if node and node.here else None
+
+    def remove(self, topic_filter: str, key: K) -> bool:
+        """Forget what ``key`` has under this filter, and the branch where nothing is left; False if nothing was."""
+        path: list[tuple[_Node[K, V], str]] = []
+        node = self._root
+        for level in topic_filter.split("/"):
+            nxt = node.below.get(level) if node.below else None
+            if nxt is None:
+                return False
+            path.append((node, level))
+            node = nxt
+        if not node.here or key not in node.here:
+            return False
+        del node.here[key]
+        self._count -= 1
+        if not node.here:
+            node.here = None
+        for parent, level in reversed(path):
+            if node.here or node.below:
+                break
+            assert parent.below is not None
+            del parent.below[level]
+            if not parent.below:
+                parent.below = None
+            node = parent
+        return True
+
+    def match(self, topic: str) -> list[dict[K, V]]:
+        """The map of each filter that matches ``topic``; read them, do not keep or change them."""
+        levels = topic.split("/")
+        found: list[dict[K, V]] = []
+        # [MQTT-4.7.2-1] a wildcard at the start does not match a topic that begins with $
+        self._match(self._root, levels, 0, topic[:1] != "$", found)
+        return found
+
+    def _match(
+        self, node: _Node[K, V], levels: list[str], depth: int, wild: bool, found: list[dict[K, V]]
+    ) -> None:
+        last = len(levels)
+        while True:
+            below = node.below
+            if below is not None and wild and (rest := below.get("#")) is not None and rest.here:
+                found.append(rest.here)
+            if depth == last:
+                if node.here:
+                    found.append(node.here)
+                return
+            if below is None:
+                return
+            if wild and (any_level := below.get("+")) is not None:
+                self._match(any_level, levels, depth + 1, True, found)
+            exact = below.get(levels[depth])
+            if exact is None:
+                return
+            node, depth, wild = exact, depth + 1, True
+
+    def items(self) -> Iterator[tuple[str, K, V]]:
+        """Every (filter, key, value)."""
+        stack = [("", self._root)]
+        while stack:
+            prefix, node = stack.pop()
+            for level, nxt in (node.below or {}).items():
+                topic_filter = level if node is self._root else f"{prefix}/{level}"
+                for key, value in (nxt.here or {}).items():
+                    yield topic_filter, key, value
+                stack.append((topic_filter, nxt))
