@@ -100,4 +100,6 @@ def tell(observers: tuple[Observer, ...], event: events.Event) -> None:
         try:
             observer(event)
         except Exception:
-            log.exception("hook %s failed on %s", getattr(observer, "__qualname__", observer), type(event).__name__)
+            log.exception(
+                "hook %s failed on %s", getattr(observer, "__qualname__", observer), type(event).__name__
+            )

@@ -22,7 +22,9 @@ def filter_error(topic_filter: str) -> str | None:
     if topic_filter.startswith(SHARE):
         group, _, rest = topic_filter[len(SHARE) :].partition("/")
         if not group or "+" in group or "#" in group:
-            return "a share name must have at least one character and no + or #"  # [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+            return (
+                "a share name must have at least one character and no + or #"  # [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+            )
         if not rest:
             return "a shared subscription needs a topic filter after its share name"  # [MQTT-4.8.2-2]
         topic_filter = rest

@@ -54,7 +54,7 @@ class Trie(Generic[K, V]):
         return node.here.get(key) if node and node.here else None
 
     def remove(self, topic_filter: str, key: K) -> bool:
-        """Forget what ``key`` has under this filter, and the branch where nothing is left; False if nothing was."""
+        """Forget what ``key`` has under this filter; False if there was nothing."""
         path: list[tuple[_Node[K, V], str]] = []
         node = self._root
         for level in topic_filter.split("/"):

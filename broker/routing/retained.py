@@ -1,0 +1,134 @@
+"""Retained messages: the last one of each topic, found by topic filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from .topics import has_wildcard
+
+
+class Expiring(Protocol):
+    """What the store must know of a message."""
+
+    @property
+    def expires_at(self) -> float | None: ...
+
+
+M = TypeVar("M", bound=Expiring)
+
+
+class _Level:
+    __slots__ = ("below", "topic")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Level] = {}
+        self.topic: str | None = None
+
+
+class RetainedMessages(Generic[M]):
+    """Topic name to message, at most ``limit`` of them (0: no bound)."""
+
+    def __init__(self, limit: int = 0) -> None:
+        self.limit = limit
+        self._messages: dict[str, M] = {}
+        self._root = _Level()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def get(self, topic: str) -> M | None:
+        return self._messages.get(topic)
+
+    def set(self, topic: str, message: M) -> bool:
+        """Keep ``message`` in place of the topic's last one; False when the store is full of other topics."""
+        if topic not in self._messages:
+            if self.limit and len(self._messages) >= self.limit:
+                return False
+            level = self._root
+            for name in topic.split("/"):
+                nxt = level.below.get(name)
+                if nxt is None:
+                    nxt = level.below[name] = _Level()
+                level = nxt
+            level.topic = topic
+        self._messages[topic] = message
+        return True
+
+    def remove(self, topic: str) -> bool:
+        """Forget the topic's message; False if there was none."""
+        if self._messages.pop(topic, None) is None:
+            return False
+        path: list[tuple[_Level, str]] = []
+        level = self._root
+        for name in topic.split("/"):
+            path.append((level, name))
+            level = level.below[name]
+        level.topic = None
+        for parent, name in reversed(path):
+            child = parent.below[name]
+            if child.below or child.topic is not None:
+                break
+            del parent.below[name]
+        return True
+
+    def clear(self) -> None:
+        self._messages.clear()
+        self._root = _Level()
+
+    def match(self, topic_filter: str, now: float) -> list[tuple[str, M]]:
+        """The messages whose topic matches, those that expired by ``now`` removed from the store."""
+        found: list[tuple[str, M]] = []
+        for topic in self._topics(topic_filter):
+            message = self._messages.get(topic)
+            if message is None:
+                continue
+            if message.expires_at is not None and message.expires_at <= now:
+                self.remove(topic)
+            else:
+                found.append((topic, message))
+        return found
+
+    def expire(self, now: float) -> None:
+        """Remove what expired by ``now``."""
+        due = [t for t, m in self._messages.items() if m.expires_at is not None and m.expires_at <= now]
+        for topic in due:
+            self.remove(topic)
+
+    def _topics(self, topic_filter: str) -> list[str]:
+        if not has_wildcard(topic_filter):
+            return [topic_filter]
+        if topic_filter == "#":
+            return [topic for topic in self._messages if topic[0] != "$"]  # [MQTT-4.7.2-1]
+        topics: list[str] = []
+        wanted = topic_filter.split("/")
+        stack = [(self._root, 0)]
+        while stack:
+            level, depth = stack.pop()
+            if depth == len(wanted):
+                if level.topic is not None:
+                    topics.append(level.topic)
+                continue
+            name = wanted[depth]
+            if name == "#":
+                _collect(level, topics)
+            elif name == "+":
+                for child_name, child in level.below.items():
+                    if depth or child_name[:1] != "$":
+                        stack.append((child, depth + 1))
+            elif (exact := level.below.get(name)) is not None:
+                stack.append((exact, depth + 1))
+        return topics
+
+
+def _collect(level: _Level, topics: list[str]) -> None:
+    """``level`` and all below it: ``a/#`` matches ``a`` too."""
+    stack = [level]
+    while stack:
+        node = stack.pop()
+        if node.topic is not None:
+            topics.append(node.topic)
+        stack.extend(node.below.values())

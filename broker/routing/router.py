@@ -1,0 +1,135 @@
+"""Who gets a message to a topic: worked out once for a topic, kept until a subscription changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from .shared import Member, SharedGroup
+from .subscription import Subscription
+from .topics import has_wildcard, split_share
+from .trie import Trie
+
+S = TypeVar("S", bound=Member)
+Observer = Callable[[Any], None]
+
+MAX_ROUTES = 65_536
+
+
+class Target(Generic[S]):
+    """A session that gets one copy, however many of its subscriptions match [MQTT-3.3.4-2]."""
+
+    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session")
+
+    def __init__(self, session: S, subscription: Subscription) -> None:
+        self.session = session
+        self.qos = subscription.qos
+        self.no_local = subscription.no_local
+        self.retain_as_published = subscription.retain_as_published
+        self.identifiers: tuple[int, ...] = (subscription.identifier,) if subscription.identifier else ()
+
+    def merge(self, other: Subscription) -> None:
+        """The highest QoS counts [MQTT-3.3.4-2], and every subscription identifier [MQTT-3.3.4-3]."""
+        self.qos = max(self.qos, other.qos)
+        self.no_local = self.no_local and other.no_local
+        self.retain_as_published = self.retain_as_published or other.retain_as_published
+        if other.identifier:
+            self.identifiers = (*self.identifiers, other.identifier)
+
+
+class Route(Generic[S]):
+    """All that a topic leads to."""
+
+    __slots__ = ("groups", "observers", "plans", "targets")
+
+    def __init__(
+        self,
+        targets: tuple[Target[S], ...],
+        groups: tuple[SharedGroup[S], ...],
+        observers: tuple[Observer, ...],
+    ) -> None:
+        self.targets = targets
+        self.groups = groups
+        self.observers = observers
+        self.plans: dict[int, Any] = {}
+        """Kept by the delivery for each shape of message; gone with the route."""
+
+
+class Router(Generic[S]):
+    """The subscriptions of all sessions, and the routes that follow from them."""
+
+    def __init__(self, observers: Callable[[str], tuple[Observer, ...]] = lambda topic: ()) -> None:
+        self._trie: Trie[Any, Any] = Trie()
+        self._groups: dict[tuple[str, str], SharedGroup[S]] = {}
+        self._observers = observers
+        self.routes: dict[str, Route[S]] = {}
+
+    def __len__(self) -> int:
+        """How many subscriptions there are."""
+        shared = sum(len(group.members) for group in self._groups.values())
+        return len(self._trie) - len(self._groups) + shared
+
+    def subscribe(self, session: S, subscription: Subscription) -> None:
+        """Add the subscription, or put it in place of the one with the same filter [MQTT-3.8.4-3]."""
+        name, topic_filter = split_share(subscription.topic_filter)
+        if name is None:
+            self._trie.set(topic_filter, session, subscription)
+        else:
+            group = self._groups.get((name, topic_filter))
+            if group is None:
+                group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter)
+                self._trie.set(topic_filter, group, group)
+            group.members[session] = subscription
+        self._forget_routes(topic_filter)
+
+    def unsubscribe(self, session: S, topic_filter: str) -> bool:
+        """Remove the subscription with exactly this filter [MQTT-3.10.4-1]; False if there was none."""
+        name, topic_filter = split_share(topic_filter)
+        if name is None:
+            removed = self._trie.remove(topic_filter, session)
+        else:
+            group = self._groups.get((name, topic_filter))
+            removed = group is not None and group.members.pop(session, None) is not None
+            if removed and group is not None and not group.members:
+                del self._groups[name, topic_filter]
+                self._trie.remove(topic_filter, group)
+        if removed:
+            self._forget_routes(topic_filter)
+        return removed
+
+    def route(self, topic: str) -> Route[S]:
+        """Where ``topic`` leads; cached."""
+        route = self.routes.get(topic)
+        if route is None:
+            if len(self.routes) >= MAX_ROUTES:
+                self.routes.clear()
+            route = self.routes[topic] = self._find(topic)
+        return route
+
+    def group(self, topic_filter: str) -> SharedGroup[S] | None:
+        """The group of a ``$share/GROUP/...`` filter, or None."""
+        name, rest = split_share(topic_filter)
+        return self._groups.get((name, rest)) if name is not None else None
+
+    def forget_all_routes(self) -> None:
+        """To be called when the observers change."""
+        self.routes.clear()
+
+    def _find(self, topic: str) -> Route[S]:
+        targets: dict[S, Target[S]] = {}
+        groups: list[SharedGroup[S]] = []
+        for found in self._trie.match(topic):
+            for key, value in found.items():
+                if isinstance(value, SharedGroup):
+                    groups.append(value)
+                elif (target := targets.get(key)) is None:
+                    targets[key] = Target(key, value)
+                else:
+                    target.merge(value)
+        return Route(tuple(targets.values()), tuple(groups), self._observers(topic))
+
+    def _forget_routes(self, topic_filter: str) -> None:
+        if has_wildcard(topic_filter):
+            self.routes.clear()
+        else:
+            self.routes.pop(topic_filter, None)
