@@ -1,0 +1,20 @@
+"""What is wrong with bytes or packets, as MQTT 5.0 names it."""
+
+from __future__ import annotations
+
+from .reasons import ReasonCode
+
+
+class ProtocolError(Exception):
+    """The peer broke a rule of MQTT. ``reason`` is what a 5.0 CONNACK or DISCONNECT tells it."""
+
+    def __init__(self, message: str, reason: ReasonCode = ReasonCode.PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class MalformedPacket(ProtocolError):  # noqa: N818 - MQTT's own name for it
+    """The bytes cannot be read as a packet."""
+
+    def __init__(self, message: str, reason: ReasonCode = ReasonCode.MALFORMED_PACKET) -> None:
+        super().__init__(message, reason)

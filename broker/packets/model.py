@@ -1,0 +1,232 @@
+"""What MQTT's control packets hold, whatever the version of the protocol.
+
+Reason codes are MQTT 5.0's throughout; the codec translates where 3.x has its own, and ``properties``
+is None below 5.0. Packet identifiers are 1 to 65,535.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .properties import Properties
+from .reasons import ReasonCode
+
+
+class Publish:
+    """PUBLISH, in its own words and as bytes.
+
+    Written by hand, not as a dataclass: one is made for every message, and the payload is cut out of
+    ``wire`` only where somebody asks for it.
+    """
+
+    __slots__ = (
+        "dup",
+        "expires_at",
+        "packet_id",
+        "payload_at",
+        "properties",
+        "qos",
+        "retain",
+        "topic",
+        "version",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        qos: int,
+        retain: bool,
+        dup: bool,
+        packet_id: int,
+        properties: Properties | None,
+        version: int,
+        wire: bytes,
+        payload_at: int,
+        expires_at: float | None = None,
+    ) -> None:
+        self.topic = topic
+        self.qos = qos
+        self.retain = retain
+        self.dup = dup
+        self.packet_id = packet_id
+        """0 at QoS 0."""
+        self.properties = properties
+        self.version = version
+        """The protocol level of ``wire``. 3 and 4 lay PUBLISH out alike; 5 adds the properties."""
+        self.wire = wire
+        """The whole packet, as it came in or was encoded."""
+        self.payload_at = payload_at
+        """Where the payload starts in ``wire``."""
+        self.expires_at = expires_at
+        """When to give the message up, on the clock of whoever sets it; the codec does not."""
+
+    @property
+    def payload(self) -> bytes:
+        return self.wire[self.payload_at :]
+
+    def __eq__(self, other: object) -> bool:
+        """The same message to an application; versions and spare bytes of ``wire`` may differ."""
+        if not isinstance(other, Publish):
+            return NotImplemented
+        return (
+            self.topic == other.topic
+            and (self.qos, self.retain, self.dup) == (other.qos, other.retain, other.dup)
+            and self.packet_id == other.packet_id
+            and self.properties == other.properties
+            and self.payload == other.payload
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        size = len(self.wire) - self.payload_at
+        return (
+            f"Publish(topic={self.topic!r}, qos={self.qos}, retain={self.retain}, dup={self.dup}, "
+            f"packet_id={self.packet_id}, properties={self.properties}, payload of {size} bytes)"
+        )
+
+
+@dataclass(slots=True)
+class Will:
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Connect:
+    protocol_name: str
+    version: int
+    """The protocol level: 3 (MQTT 3.1), 4 (3.1.1) or 5 (5.0)."""
+    clean_start: bool
+    keepalive: int
+    """Seconds; 0 is none."""
+    client_id: str
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    will: Will | None = None
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Connack:
+    session_present: bool
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Puback:
+    packet_id: int
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Pubrec:
+    packet_id: int
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Pubrel:
+    packet_id: int
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Pubcomp:
+    packet_id: int
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class SubscribeFilter:
+    """One topic filter of SUBSCRIBE with its options; the last three are always 0 below 5.0."""
+
+    topic_filter: str
+    qos: int
+    no_local: bool = False
+    retain_as_published: bool = False
+    retain_handling: int = 0
+    """0: send retained messages; 1: only for a new subscription; 2: never."""
+
+
+@dataclass(slots=True)
+class Subscribe:
+    packet_id: int
+    filters: list[SubscribeFilter]
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Suback:
+    packet_id: int
+    reasons: list[ReasonCode]
+    """One for each filter, in its order: the granted QoS or the refusal."""
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Unsubscribe:
+    packet_id: int
+    topic_filters: list[str]
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Unsuback:
+    packet_id: int
+    reasons: list[ReasonCode]
+    """One for each filter, in its order; not sent below 5.0."""
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Pingreq:
+    pass
+
+
+@dataclass(slots=True)
+class Pingresp:
+    pass
+
+
+@dataclass(slots=True)
+class Disconnect:
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+@dataclass(slots=True)
+class Auth:
+    """Only in 5.0."""
+
+    reason: ReasonCode = ReasonCode.SUCCESS
+    properties: Properties | None = None
+
+
+Packet: TypeAlias = (
+    Connect
+    | Connack
+    | Publish
+    | Puback
+    | Pubrec
+    | Pubrel
+    | Pubcomp
+    | Subscribe
+    | Suback
+    | Unsubscribe
+    | Unsuback
+    | Pingreq
+    | Pingresp
+    | Disconnect
+    | Auth
+)
