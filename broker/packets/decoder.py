@@ -1,0 +1,166 @@
+"""From the bytes of a connection to packets."""
+
+from __future__ import annotations
+
+from .bodies import check_flags, read_body, read_connect, read_protocol
+from .errors import MalformedPacket, ProtocolError
+from .model import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from .packet_type import PacketType
+from .properties import decode_properties
+from .reasons import ReasonCode
+from .topic_cache import TopicCache
+
+# (qos, retain, dup) for each first byte that PUBLISH may have; None for all others.
+# QoS 3 is not one of them [MQTT-3.3.1-4], nor is DUP at QoS 0 [MQTT-3.3.1-2].
+_PUBLISH_FLAGS = tuple(
+    (first >> 1 & 3, bool(first & 1), bool(first & 8))
+    if first >> 4 == PacketType.PUBLISH and first & 6 != 6 and first & 14 != 8
+    else None
+    for first in range(256)
+)
+
+_ACKNOWLEDGEMENTS: dict[int, type[Puback | Pubrec | Pubrel | Pubcomp]] = {
+    0x40: Puback,
+    0x50: Pubrec,
+    0x62: Pubrel,
+    0x70: Pubcomp,
+}
+
+
+class Decoder:
+    """Makes packets of one connection's bytes, in whatever pieces they come.
+
+    It knows each packet's form, not whether its time has come: that CONNECT is the first packet, and
+    which side may send what, is for its user to check. Both directions' packets are read.
+    """
+
+    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "version")
+
+    def __init__(self, max_packet_size: int, topics: TopicCache | None = None) -> None:
+        self.max_packet_size = max_packet_size
+        """In bytes, the fixed header included."""
+        self.version = 0
+        """The protocol level: 0 before CONNECT, then as CONNECT says it, even where its rest is wrong.
+        Whoever reads a server's packets sets it."""
+        self.error: ProtocolError | None = None
+        """What ended the stream of packets; nothing is read after it."""
+        self._topics = topics or TopicCache()
+        self._rest = bytearray()
+        """The start of a packet whose end has not arrived."""
+        self._needed = 0
+        """How long the rest must grow before another look at it is worth while."""
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets that ``data`` completes, in order; where one is wrong, those before it, and ``error``
+        is set."""
+        packets: list[Packet] = []
+        if self.error is not None:
+            return packets
+        rest = self._rest
+        if rest:
+            if len(rest) + len(data) < self._needed:
+                rest += data
+                return packets
+            data = b"".join((rest, data))
+            self._rest = bytearray()
+        try:
+            done = self._decode(data, packets)
+        except ProtocolError as error:
+            self.error = error
+        else:
+            if done < len(data):
+                self._rest += data[done:]
+        return packets
+
+    def _decode(self, data: bytes, packets: list[Packet]) -> int:
+        """Append each whole packet in ``data`` to ``packets``; returns where the unfinished one starts.
+
+        All of a broker's traffic passes this loop, so PUBLISH and the acknowledgements are read right
+        here, without a call for each.
+        """
+        append = packets.append
+        known_topic = self._topics.names.get
+        version = self.version
+        max_packet_size = self.max_packet_size
+        pos, end = 0, len(data)
+        while end - pos >= 2:
+            first = data[pos]
+            length = data[pos + 1]
+            body = pos + 2
+            if length >= 0x80:
+                length &= 0x7F
+                for shift in (7, 14, 21):
+                    if body >= end:
+                        self._needed = end - pos + 1
+                        return pos
+                    byte = data[body]
+                    body += 1
+                    length |= (byte & 0x7F) << shift
+                    if byte < 0x80:
+                        break
+                else:
+                    raise MalformedPacket("the remaining length is longer than four bytes")
+                if not byte and version == 5:  # [MQTT-1.5.5-1]
+                    raise MalformedPacket("the remaining length takes more bytes than it needs")
+            stop = body + length
+            if stop - pos > max_packet_size:
+                raise ProtocolError(
+                    f"a packet of {stop - pos:,} bytes is larger than the {max_packet_size:,} allowed",
+                    ReasonCode.PACKET_TOO_LARGE,
+                )
+            if stop > end:
+                self._needed = stop - pos
+                return pos
+
+            flags = _PUBLISH_FLAGS[first]
+            if flags is not None:
+                if length < 2:
+                    raise MalformedPacket("PUBLISH ends before its topic name")
+                at = body + 2 + (data[body] << 8 | data[body + 1])
+                if at > stop:
+                    raise MalformedPacket("the topic name does not fit into the packet")
+                topic = known_topic(raw := data[body + 2 : at])
+                if topic is None:
+                    # Only an alias may stand for a topic [MQTT-4.7.3-1].
+                    topic = self._topics.add(raw) if raw or version != 5 else ""
+                qos, retain, dup = flags
+                packet_id = 0
+                if qos:
+                    if at + 2 > stop:
+                        raise MalformedPacket("PUBLISH ends before its packet identifier")
+                    packet_id = data[at] << 8 | data[at + 1]
+                    if not packet_id:  # [MQTT-2.2.1-3]
+                        raise ProtocolError("the packet identifier is 0")
+                    at += 2
+                properties = None
+                if version == 5:
+                    if at < stop and not data[at]:
+                        at += 1
+                    else:
+                        properties, at = decode_properties(data, at, stop, PacketType.PUBLISH)
+                    if not topic and (properties is None or properties.topic_alias is None):
+                        raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
+                append(
+                    Publish(topic, qos, retain, dup, packet_id, properties, version, data[pos:stop], at - pos)
+                )
+            elif length == 2 and (acknowledgement := _ACKNOWLEDGEMENTS.get(first)):
+                packet_id = data[body] << 8 | data[body + 1]
+                if not packet_id:  # [MQTT-2.2.1-3]
+                    raise ProtocolError("the packet identifier is 0")
+                append(acknowledgement(packet_id))
+            else:
+                append(self._decode_other(first, data, body, stop))
+                version = self.version
+            pos = stop
+        self._needed = 2
+        return pos
+
+    def _decode_other(self, first: int, data: bytes, body: int, stop: int) -> Packet:
+        packet_type = first >> 4
+        if packet_type == PacketType.PUBLISH:
+            raise MalformedPacket(f"PUBLISH has QoS 3, or DUP at QoS 0: 0x{first:02x}")
+        if packet_type == PacketType.CONNECT:
+            check_flags(first, self.version)
+            name, self.version, body = read_protocol(data, body, stop)
+            return read_connect(name, self.version, data, body, stop)
+        return read_body(first, data, body, stop, self.version)

@@ -1,0 +1,41 @@
+"""Topic names as they travel, and the checked strings they stand for."""
+
+from __future__ import annotations
+
+from .errors import ProtocolError
+from .primitives import text
+from .reasons import ReasonCode
+
+LONGEST_KEPT = 256
+
+
+class TopicCache:
+    """Remembers topic names that were already decoded and checked; all connections share one.
+
+    So a hot topic costs one dict look-up, and is the same ``str`` object wherever it is used as a key.
+    Bounded: it is emptied when it holds ``limit`` names, and names of more than 256 bytes are not kept.
+    """
+
+    __slots__ = ("limit", "names")
+
+    def __init__(self, limit: int = 16_384) -> None:
+        self.limit = limit
+        self.names: dict[bytes, str] = {}
+
+    def add(self, raw: bytes) -> str:
+        """The topic name in ``raw``, checked and remembered. Raises ProtocolError, also for an empty one."""
+        topic = topic_name(text(raw))
+        if len(raw) <= LONGEST_KEPT:
+            if len(self.names) >= self.limit:
+                self.names.clear()
+            self.names[raw] = topic
+        return topic
+
+
+def topic_name(topic: str) -> str:
+    """``topic`` itself, where a message may be published to it; ProtocolError otherwise."""
+    if not topic:  # [MQTT-4.7.3-1]
+        raise ProtocolError("the topic name is empty")
+    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
+        raise ProtocolError(f"the topic name {topic!r} has wildcards", ReasonCode.TOPIC_NAME_INVALID)
+    return topic
