@@ -7,10 +7,13 @@ is None below 5.0. Packet identifiers are 1 to 65,535.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .properties import Properties
 from .reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from ..events import Client
 
 
 class Publish:
@@ -28,6 +31,7 @@ class Publish:
         "properties",
         "qos",
         "retain",
+        "source",
         "topic",
         "version",
         "wire",
@@ -61,6 +65,8 @@ class Publish:
         """Where the payload starts in ``wire``."""
         self.expires_at = expires_at
         """When to give the message up, on the clock of whoever sets it; the codec does not."""
+        self.source: Client | None = None
+        """Who published it, set by the engine; None: the broker itself."""
 
     @property
     def payload(self) -> bytes:

@@ -1,0 +1,115 @@
+"""One message to all its receivers: encoded once for each shape, never once for each receiver."""
+
+from __future__ import annotations
+
+from ..packets.encoder import publish_shape
+from ..packets.model import Publish
+from ..reports import Reports
+from ..routing.router import Route, Target
+from ..routing.shared import SharedGroup
+from ..session.inflight import Outgoing
+from ..session.session import Session
+from .outbox import Pending
+from .sender import Sender
+
+Shape = tuple[int, int, bool, tuple[int, ...]]
+"""Version (5, or 4 for both older ones), QoS, retain, subscription identifiers."""
+
+
+class Plan:
+    """How messages of one kind (layout, QoS, retain) to one topic reach its receivers."""
+
+    __slots__ = ("forward", "shapes")
+
+    def __init__(self, forward: tuple[Session, ...], shapes: tuple[tuple[Shape, list[Target[Session]]], ...]):
+        self.forward = forward
+        """Receivers that want the very bytes that came in."""
+        self.shapes = shapes
+
+
+class Fanout:
+    """Hands a message to the receivers of its route."""
+
+    __slots__ = ("_pending", "_reports", "_sender")
+
+    def __init__(self, pending: Pending, sender: Sender, reports: Reports) -> None:
+        self._pending = pending
+        self._sender = sender
+        self._reports = reports
+
+    def deliver(self, route: Route[Session], publish: Publish, publisher: Session | None) -> None:
+        """Write ``publish`` to every receiver, or let it wait for those that cannot take it now."""
+        key = (publish.version == 5) << 3 | publish.qos << 1 | publish.retain
+        plan = route.plans.get(key)
+        if plan is None:
+            plan = route.plans[key] = self._plan(route, publish)
+        if plan.forward:
+            if publish.properties is None:
+                self._forward(plan.forward, publish)
+            else:
+                self._to_sessions(plan.forward, publish)
+        for shape, targets in plan.shapes:
+            self._to_targets(shape, targets, publish, publisher)
+        for group in route.groups:
+            self.to_group(group, publish)
+
+    def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
+        """Give the message to one member of the shared subscription, not to ``besides``."""
+        chosen = group.pick(besides)
+        if chosen is None:
+            self._reports.dropped("no_subscribers", publish)
+            return
+        session, subscription = chosen
+        retain = publish.retain and subscription.retain_as_published
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        qos = min(publish.qos, subscription.qos)
+        self._sender.send(session, Outgoing(publish, qos, retain, identifiers, group))
+
+    def _forward(self, sessions: tuple[Session, ...], publish: Publish) -> None:
+        wire = publish.wire
+        outboxes = self._pending.outboxes
+        for session in sessions:
+            outbox = session.outbox
+            if outbox is None:
+                self._sender.send(session, Outgoing(publish, 0))
+                continue
+            chunks = outbox.chunks
+            if not chunks:
+                outboxes.append(outbox)
+            chunks.append(wire)
+        self._reports.counters.publish_sent += len(sessions)
+
+    def _to_sessions(self, sessions: tuple[Session, ...], publish: Publish) -> None:
+        """The receivers of ``forward``, for a message whose properties may not be forwarded unread."""
+        shape = publish_shape(publish, 5, 0, publish.retain)
+        for session in sessions:
+            self._sender.send(session, Outgoing(publish, 0, publish.retain), shape)
+
+    def _to_targets(
+        self, shape: Shape, targets: list[Target[Session]], publish: Publish, publisher: Session | None
+    ) -> None:
+        version, qos, retain, identifiers = shape
+        encoded = publish_shape(publish, version, qos, retain, identifiers)
+        for target in targets:
+            if target.no_local and target.session is publisher:  # [MQTT-3.8.3-3]
+                continue
+            self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
+
+    def _plan(self, route: Route[Session], publish: Publish) -> Plan:
+        layout = 5 if publish.version == 5 else 4
+        watched = bool(self._reports.hooks.message_delivered)
+        forward: list[Session] = []
+        shapes: dict[Shape, list[Target[Session]]] = {}
+        for target in route.targets:
+            session = target.session
+            version = 5 if session.version == 5 else 4
+            qos = min(publish.qos, target.qos)
+            # [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+            retain = publish.retain and target.retain_as_published
+            plain = (version, publish.qos, retain) == (layout, 0, publish.retain)
+            bounded = session.max_packet_size < 1 << 28
+            if plain and not (target.no_local or target.identifiers or bounded or watched):
+                forward.append(session)
+            else:
+                shapes.setdefault((version, qos, retain, target.identifiers), []).append(target)
+        return Plan(tuple(forward), tuple(shapes.items()))

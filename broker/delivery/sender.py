@@ -1,0 +1,191 @@
+"""The messages of one session: written, waiting, acknowledged, sent again."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+
+from ..clock import Clock
+from ..packets.encoder import publish_shape, pubrel
+from ..packets.model import Publish
+from ..reports import Reports
+from ..session.inflight import Outgoing
+from ..session.queue import MessageQueue
+from ..session.session import Session
+from .outbox import Pending
+
+DUP = 0x08
+
+
+class Sender:
+    """Keeps the promises of QoS 0, 1 and 2 towards each receiver (MQTT 5.0 section 4.3)."""
+
+    __slots__ = ("_clock", "_pending", "_reports", "_retry_interval", "max_bytes", "max_messages")
+
+    def __init__(
+        self,
+        pending: Pending,
+        reports: Reports,
+        clock: Clock,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        retry_interval: float,
+    ) -> None:
+        self._pending = pending
+        self._reports = reports
+        self._clock = clock
+        self._retry_interval = retry_interval
+        self.max_messages = max_messages
+        """How many messages may wait for one session."""
+        self.max_bytes = max_bytes
+
+    def send(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None = None) -> None:
+        """Write ``message`` now, or let it wait, or count it as dropped. ``shape`` is what
+        :func:`publish_shape` made of it, where the caller has it already."""
+        if session.outbox is None or (
+            message.qos
+            and (
+                len(session.inflight.messages) >= session.window
+                or (session.queue is not None and session.queue.has_acknowledged)
+            )
+        ):
+            self._wait(session, message)
+            return
+        self._write(session, message, shape)
+
+    def acknowledge(self, session: Session, packet_id: int, qos: int) -> bool:
+        """PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done. False for an unknown identifier."""
+        messages = session.inflight.messages
+        message = messages.get(packet_id)
+        if message is None or message.qos != qos:
+            return False
+        del messages[packet_id]
+        if self._reports.hooks.message_acked:
+            self._reports.acked(session.client, message.publish, message.qos, message.retain)
+        if session.queue is not None:
+            self.pump(session)
+        return True
+
+    def release(self, session: Session, packet_id: int) -> bool:
+        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. False for an unknown identifier."""
+        message = session.inflight.messages.get(packet_id)
+        if message is None or message.qos != 2:
+            return False
+        message.released = True
+        message.sent_at = self._clock.monotonic()
+        if session.outbox is not None:
+            self._pending.send(session.outbox, pubrel(packet_id))
+        return True
+
+    def resume(self, session: Session) -> None:
+        """The client is back: send again what it did not acknowledge, in order, with the identifiers it
+        had [MQTT-4.4.0-1], then what has waited."""
+        for packet_id, message in list(session.inflight.messages.items()):
+            self._send_again(session, packet_id, message)
+        self._start_retries(session)
+        self.pump(session)
+
+    def pump(self, session: Session) -> None:
+        """Write what waits, as far as the connection and the window have room."""
+        queue = session.queue
+        if queue is None:
+            return
+        while session.outbox is not None and (message := queue.next_plain()) is not None:
+            self._write_unless_expired(session, message)
+        messages = session.inflight.messages
+        while (
+            session.outbox is not None
+            and len(messages) < session.window
+            and (message := queue.next_acknowledged()) is not None
+        ):
+            self._write_unless_expired(session, message)
+        if not len(queue):
+            session.queue = None
+
+    def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
+        expires_at = message.publish.expires_at
+        if expires_at is not None and expires_at <= self._clock.monotonic():  # [MQTT-3.3.2-5]
+            self._reports.dropped("expired", message.publish, session.client)
+        else:
+            self._write(session, message, None)
+
+    def _write(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None) -> None:
+        head, tail = shape or self._shape(session, message)
+        outbox = session.outbox
+        assert outbox is not None
+        qos = message.qos
+        if len(head) + len(tail) + (2 if qos else 0) > session.max_packet_size:  # [MQTT-3.1.2-24]
+            self._reports.dropped("packet_too_large", message.publish, session.client)
+            return
+        if qos:
+            packet_id = session.inflight.add(message)
+            head = head + packet_id.to_bytes(2, "big") + tail
+            message.sent_at = self._clock.monotonic()
+            if session.retry_timer is None:
+                self._start_retries(session)
+        if not outbox.chunks:
+            self._pending.outboxes.append(outbox)
+        outbox.chunks.append(head)
+        self._reports.counters.publish_sent += 1
+        if self._reports.hooks.message_delivered:
+            self._reports.delivered(session.client, message.publish, qos, message.retain)
+
+    def _wait(self, session: Session, message: Outgoing) -> None:
+        if not session.connected and (not message.qos or not session.expiry):
+            return  # nobody to keep it for
+        queue = session.queue
+        if queue is None:
+            queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
+        for dropped in queue.add(message):
+            reason = "queue_full" if dropped.qos or not session.connected else "slow_receiver"
+            self._reports.dropped(reason, dropped.publish, session.client)
+
+    def _send_again(self, session: Session, packet_id: int, message: Outgoing) -> None:
+        if session.outbox is None:
+            return
+        message.sent_at = self._clock.monotonic()
+        if message.released:
+            self._pending.send(session.outbox, pubrel(packet_id))
+            return
+        head, tail = self._shape(session, message)
+        if len(head) + len(tail) + 2 > session.max_packet_size:
+            del session.inflight.messages[packet_id]
+            self._reports.dropped("packet_too_large", message.publish, session.client)
+            return
+        again = bytes((head[0] | DUP,)) + head[1:]  # [MQTT-3.3.1-1]
+        self._pending.send(session.outbox, again + packet_id.to_bytes(2, "big") + tail)
+        self._reports.counters.publish_sent += 1
+
+    def _shape(self, session: Session, message: Outgoing) -> tuple[bytes, bytes]:
+        publish = message.publish
+        return publish_shape(
+            publish,
+            session.version,
+            message.qos,
+            message.retain,
+            message.identifiers,
+            self._expiry_left(publish),
+        )
+
+    def _expiry_left(self, publish: Publish) -> int | None:
+        """Whole seconds until the message expires, for the receiver [MQTT-3.3.2-6]; None: never."""
+        if publish.expires_at is None:
+            return None
+        return max(0, ceil(publish.expires_at - self._clock.monotonic()))
+
+    def _start_retries(self, session: Session) -> None:
+        """3.1 and 3.1.1 may repeat on a live connection; 5.0 must not [MQTT-4.4.0-1]."""
+        if self._retry_interval and session.version != 5 and session.inflight.messages:
+            due = self._clock.monotonic() + self._retry_interval
+            session.retry_timer = self._clock.call_at(due, partial(self._retry, session))
+
+    def _retry(self, session: Session) -> None:
+        session.retry_timer = None
+        overdue = self._clock.monotonic() - self._retry_interval
+        for packet_id, message in list(session.inflight.messages.items()):
+            if message.sent_at <= overdue:
+                self._send_again(session, packet_id, message)
+        if session.connected:
+            self._start_retries(session)
+        self._pending.flush()

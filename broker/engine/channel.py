@@ -1,0 +1,227 @@
+"""One client's connection: between the transport's bytes and the engine's verbs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ..delivery.outbox import Outbox
+from ..events import Client
+from ..packets.errors import ProtocolError
+from ..packets.model import Packet, Publish
+from ..packets.reasons import ReasonCode, reason_name
+from ..protocol.connection import Connection
+from ..session.session import Session
+
+if TYPE_CHECKING:
+    from ..clock import Timer
+    from .engine import Engine
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """What a channel needs of its transport."""
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None:
+        """Send what was written, then close."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def unsent_bytes(self) -> int:
+        """How much was written that the network did not take yet."""
+
+
+class Verbs(Protocol):
+    """What the engine does with packets; kept apart so that channel and verbs need not import each other."""
+
+    publish: Callable[[Engine, Channel, Publish], None]
+    handlers: Mapping[type, Callable[[Engine, Channel, Any], None]]
+    leave: Callable[..., None]
+
+
+class Channel:
+    """Created by a transport for each connection; fed by :meth:`received` and :meth:`lost`."""
+
+    __slots__ = (
+        "_backlog",
+        "_suspended",
+        "_verbs",
+        "certificate",
+        "checks_topics",
+        "client",
+        "closed",
+        "connection",
+        "engine",
+        "heard_at",
+        "link",
+        "listener",
+        "outbox",
+        "peer",
+        "session",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        verbs: Verbs,
+        link: Link,
+        *,
+        listener: str = "",
+        peer: str = "",
+        certificate: Mapping[str, Any] | None = None,
+    ) -> None:
+        mqtt = engine.mqtt
+        self.engine = engine
+        self._verbs = verbs
+        self.link = link
+        self.listener = listener
+        self.peer = peer
+        """The client's address, ``host:port``."""
+        self.certificate = certificate
+        self.connection = Connection(
+            mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
+        )
+        self.outbox = Outbox(link.write)
+        self.client: Client | None = None
+        """Known once CONNECT has come."""
+        self.session: Session | None = None
+        """Known once the client is admitted."""
+        self.checks_topics = False
+        """Whether access control is asked for what this client publishes."""
+        self.closed = False
+        self._suspended = False
+        self._backlog: deque[Packet] | None = None
+        now = engine.clock.monotonic()
+        self.heard_at = now
+        """When the last bytes came."""
+        self.timer: Timer | None = engine.clock.call_at(
+            now + engine.limits.connect_timeout, self._never_connected
+        )
+        engine.channels.add(self)
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.closed:
+            return
+        engine = self.engine
+        self.heard_at = engine.clock.monotonic()
+        packets = self.connection.receive(data)
+        counters = engine.counters
+        counters.bytes_received += len(data)
+        counters.packets_received += len(packets)
+        if self._suspended:
+            self._backlog = self._backlog or deque()
+            self._backlog.extend(packets)
+        else:
+            self._handle(packets)
+        engine.flush()
+
+    def lost(self) -> None:
+        """The network connection is gone."""
+        if not self.closed:
+            self._verbs.leave(self.engine, self, "tcp_closed")
+            self.engine.flush()
+
+    def paused(self) -> None:
+        """The client reads too slowly: until :meth:`resumed` its messages wait in its session."""
+        if self.session is not None and self.session.channel is self:
+            self.session.outbox = None
+
+    def resumed(self) -> None:
+        """The client has read enough to be sent more."""
+        session = self.session
+        if session is not None and session.channel is self and not self.closed:
+            session.outbox = self.outbox
+            self.engine.sender.pump(session)
+            self.engine.flush()
+
+    def send(self, packet: bytes) -> None:
+        """Queue ``packet`` for the next flush."""
+        if packet:
+            self.engine.pending.send(self.outbox, packet)
+
+    def suspend(self, answer: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Handle nothing more from this client until ``answer`` is there and ``then`` has had it."""
+        self._suspended = True
+        self.link.pause_reading()
+        self.engine.spawn(answer, lambda result: self._resume(then, result))
+
+    def close(self, reason: ReasonCode, name: str = "", text: str = "") -> None:
+        """Send the client away. ``name`` is what the webhook says of it, the reason code's name if empty."""
+        self._end(self.connection.disconnect(reason, text), name or reason_name(reason))
+
+    def refuse(self, error: ProtocolError) -> None:
+        """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
+        self._end(self.connection.refusal(error), reason_name(error.reason))
+
+    def refuse_connect(self, reason: ReasonCode, text: str) -> None:
+        """Answer CONNECT with a CONNACK that says no."""
+        self._end(self.connection.refusal(ProtocolError(text, reason)), reason_name(reason))
+
+    def watch_keepalive(self, seconds: float) -> None:
+        """Close the connection once nothing has come for ``seconds`` [MQTT-3.1.2-22]; 0 never."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = None
+        if seconds:
+            self.timer = self.engine.clock.call_at(
+                self.heard_at + seconds, lambda: self._check_keepalive(seconds)
+            )
+
+    def _check_keepalive(self, seconds: float) -> None:
+        """The timer is not moved for each packet: it looks when it is due, and then waits for the rest."""
+        if self.heard_at + seconds > self.engine.clock.monotonic():
+            self.timer = self.engine.clock.call_at(
+                self.heard_at + seconds, lambda: self._check_keepalive(seconds)
+            )
+        else:
+            self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, text=f"nothing was heard for {seconds:g} seconds")
+
+    def _end(self, last_words: bytes, reason: str) -> None:
+        if self.closed:
+            return
+        self.send(last_words)
+        self._verbs.leave(self.engine, self, reason)
+        self.engine.flush()
+        self.link.close()
+
+    def _handle(self, packets: list[Packet] | deque[Packet]) -> None:
+        engine = self.engine
+        publish = self._verbs.publish
+        handlers = self._verbs.handlers
+        try:
+            for position, packet in enumerate(packets):
+                if packet.__class__ is Publish:
+                    publish(engine, self, packet)
+                else:
+                    handlers[packet.__class__](engine, self, packet)
+                if self._suspended or self.closed:
+                    self._backlog = deque(list(packets)[position + 1 :])
+                    return
+        except ProtocolError as error:
+            self.refuse(error)
+            return
+        if self.connection.error is not None:
+            self.refuse(self.connection.error)
+
+    def _resume(self, then: Callable[[T], None], result: T) -> None:
+        self._suspended = False
+        if self.closed:
+            return
+        try:
+            then(result)
+        except ProtocolError as error:
+            self.refuse(error)
+        if not self._suspended and not self.closed:
+            backlog, self._backlog = self._backlog, None
+            self._handle(backlog or deque())
+        if not self._suspended and not self.closed:
+            self.link.resume_reading()
+        self.engine.flush()
+
+    def _never_connected(self) -> None:
+        self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")

@@ -1,0 +1,188 @@
+"""CONNECT: who may come in, with which session."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from secrets import token_hex
+
+from ..events import Client, ClientConnack, ClientConnect, ClientConnected
+from ..hooks import tell
+from ..packets.encoder import encode
+from ..packets.model import Connack, Connect
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode, reason_name
+from ..session.session import Session
+from .access import Credentials
+from .channel import Channel
+from .disconnect import cancel_departure, end_session, expiry_seconds
+from .engine import Engine
+
+MAX_CLIENT_ID_3_1 = 23
+DEFAULT_RECEIVE_MAXIMUM = 65_535
+
+
+def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
+    """Decide on the client; the answer of access control may take its time."""
+    client = channel.client = Client(
+        client_id=packet.client_id or _assigned_client_id(engine),
+        username=packet.username,
+        protocol_version=packet.version,
+        keepalive=packet.keepalive,
+        clean_start=packet.clean_start,
+        peer=channel.peer,
+        listener=channel.listener,
+    )
+    if engine.hooks.client_connect:
+        tell(engine.hooks.client_connect, ClientConnect(at=engine.clock.time(), client=client))
+    reason, text = _unacceptable(engine, packet)
+    if reason:
+        _refuse(engine, channel, reason, text)
+        return
+    answer = engine.access.authenticate(Credentials(client, packet.password, channel.certificate))
+    if isinstance(answer, ReasonCode):
+        _decided(engine, channel, packet, answer)
+    else:
+        channel.suspend(answer, partial(_decided, engine, channel, packet))
+
+
+def _decided(engine: Engine, channel: Channel, packet: Connect, reason: ReasonCode) -> None:
+    if reason:
+        _refuse(engine, channel, reason, "access control refused the client")
+    else:
+        _admit(engine, channel, packet)
+
+
+def _assigned_client_id(engine: Engine) -> str:
+    """A client identifier of our own for a client that brought none [MQTT-3.1.3-6]."""
+    while (client_id := f"pybroker-{token_hex(8)}") in engine.sessions:
+        pass
+    return client_id
+
+
+def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
+    """Why this CONNECT is refused whoever sends it, or SUCCESS."""
+    if packet.version == 3 and not 0 < len(packet.client_id) <= MAX_CLIENT_ID_3_1:
+        text = f"MQTT 3.1 wants a client identifier of 1 to {MAX_CLIENT_ID_3_1} characters"
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
+    if not packet.client_id and not packet.clean_start and packet.version == 4:  # [MQTT-3.1.3-8]
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "an empty client identifier needs clean session 1"
+    if packet.properties is not None and packet.properties.authentication_method is not None:
+        return ReasonCode.BAD_AUTHENTICATION_METHOD, "this authentication method is not served"
+    if packet.will is not None:
+        if packet.will.qos > engine.mqtt.max_qos:  # [MQTT-3.2.2-12]
+            return ReasonCode.QOS_NOT_SUPPORTED, f"the highest QoS served is {engine.mqtt.max_qos}"
+        if packet.will.retain and not engine.mqtt.retain_available:  # [MQTT-3.2.2-13]
+            return ReasonCode.RETAIN_NOT_SUPPORTED, "retained messages are not served"
+    return ReasonCode.SUCCESS, ""
+
+
+def _refuse(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> None:
+    """CONNACK with the reason, then close [MQTT-3.2.2-7]."""
+    assert channel.client is not None
+    engine.counters.refused[reason_name(reason)] += 1
+    _tell_connack(engine, channel.client, reason)
+    channel.refuse_connect(reason, text)
+
+
+def _tell_connack(engine: Engine, client: Client, reason: ReasonCode) -> None:
+    if engine.hooks.client_connack:
+        event = ClientConnack(at=engine.clock.time(), client=client, conn_ack=reason_name(reason))
+        tell(engine.hooks.client_connack, event)
+
+
+def _admit(engine: Engine, channel: Channel, packet: Connect) -> None:
+    client = channel.client
+    assert client is not None
+    session, present = _session_for(engine, client)
+    _bind(engine, channel, packet, session)
+    channel.connection.established = True
+    channel.watch_keepalive(packet.keepalive * engine.mqtt.keepalive_multiplier)
+    channel.send(_connack(engine, channel, packet, present))
+    _tell_connack(engine, client, ReasonCode.SUCCESS)
+    engine.counters.connects += 1
+    engine.counters.clients_maximum = max(engine.counters.clients_maximum, engine.connected)
+    if engine.hooks.client_connected:
+        event = ClientConnected(at=engine.clock.time(), client=client, session_present=present)
+        tell(engine.hooks.client_connected, event)
+    if present:
+        engine.sender.resume(session)
+
+
+def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
+    """The client's session, and whether it was there before; whoever has it now is sent away."""
+    old = engine.sessions.get(client.client_id)
+    if old is not None and old.channel is not None:
+        # [MQTT-3.1.4-3] the session ends with this, unless it was to outlive the connection
+        old.channel.close(
+            ReasonCode.SESSION_TAKEN_OVER, text="another connection uses this client identifier"
+        )
+        old = engine.sessions.get(client.client_id)
+    if old is not None and client.clean_start:  # [MQTT-3.1.2-4]
+        end_session(engine, old, "clean_start")
+        old = None
+    if old is not None:
+        cancel_departure(old)
+        changed = old.version != client.protocol_version
+        old.client = client
+        old.version = client.protocol_version
+        old.allowed.clear()
+        if changed:
+            engine.router.forget_all_routes()
+        return old, True
+    session = Session(client)
+    engine.sessions.add(session)
+    return session, False
+
+
+def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -> None:
+    """Tie session and connection together by what CONNECT asks for."""
+    properties = packet.properties or Properties()
+    if packet.version == 5:
+        session.expiry = expiry_seconds(engine, properties.session_expiry_interval or 0)
+    else:
+        session.expiry = 0.0 if packet.clean_start else min(engine.mqtt.session_expiry, inf)
+        if session.expiry >= 0xFFFFFFFF:
+            session.expiry = inf
+    session.window = min(
+        properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM, engine.mqtt.max_inflight_window
+    )
+    if session.max_packet_size != channel.connection.max_packet_size:
+        session.max_packet_size = channel.connection.max_packet_size
+        if session.subscriptions:
+            engine.router.forget_all_routes()
+    session.will = packet.will
+    session.channel = channel
+    session.outbox = channel.outbox
+    channel.session = session
+    channel.checks_topics = engine.access.checks_topics
+    engine.connected += 1
+
+
+def _connack(engine: Engine, channel: Channel, packet: Connect, present: bool) -> bytes:
+    if packet.version != 5:
+        # [MQTT-3.2.2-2]; 3.1 has no session present flag: the byte is reserved there
+        return encode(Connack(present and packet.version == 4), packet.version)
+    mqtt = engine.mqtt
+    session = channel.session
+    assert session is not None
+    properties = Properties(
+        receive_maximum=mqtt.receive_maximum,
+        maximum_packet_size=mqtt.max_packet_size,
+        topic_alias_maximum=mqtt.max_topic_alias,
+    )
+    asked = (packet.properties.session_expiry_interval if packet.properties else None) or 0
+    granted = 0xFFFFFFFF if session.expiry == inf else int(session.expiry)
+    if granted != asked:
+        properties.session_expiry_interval = granted
+    if not packet.client_id:
+        properties.assigned_client_identifier = session.client_id  # [MQTT-3.2.2-16]
+    if mqtt.max_qos < 2:
+        properties.maximum_qos = mqtt.max_qos
+    if not mqtt.retain_available:
+        properties.retain_available = 0
+    if not mqtt.wildcard_subscription:
+        properties.wildcard_subscription_available = 0
+    if not mqtt.shared_subscription:
+        properties.shared_subscription_available = 0
+    return channel.connection.fitting(Connack(present, ReasonCode.SUCCESS, properties))

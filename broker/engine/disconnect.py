@@ -1,0 +1,172 @@
+"""The end of a connection, and of a session: DISCONNECT, wills, expiry."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+
+from ..events import ClientDisconnected, SessionTerminated
+from ..hooks import tell
+from ..packets.encoder import make_publish
+from ..packets.errors import ProtocolError
+from ..packets.model import Disconnect, Will
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode, reason_name
+from ..session.session import Session
+from .channel import Channel
+from .engine import Engine
+from .publish import distribute
+
+NEVER = 0xFFFFFFFF
+"""The session expiry interval that means for ever."""
+
+
+def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
+    """The client takes its leave."""
+    session = channel.session
+    assert session is not None
+    properties = packet.properties
+    if properties is not None and properties.session_expiry_interval is not None:
+        if properties.session_expiry_interval and not session.expiry:  # [MQTT-3.14.2-2]
+            raise ProtocolError("DISCONNECT sets a session expiry interval, CONNECT had set 0")
+        session.expiry = expiry_seconds(engine, properties.session_expiry_interval)
+    if packet.reason == ReasonCode.NORMAL_DISCONNECTION:
+        session.will = None  # [MQTT-3.14.4-3]
+        leave(engine, channel, "normal")
+    else:
+        leave(engine, channel, reason_name(packet.reason))
+    channel.link.close()
+
+
+def leave(engine: Engine, channel: Channel, reason: str) -> None:
+    """The connection is over, whoever ended it: hand the session over to its timers."""
+    if channel.closed:
+        return
+    channel.closed = True
+    engine.channels.discard(channel)
+    if channel.timer is not None:
+        channel.timer.cancel()
+        channel.timer = None
+    session = channel.session
+    if session is not None and session.channel is channel:
+        session.channel = None
+        session.outbox = None
+        engine.connected -= 1
+        if session.retry_timer is not None:
+            session.retry_timer.cancel()
+            session.retry_timer = None
+        _outlive(engine, session, reason)
+    if channel.client is not None and engine.hooks.client_disconnected:
+        event = ClientDisconnected(at=engine.clock.time(), client=channel.client, reason=reason)
+        tell(engine.hooks.client_disconnected, event)
+
+
+def end_session(engine: Engine, session: Session, reason: str) -> None:
+    """Forget the session: its will is due [MQTT-3.1.2-8], its shared messages go to others [MQTT-4.8.2-4]."""
+    for timer in (session.expiry_timer, session.will_timer):
+        if timer is not None:
+            timer.cancel()
+    session.expiry_timer = session.will_timer = None
+    engine.sessions.remove(session)
+    for topic_filter in session.subscriptions:
+        engine.router.unsubscribe(session, topic_filter)
+    session.subscriptions.clear()
+    _publish_will(engine, session)
+    if session.inflight.messages or session.queue is not None:
+        _pass_on(engine, session)
+    if engine.hooks.session_terminated:
+        event = SessionTerminated(at=engine.clock.time(), client=session.client, reason=reason)
+        tell(engine.hooks.session_terminated, event)
+
+
+def cancel_departure(session: Session) -> None:
+    """The client is back in time: neither expiry nor a delayed will come about [MQTT-3.1.3-9]."""
+    for timer in (session.expiry_timer, session.will_timer):
+        if timer is not None:
+            timer.cancel()
+    session.expiry_timer = session.will_timer = None
+    session.will = None
+
+
+def expiry_seconds(engine: Engine, interval: int) -> float:
+    """A session expiry interval as the broker grants it; ``math.inf`` is for ever."""
+    granted = min(interval, engine.mqtt.max_session_expiry)
+    return inf if granted >= NEVER else float(granted)
+
+
+def _outlive(engine: Engine, session: Session, reason: str) -> None:
+    """Start what the end of the connection sets off: the will, and the session's own end."""
+    if not session.expiry:
+        end_session(engine, session, "takenover" if reason == "takenover" else "disconnected")
+        return
+    now = engine.clock.monotonic()
+    will = session.will
+    if will is not None:
+        delay = (will.properties.will_delay_interval or 0) if will.properties else 0
+        if not delay:
+            _publish_will(engine, session)
+        elif delay < session.expiry:
+            session.will_timer = engine.clock.call_at(now + delay, partial(_will_due, engine, session))
+    if session.expiry != inf:
+        session.expiry_timer = engine.clock.call_at(now + session.expiry, partial(_expired, engine, session))
+
+
+def _will_due(engine: Engine, session: Session) -> None:
+    session.will_timer = None
+    _publish_will(engine, session)
+    engine.flush()
+
+
+def _expired(engine: Engine, session: Session) -> None:
+    session.expiry_timer = None
+    end_session(engine, session, "expired")
+    engine.flush()
+
+
+def _publish_will(engine: Engine, session: Session) -> None:
+    """In the name of the client that left it, once [MQTT-3.1.2-10]."""
+    will, session.will = session.will, None
+    if will is None:
+        return
+    packet = make_publish(
+        will.topic,
+        will.payload,
+        qos=min(will.qos, engine.mqtt.max_qos),
+        retain=will.retain,
+        properties=_message_properties(will),
+        version=5 if session.version == 5 else 4,
+    )
+    if packet.properties is not None and packet.properties.message_expiry_interval is not None:
+        packet.expires_at = engine.clock.monotonic() + packet.properties.message_expiry_interval
+    packet.source = session.client
+    distribute(engine, packet, session)
+
+
+def _message_properties(will: Will) -> Properties | None:
+    """The will's properties less the one that is about the will itself."""
+    given = will.properties
+    if given is None:
+        return None
+    kept = Properties(
+        payload_format_indicator=given.payload_format_indicator,
+        message_expiry_interval=given.message_expiry_interval,
+        content_type=given.content_type,
+        response_topic=given.response_topic,
+        correlation_data=given.correlation_data,
+        user_properties=given.user_properties,
+    )
+    return kept if kept != Properties() else None
+
+
+def _pass_on(engine: Engine, session: Session) -> None:
+    """Give what a shared subscription had for this session to the others of the group; a QoS 2 message
+    that was sent already may not go to anybody else [MQTT-4.8.2-5]."""
+    waiting = session.queue.messages() if session.queue is not None else []
+    inflight = [m for m in session.inflight.messages.values() if m.qos == 1]
+    session.inflight.messages.clear()
+    session.queue = None
+    for message in [*inflight, *waiting]:
+        if message.group is not None:
+            engine.fanout.to_group(message.group, message.publish, besides=session)
+        else:
+            engine.reports.dropped("session_terminated", message.publish, session.client)

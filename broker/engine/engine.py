@@ -1,0 +1,84 @@
+"""The broker's state, and what every verb shares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from ..clock import Clock
+from ..config.settings import Limits, MqttSettings
+from ..counters import Counters
+from ..delivery.fanout import Fanout
+from ..delivery.outbox import Pending
+from ..delivery.sender import Sender
+from ..hooks import Hooks
+from ..packets.model import Publish
+from ..packets.topic_cache import TopicCache
+from ..reports import Reports
+from ..routing.retained import RetainedMessages
+from ..routing.router import Router
+from ..session.registry import Registry
+from ..session.session import Session
+from .access import AccessControl
+
+EXPIRY_SWEEP = 60.0
+"""Seconds between two looks for expired retained messages."""
+
+
+class Spawn(Protocol):
+    """Wait for an answer without holding up the event loop, then hand it on."""
+
+    def __call__(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None: ...
+
+
+class Engine:
+    """Everything there is one of. The verbs are functions that take it first."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        spawn: Spawn,
+        mqtt: MqttSettings | None = None,
+        limits: Limits | None = None,
+        *,
+        hooks: Hooks | None = None,
+        access: AccessControl | None = None,
+    ) -> None:
+        self.clock = clock
+        self.spawn = spawn
+        self.mqtt = mqtt or MqttSettings()
+        self.limits = limits or Limits()
+        self.hooks = hooks or Hooks()
+        self.access = access or AccessControl()
+        self.counters = Counters()
+        self.topics = TopicCache()
+        self.sessions = Registry()
+        self.channels: set[Any] = set()
+        """Every open connection, admitted or not."""
+        self.connected = 0
+        """How many clients are connected."""
+        self.retained: RetainedMessages[Publish] = RetainedMessages(self.limits.max_retained)
+        self.router: Router[Session] = Router(self.hooks.published_observers)
+        self.pending = Pending()
+        self.reports = Reports(self.hooks, self.counters, clock)
+        self.sender = Sender(
+            self.pending,
+            self.reports,
+            clock,
+            max_messages=self.mqtt.max_mqueue_len,
+            max_bytes=self.limits.max_queued_bytes,
+            retry_interval=self.mqtt.retry_interval,
+        )
+        self.fanout = Fanout(self.pending, self.sender, self.reports)
+
+    def start(self) -> None:
+        """Begin what the broker does by the clock alone."""
+        self.clock.call_at(self.clock.monotonic() + EXPIRY_SWEEP, self._sweep)
+
+    def flush(self) -> None:
+        """Write what the last packets brought about: called once after all of them."""
+        self.counters.packets_sent += self.pending.flush()
+
+    def _sweep(self) -> None:
+        self.retained.expire(self.clock.monotonic())
+        self.start()

@@ -1,0 +1,190 @@
+"""PUBLISH, from a client or from the broker itself."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
+from ..packets.errors import ProtocolError
+from ..packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode
+from ..session.session import Session
+from .access import Action
+from .channel import Channel
+from .engine import Engine
+
+MAX_REMEMBERED_TOPICS = 4096
+"""How many answers of access control a session keeps."""
+
+
+def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """A message from a client: check, retain, hand out, acknowledge."""
+    session = channel.session
+    assert session is not None
+    qos = packet.qos
+    if qos == 2 and packet.packet_id in session.received:
+        channel.connection.unacknowledged -= 1
+        channel.send(pubrec(packet.packet_id))  # [MQTT-4.3.3-10] a repeat is not handed out again
+        return
+    if channel.checks_topics:
+        allowed = session.allowed.get(packet.topic)
+        if allowed is None:
+            _ask(engine, channel, session, packet)
+            return
+        if not allowed:
+            _deny(engine, channel, packet)
+            return
+    if packet.topic[0] == "$" and packet.topic.startswith("$SYS/"):
+        _deny(engine, channel, packet)  # those are the broker's own
+        return
+    if qos or packet.retain or packet.properties is not None:
+        _check(engine, packet)
+    packet.source = session.client
+    receivers = distribute(engine, packet, session)
+    if not qos:
+        return
+    if qos == 1:
+        channel.connection.unacknowledged -= 1
+        if receivers or channel.connection.version != 5:
+            channel.send(puback(packet.packet_id))
+        else:
+            channel.send(encode(Puback(packet.packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
+    else:
+        session.received.add(packet.packet_id)
+        if receivers or channel.connection.version != 5:
+            channel.send(pubrec(packet.packet_id))
+        else:
+            channel.send(encode(Pubrec(packet.packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
+
+
+def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bool:
+    """Retain the message where it asks for it, tell the hooks, deliver. Whether anybody subscribes."""
+    topic = packet.topic
+    if packet.retain:
+        retain(engine, packet)
+    router = engine.router
+    route = router.routes.get(topic) or router.route(topic)
+    if route.observers:
+        engine.reports.published(route.observers, packet)
+    if route.targets or route.groups:
+        engine.fanout.deliver(route, packet, publisher)
+        return True
+    engine.reports.dropped("no_subscribers", packet)
+    return False
+
+
+def broadcast(
+    engine: Engine,
+    topic: str,
+    payload: bytes,
+    *,
+    qos: int = 0,
+    retain: bool = False,
+    properties: Properties | None = None,
+) -> None:
+    """A message of the broker's own, such as ``$SYS``. The caller flushes."""
+    packet = make_publish(topic, payload, qos=qos, retain=retain, properties=properties, version=4)
+    _stamp(engine, packet)
+    distribute(engine, packet, None)
+
+
+def retain(engine: Engine, packet: Publish) -> None:
+    """Keep the message for those who subscribe later; an empty one clears the topic [MQTT-3.3.1-6]."""
+    if len(packet.wire) == packet.payload_at:
+        engine.retained.remove(packet.topic)
+    elif not engine.retained.set(packet.topic, packet):
+        engine.reports.dropped("quota_exceeded", packet)
+
+
+def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
+    """The publisher is done with a QoS 2 message [MQTT-4.3.3-11]."""
+    session = channel.session
+    assert session is not None
+    if packet.packet_id in session.received:
+        session.received.discard(packet.packet_id)
+        if channel.connection.unacknowledged:
+            channel.connection.unacknowledged -= 1
+    elif channel.connection.version == 5:
+        channel.send(encode(Pubcomp(packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
+        return
+    channel.send(pubcomp(packet.packet_id))
+
+
+def puback_received(engine: Engine, channel: Channel, packet: Puback) -> None:
+    """A receiver has a QoS 1 message."""
+    assert channel.session is not None
+    engine.sender.acknowledge(channel.session, packet.packet_id, 1)
+
+
+def pubrec_received(engine: Engine, channel: Channel, packet: Pubrec) -> None:
+    """A receiver has a QoS 2 message, or refuses it."""
+    session = channel.session
+    assert session is not None
+    if packet.reason >= ReasonCode.UNSPECIFIED_ERROR:
+        engine.sender.acknowledge(session, packet.packet_id, 2)
+    elif not engine.sender.release(session, packet.packet_id):
+        unknown = Pubrel(packet.packet_id)
+        if channel.connection.version == 5:
+            unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        channel.send(encode(unknown, channel.connection.version))
+
+
+def pubcomp_received(engine: Engine, channel: Channel, packet: Pubcomp) -> None:
+    """A receiver is done with a QoS 2 message."""
+    assert channel.session is not None
+    engine.sender.acknowledge(channel.session, packet.packet_id, 2)
+
+
+def _check(engine: Engine, packet: Publish) -> None:
+    """What CONNACK announced as not available [MQTT-3.2.2-11] [MQTT-3.2.2-14]."""
+    if packet.qos > engine.mqtt.max_qos:
+        raise ProtocolError(
+            f"QoS {packet.qos} is not served; the highest is {engine.mqtt.max_qos}",
+            ReasonCode.QOS_NOT_SUPPORTED,
+        )
+    if packet.retain and not engine.mqtt.retain_available:
+        raise ProtocolError("retained messages are not served", ReasonCode.RETAIN_NOT_SUPPORTED)
+    _stamp(engine, packet)
+
+
+def _stamp(engine: Engine, packet: Publish) -> None:
+    """Note when the message expires, by our clock [MQTT-3.3.2-5]."""
+    properties = packet.properties
+    if properties is not None and properties.message_expiry_interval is not None:
+        packet.expires_at = engine.clock.monotonic() + properties.message_expiry_interval
+
+
+def _ask(engine: Engine, channel: Channel, session: Session, packet: Publish) -> None:
+    """Ask access control, remember the answer, and take the packet up again."""
+    answer = engine.access.authorize(session.client, packet.topic, Action.PUBLISH)
+    if isinstance(answer, bool):
+        _answered(engine, channel, session, packet, answer)
+    else:
+        channel.suspend(answer, partial(_answered, engine, channel, session, packet))
+
+
+def _answered(engine: Engine, channel: Channel, session: Session, packet: Publish, allowed: bool) -> None:
+    if len(session.allowed) >= MAX_REMEMBERED_TOPICS:
+        session.allowed.clear()
+    session.allowed[packet.topic] = allowed
+    publish(engine, channel, packet)
+
+
+def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """The client may not publish this: told so in 5.0, acknowledged and dropped in 3.x [MQTT-3.3.5-2]."""
+    engine.reports.dropped("not_authorized", packet, channel.client)
+    if engine.access.deny_disconnects:
+        raise ProtocolError(f"not allowed to publish to {packet.topic}", ReasonCode.NOT_AUTHORIZED)
+    if not packet.qos:
+        return
+    channel.connection.unacknowledged -= 1
+    if channel.connection.version == 5:
+        refuse = Puback if packet.qos == 1 else Pubrec
+        channel.send(encode(refuse(packet.packet_id, ReasonCode.NOT_AUTHORIZED), 5))
+    elif packet.qos == 1:
+        channel.send(puback(packet.packet_id))
+    else:
+        assert channel.session is not None
+        channel.session.received.add(packet.packet_id)
+        channel.send(pubrec(packet.packet_id))

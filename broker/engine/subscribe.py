@@ -1,0 +1,170 @@
+"""SUBSCRIBE and UNSUBSCRIBE."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from functools import partial
+from inspect import isawaitable
+
+from ..events import Client, ClientSubscribe, ClientUnsubscribe, SessionSubscribed, SessionUnsubscribed
+from ..hooks import tell
+from ..packets.errors import ProtocolError
+from ..packets.model import Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
+from ..packets.reasons import ReasonCode
+from ..routing.subscription import Subscription
+from ..routing.topics import SHARE, filter_error, has_wildcard, split_share
+from ..session.inflight import Outgoing
+from ..session.session import Session
+from .access import Action
+from .channel import Channel
+from .engine import Engine
+
+
+def subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> None:
+    """Ask access control for each topic filter, then grant or refuse each."""
+    if engine.hooks.client_subscribe:
+        for wanted in packet.filters:
+            event = ClientSubscribe(
+                at=engine.clock.time(), client=_client(channel), topic=wanted.topic_filter, qos=wanted.qos
+            )
+            tell(engine.hooks.client_subscribe, event)
+    if not channel.checks_topics:
+        _subscribe(engine, channel, packet, [True] * len(packet.filters))
+        return
+    answers = [_authorize(engine, channel, wanted) for wanted in packet.filters]
+    if any(isawaitable(answer) for answer in answers):
+        channel.suspend(_all(answers), partial(_subscribe, engine, channel, packet))
+    else:
+        _subscribe(engine, channel, packet, [answer is True for answer in answers])
+
+
+def unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> None:
+    """Remove the subscriptions with exactly these filters [MQTT-3.10.4-1]."""
+    session = channel.session
+    assert session is not None
+    reasons = []
+    for topic_filter in packet.topic_filters:
+        if engine.hooks.client_unsubscribe:
+            event = ClientUnsubscribe(at=engine.clock.time(), client=session.client, topic=topic_filter)
+            tell(engine.hooks.client_unsubscribe, event)
+        if filter_error(topic_filter):
+            reasons.append(ReasonCode.TOPIC_FILTER_INVALID)
+        elif remove_subscription(engine, session, topic_filter):
+            reasons.append(ReasonCode.SUCCESS)
+        else:
+            reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+    channel.send(channel.connection.fitting(Unsuback(packet.packet_id, reasons)))
+
+
+def add_subscription(engine: Engine, session: Session, subscription: Subscription) -> bool:
+    """Add the subscription to the session, or put it in place of its older self; whether it is new."""
+    new = subscription.topic_filter not in session.subscriptions
+    session.subscriptions[subscription.topic_filter] = subscription
+    engine.router.subscribe(session, subscription)
+    if engine.hooks.session_subscribed:
+        event = SessionSubscribed(
+            at=engine.clock.time(),
+            client=session.client,
+            topic=subscription.topic_filter,
+            qos=subscription.qos,
+        )
+        tell(engine.hooks.session_subscribed, event)
+    return new
+
+
+def remove_subscription(engine: Engine, session: Session, topic_filter: str) -> bool:
+    """Remove the subscription with this filter; False if there was none."""
+    if session.subscriptions.pop(topic_filter, None) is None:
+        return False
+    engine.router.unsubscribe(session, topic_filter)
+    if engine.hooks.session_unsubscribed:
+        event = SessionUnsubscribed(at=engine.clock.time(), client=session.client, topic=topic_filter)
+        tell(engine.hooks.session_unsubscribed, event)
+    return True
+
+
+def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
+    """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]."""
+    identifiers = (subscription.identifier,) if subscription.identifier else ()
+    for _, publish in engine.retained.match(subscription.topic_filter, engine.clock.monotonic()):
+        qos = min(publish.qos, subscription.qos)
+        engine.sender.send(session, Outgoing(publish, qos, True, identifiers))
+
+
+def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: list[bool]) -> None:
+    session = channel.session
+    assert session is not None
+    identifiers = packet.properties.subscription_identifiers if packet.properties else ()
+    identifier = identifiers[0] if identifiers else 0
+    reasons: list[ReasonCode] = []
+    granted: list[tuple[Subscription, bool]] = []
+    for wanted, may in zip(packet.filters, allowed, strict=True):
+        reason = _refusal(engine, session, wanted, may)
+        if not reason:
+            subscription = Subscription(
+                wanted.topic_filter,
+                min(wanted.qos, engine.mqtt.max_qos),
+                wanted.no_local,
+                wanted.retain_as_published,
+                wanted.retain_handling,
+                identifier,
+            )
+            new = add_subscription(engine, session, subscription)
+            granted.append((subscription, new))
+            reason = ReasonCode(subscription.qos)
+        reasons.append(reason)
+    if channel.connection.version != 5:
+        # 3.x knows one refusal only [MQTT-3.9.3-2]
+        reasons = [r if r <= 2 else ReasonCode.UNSPECIFIED_ERROR for r in reasons]
+    channel.send(channel.connection.fitting(Suback(packet.packet_id, reasons)))
+    for subscription, new in granted:
+        if _wants_retained(subscription, new):
+            send_retained(engine, session, subscription)
+
+
+def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed: bool) -> ReasonCode:
+    """Why this filter is refused, or SUCCESS."""
+    topic_filter = wanted.topic_filter
+    if filter_error(topic_filter):
+        return ReasonCode.TOPIC_FILTER_INVALID
+    if not allowed:
+        return ReasonCode.NOT_AUTHORIZED
+    shared = topic_filter.startswith(SHARE)
+    if shared and wanted.no_local:  # [MQTT-3.8.3-4]
+        raise ProtocolError("no local is set on a shared subscription")
+    if shared and not engine.mqtt.shared_subscription:
+        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    if has_wildcard(topic_filter) and not engine.mqtt.wildcard_subscription:
+        return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+    if topic_filter.count("/") >= engine.limits.max_topic_levels:
+        return ReasonCode.TOPIC_FILTER_INVALID
+    full = len(session.subscriptions) >= engine.limits.max_subscriptions
+    if full and topic_filter not in session.subscriptions:
+        return ReasonCode.QUOTA_EXCEEDED
+    return ReasonCode.SUCCESS
+
+
+def _wants_retained(subscription: Subscription, new: bool) -> bool:
+    if subscription.topic_filter.startswith(SHARE):
+        return False  # [MQTT-3.8.4-4] comment: retained messages do not go to shared subscriptions
+    return subscription.retain_handling == 0 or (subscription.retain_handling == 1 and new)
+
+
+def _authorize(engine: Engine, channel: Channel, wanted: SubscribeFilter) -> bool | Awaitable[bool]:
+    if filter_error(wanted.topic_filter):
+        return False
+    _, topic_filter = split_share(wanted.topic_filter)
+    return engine.access.authorize(_client(channel), topic_filter, Action.SUBSCRIBE)
+
+
+async def _all(answers: list[bool | Awaitable[bool]]) -> list[bool]:
+    async def one(answer: bool | Awaitable[bool]) -> bool:
+        return answer if isinstance(answer, bool) else await answer
+
+    return list(await asyncio.gather(*(one(answer) for answer in answers)))
+
+
+def _client(channel: Channel) -> Client:
+    assert channel.client is not None
+    return channel.client

@@ -1,0 +1,47 @@
+"""Which function handles which packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..packets.model import (
+    Connect,
+    Disconnect,
+    Pingreq,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
+from .channel import Channel
+from .connect import connect
+from .disconnect import disconnect
+from .disconnect import leave as leave
+from .engine import Engine
+from .publish import puback_received, pubcomp_received, pubrec_received, pubrel
+from .publish import publish as publish
+from .subscribe import subscribe, unsubscribe
+
+PINGRESP = b"\xd0\x00"
+
+
+def pingreq(engine: Engine, channel: Channel, packet: Pingreq) -> None:
+    channel.send(PINGRESP)  # [MQTT-3.12.4-1]
+
+
+handlers: dict[type, Callable[[Engine, Channel, Any], None]] = {
+    Connect: connect,
+    Publish: publish,
+    Puback: puback_received,
+    Pubrec: pubrec_received,
+    Pubrel: pubrel,
+    Pubcomp: pubcomp_received,
+    Subscribe: subscribe,
+    Unsubscribe: unsubscribe,
+    Pingreq: pingreq,
+    Disconnect: disconnect,
+}

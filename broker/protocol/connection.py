@@ -1,0 +1,186 @@
+"""One network connection as the protocol sees it: bytes in, packets that obey the rules out.
+
+No socket and no clock. What lasts only as long as the connection lives here: the order of packets,
+topic aliases, the receive maximum, packet sizes. What outlives it is the session's.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..packets.decoder import Decoder
+from ..packets.encoder import encode
+from ..packets.errors import ProtocolError
+from ..packets.model import (
+    Auth,
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode
+from ..packets.topic_cache import TopicCache
+
+FROM_CLIENT = frozenset(
+    {Connect, Publish, Puback, Pubrec, Pubrel, Pubcomp, Subscribe, Unsubscribe, Pingreq, Disconnect, Auth}
+)
+
+
+class Connection:
+    """Feed it bytes with :meth:`receive`; ask :attr:`error` afterwards."""
+
+    __slots__ = (
+        "_aliases",
+        "_decoder",
+        "_topic_alias_maximum",
+        "connect",
+        "error",
+        "established",
+        "max_packet_size",
+        "receive_maximum",
+        "unacknowledged",
+        "version",
+    )
+
+    def __init__(
+        self, max_packet_size: int, receive_maximum: int, topic_alias_maximum: int, topics: TopicCache
+    ) -> None:
+        self._decoder = Decoder(max_packet_size, topics)
+        self._topic_alias_maximum = topic_alias_maximum
+        self._aliases: dict[int, str] | None = None
+        self.receive_maximum = receive_maximum
+        self.version = 0
+        """The protocol level; 0 until CONNECT has come."""
+        self.connect: Connect | None = None
+        self.established = False
+        """Whether a CONNACK that accepts the client was sent: set by the engine."""
+        self.max_packet_size = inf
+        """The largest packet the client takes, in bytes."""
+        self.unacknowledged = 0
+        """QoS 1 and 2 messages of this connection that were not answered to the end yet."""
+        self.error: ProtocolError | None = None
+        """What the client broke after the packets returned last; nothing more comes from it."""
+
+    def receive(self, data: bytes) -> list[Packet]:
+        """The packets that ``data`` completes, in order, up to the first that breaks a rule."""
+        packets = self._decoder.feed(data)
+        for index, packet in enumerate(packets):
+            try:
+                if packet.__class__ is Publish and self.version:
+                    if packet.properties is not None:
+                        self._resolve_alias(packet)
+                    if packet.qos and self.version == 5:
+                        self._count(packet)
+                else:
+                    self._check_order(packet)
+            except ProtocolError as error:
+                self.error = error
+                return packets[:index]
+        self.error = self._decoder.error
+        return packets
+
+    def refusal(self, error: ProtocolError) -> bytes:
+        """What tells the client why it is sent away: CONNACK before it was accepted, DISCONNECT after,
+        nothing where its version of the protocol has no word for it."""
+        if self.established:
+            return self.disconnect(error.reason, str(error))
+        if self.connect is None and error.reason == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
+            # [MQTT-3.1.2-2]; a 5.0 client that asks for level 6 understands 5.0 no better than 3.1.1.
+            return encode(Connack(False, error.reason), 4)
+        version = self.version or self._decoder.version
+        if version == 5:
+            return encode(Connack(False, error.reason, self._explained(str(error))), 5)
+        return encode(Connack(False, error.reason), version) if self.connect is not None else b""
+
+    def disconnect(self, reason: ReasonCode, text: str = "") -> bytes:
+        """A DISCONNECT from the server, which only 5.0 has."""
+        if self.version != 5:
+            return b""
+        return self.fitting(Disconnect(reason, self._explained(text)))
+
+    def fitting(self, packet: Packet) -> bytes:
+        """``packet`` as bytes; reason string and user properties go where it would be larger than the
+        client takes [MQTT-3.14.2-3], or than it asked to hear of problems [MQTT-3.1.2-29]."""
+        properties: Properties | None = getattr(packet, "properties", None)
+        if properties is None:
+            return encode(packet, self.version)
+        quiet = not self.wants_problem_information and not isinstance(packet, Connack | Disconnect | Publish)
+        data = b"" if quiet else encode(packet, self.version)
+        if quiet or len(data) > self.max_packet_size:
+            properties.reason_string = None
+            properties.user_properties = ()
+            data = encode(packet, self.version)
+        return data
+
+    @property
+    def wants_problem_information(self) -> bool:
+        """Whether the client left request problem information on."""
+        properties = self.connect.properties if self.connect else None
+        return properties is None or properties.request_problem_information != 0
+
+    def _explained(self, text: str) -> Properties | None:
+        return Properties(reason_string=text) if text and self.wants_problem_information else None
+
+    def _check_order(self, packet: Packet) -> None:
+        kind = packet.__class__
+        if kind is Connect:
+            if self.connect is not None:
+                raise ProtocolError("a second CONNECT came on the same connection")  # [MQTT-3.1.0-2]
+            assert isinstance(packet, Connect)
+            self._accept(packet)
+        elif self.connect is None:
+            raise ProtocolError(
+                f"the first packet was {kind.__name__.upper()}, not CONNECT"
+            )  # [MQTT-3.1.0-1]
+        elif kind not in FROM_CLIENT:
+            raise ProtocolError(f"{kind.__name__.upper()} is only ever sent by a server")
+        elif kind is Auth and (
+            self.connect.properties is None or self.connect.properties.authentication_method is None
+        ):
+            raise ProtocolError("AUTH came without an authentication method in CONNECT")  # [MQTT-4.12.0-6]
+
+    def _accept(self, connect: Connect) -> None:
+        self.connect = connect
+        self.version = connect.version
+        if connect.properties is not None and connect.properties.maximum_packet_size:
+            self.max_packet_size = connect.properties.maximum_packet_size
+
+    def _resolve_alias(self, publish: Publish) -> None:
+        """Fill in the topic that an alias stands for, and forget the alias [MQTT-3.3.2-7]."""
+        properties = publish.properties
+        assert properties is not None
+        if properties.subscription_identifiers:
+            raise ProtocolError("PUBLISH from a client has a subscription identifier")  # [MQTT-3.3.4-6]
+        alias = properties.topic_alias
+        if alias is None:
+            return
+        if not 0 < alias <= self._topic_alias_maximum:  # [MQTT-3.3.2-8] [MQTT-3.3.2-9]
+            raise ProtocolError(
+                f"topic alias {alias} is not between 1 and {self._topic_alias_maximum}",
+                ReasonCode.TOPIC_ALIAS_INVALID,
+            )
+        if self._aliases is None:
+            self._aliases = {}
+        if publish.topic:
+            self._aliases[alias] = publish.topic
+        elif alias in self._aliases:
+            publish.topic = self._aliases[alias]
+        else:
+            raise ProtocolError(f"topic alias {alias} was never set on this connection")
+
+    def _count(self, publish: Publish) -> None:
+        self.unacknowledged += 1
+        if self.unacknowledged > self.receive_maximum:  # [MQTT-3.3.4-7] [MQTT-3.3.4-9]
+            raise ProtocolError(
+                f"more than {self.receive_maximum} QoS 1 and 2 messages are unacknowledged",
+                ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+            )

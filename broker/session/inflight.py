@@ -1,0 +1,58 @@
+"""QoS 1 and 2 messages on their way to one client, and the identifiers of those that come from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..packets.model import Publish
+
+MAX_PACKET_ID = 65_535
+
+
+class Outgoing:
+    """One message for one session: waiting in its queue, or sent and not yet acknowledged."""
+
+    __slots__ = ("group", "identifiers", "publish", "qos", "released", "retain", "sent_at")
+
+    def __init__(
+        self,
+        publish: Publish,
+        qos: int,
+        retain: bool = False,
+        identifiers: tuple[int, ...] = (),
+        group: Any = None,
+    ) -> None:
+        self.publish = publish
+        self.qos = qos
+        self.retain = retain
+        self.identifiers = identifiers
+        self.group = group
+        """The shared group it was taken from, to which it may go back; None otherwise."""
+        self.sent_at = 0.0
+        self.released = False
+        """QoS 2: PUBREC has come and PUBREL was sent; the message itself is never sent again."""
+
+
+class Inflight:
+    """The messages sent to a client and not yet acknowledged, in the order they were sent."""
+
+    __slots__ = ("_last", "messages")
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Outgoing] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def add(self, message: Outgoing) -> int:
+        """Keep ``message`` under a free packet identifier [MQTT-2.2.1-4]; the caller has seen that the
+        window, which is below 65,535, has room."""
+        packet_id = self._last
+        while True:
+            packet_id = packet_id + 1 if packet_id < MAX_PACKET_ID else 1
+            if packet_id not in self.messages:
+                break
+        self._last = packet_id
+        self.messages[packet_id] = message
+        return packet_id

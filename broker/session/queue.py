@@ -1,0 +1,66 @@
+"""Messages that wait for a client: away, reading too slowly, or with a full window."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .inflight import Outgoing
+
+
+class MessageQueue:
+    """At most ``max_messages`` messages and ``max_bytes`` bytes; what gives way first is QoS 0.
+
+    QoS 0 has a line of its own: it never waits for an acknowledgement, and order is promised within
+    one QoS only [MQTT-4.6.0-5].
+    """
+
+    __slots__ = ("_acknowledged", "_plain", "bytes", "max_bytes", "max_messages")
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._plain: deque[Outgoing] = deque()
+        self._acknowledged: deque[Outgoing] = deque()
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._acknowledged)
+
+    def add(self, message: Outgoing) -> list[Outgoing]:
+        """Put ``message`` at the end. Returns what had to go: nothing, the oldest messages of QoS 0, or
+        ``message`` itself."""
+        size = len(message.publish.wire)
+        dropped = []
+        while len(self) >= self.max_messages or self.bytes + size > self.max_bytes:
+            if not message.qos or not self._plain or size > self.max_bytes:
+                dropped.append(message)
+                return dropped
+            dropped.append(self._taken(self._plain.popleft()))
+        (self._acknowledged if message.qos else self._plain).append(message)
+        self.bytes += size
+        return dropped
+
+    def next_plain(self) -> Outgoing | None:
+        """The QoS 0 message that has waited longest, removed."""
+        return self._taken(self._plain.popleft()) if self._plain else None
+
+    def next_acknowledged(self) -> Outgoing | None:
+        """The QoS 1 or 2 message that has waited longest, removed."""
+        return self._taken(self._acknowledged.popleft()) if self._acknowledged else None
+
+    @property
+    def has_acknowledged(self) -> bool:
+        return bool(self._acknowledged)
+
+    def messages(self) -> list[Outgoing]:
+        """All that wait, those of QoS 0 first; a copy."""
+        return [*self._plain, *self._acknowledged]
+
+    def clear(self) -> None:
+        self._plain.clear()
+        self._acknowledged.clear()
+        self.bytes = 0
+
+    def _taken(self, message: Outgoing) -> Outgoing:
+        self.bytes -= len(message.publish.wire)
+        return message

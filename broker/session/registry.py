@@ -1,0 +1,36 @@
+"""Every session the broker has, connected or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .session import Session
+
+
+class Registry:
+    """Client identifier to session: there is never more than one."""
+
+    __slots__ = ("_sessions",)
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __contains__(self, client_id: str) -> bool:
+        return client_id in self._sessions
+
+    def get(self, client_id: str) -> Session | None:
+        return self._sessions.get(client_id)
+
+    def add(self, session: Session) -> None:
+        self._sessions[session.client_id] = session
+
+    def remove(self, session: Session) -> None:
+        """Forget ``session``, unless another one has taken its client identifier since."""
+        if self._sessions.get(session.client_id) is session:
+            del self._sessions[session.client_id]

@@ -1,0 +1,86 @@
+"""The state a client keeps over its connections (MQTT 5.0 section 4.1)."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..events import Client
+from ..packets.model import Will
+from .inflight import Inflight, Outgoing
+from .queue import MessageQueue
+
+if TYPE_CHECKING:
+    from ..clock import Timer
+    from ..routing.subscription import Subscription
+
+
+class Writable(Protocol):
+    """Where the packets for a connected client go."""
+
+    chunks: list[bytes]
+
+    def flush(self) -> int: ...
+
+
+class Session:
+    """Subscriptions, messages in flight and messages waiting, of one client identifier."""
+
+    __slots__ = (
+        "allowed",
+        "channel",
+        "client",
+        "expiry",
+        "expiry_timer",
+        "inflight",
+        "max_packet_size",
+        "outbox",
+        "queue",
+        "received",
+        "retry_timer",
+        "subscriptions",
+        "version",
+        "will",
+        "will_timer",
+        "window",
+    )
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        """As it last connected."""
+        self.version = client.protocol_version
+        self.expiry = 0.0
+        """Seconds the session outlives its connection; ``math.inf`` is for ever."""
+        self.max_packet_size = inf
+        """The largest packet the client takes, in bytes."""
+        self.window = 65_535
+        """How many QoS 1 and 2 messages may be unacknowledged towards it at a time."""
+        self.channel: Any = None
+        """The connection, or None while the client is away."""
+        self.outbox: Writable | None = None
+        """Where a message can be written now; None while the client is away or reads too slowly."""
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inflight = Inflight()
+        self.received: set[int] = set()
+        """Identifiers of QoS 2 messages that came and are not released yet [MQTT-4.3.3-10]."""
+        self.queue: MessageQueue | None = None
+        """Made when the first message has to wait."""
+        self.will: Will | None = None
+        self.allowed: dict[str, bool] = {}
+        """What access control said of publishing to a topic."""
+        self.expiry_timer: Timer | None = None
+        self.will_timer: Timer | None = None
+        self.retry_timer: Timer | None = None
+
+    @property
+    def client_id(self) -> str:
+        return self.client.client_id
+
+    @property
+    def connected(self) -> bool:
+        return self.channel is not None
+
+    def unfinished(self) -> list[Outgoing]:
+        """The messages in flight and waiting, oldest first; what the client may still get."""
+        inflight = [m for m in self.inflight.messages.values() if not m.released]
+        return inflight + (self.queue.messages() if self.queue else [])

@@ -1,0 +1,81 @@
+"""MQTT over TCP: one protocol object a connection, no streams and no tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from ..engine.channel import Channel, Link
+
+HIGH_WATER = 256 * 1024
+"""Unsent bytes above which a client counts as reading too slowly."""
+LOW_WATER = 64 * 1024
+
+Accept = Callable[[Link, asyncio.Transport], Channel]
+"""Makes the channel of a new connection."""
+
+
+class TcpConnection(asyncio.Protocol):
+    """Between asyncio's transport and the channel."""
+
+    __slots__ = ("_accept", "_channel", "_transport")
+
+    def __init__(self, accept: Accept) -> None:
+        self._accept = accept
+        self._channel: Channel | None = None
+        self._transport: asyncio.Transport | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self._channel = self._accept(self, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._channel is not None
+        self._channel.received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.lost()
+
+    def pause_writing(self) -> None:
+        if self._channel is not None:
+            self._channel.paused()
+
+    def resume_writing(self) -> None:
+        if self._channel is not None:
+            self._channel.resumed()
+
+    # What the channel calls.
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The other end as ``host:port``; IPv6 in brackets; empty where there is none (a unix socket)."""
+    name: Any = transport.get_extra_info("peername")
+    if not isinstance(name, tuple) or len(name) < 2:
+        return ""
+    host, port = name[0], name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
