@@ -71,17 +71,19 @@ def make_publish(
     qos: int = 0,
     retain: bool = False,
     properties: Properties | None = None,
-    version: int = 4,
+    version: int | None = None,
     packet_id: int = 0,
     dup: bool = False,
 ) -> Publish:
     """A PUBLISH that did not come in as bytes: a will, a message of the broker's own.
 
-    Below 5.0 the properties are dropped. The topic is not checked for wildcards. Raises ValueError
-    where something does not fit.
+    ``version`` says how ``wire`` is laid out: by itself like 5.0 where there are properties, like 3.1.1
+    otherwise. The topic is not checked for wildcards. Raises ValueError where something does not fit.
     """
-    if version != 5:
-        properties = None
+    if version is None:
+        version = 4 if properties is None else 5
+    elif version != 5 and properties is not None:
+        raise ValueError(f"a PUBLISH of protocol level {version} has no room for properties")
     head = write_string(topic)
     if qos:
         head += write_two(packet_id)
@@ -173,7 +175,7 @@ def _publish(packet: Publish, version: int) -> bytes:
         packet.payload,
         qos=packet.qos,
         retain=packet.retain,
-        properties=packet.properties,
+        properties=packet.properties if version == 5 else None,
         version=version,
         packet_id=packet.packet_id,
         dup=packet.dup,

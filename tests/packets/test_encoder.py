@@ -112,6 +112,7 @@ def test_password_is_not_shown() -> None:
         (lambda: write_string("a\0b"), "null character"),
         (lambda: write_string("\ud800"), "surrogates"),
         (lambda: make_publish("x" * 65_536, b""), "longer than 65,535 bytes"),
+        (lambda: make_publish("a", b"", properties=Properties(), version=4), "no room for properties"),
         (lambda: encode(Connect("MQTT", 4, True, 65_536, ""), 4), "65536 does not fit"),
         (lambda: encode(Connect("MQTT", 4, True, 0, "", will=Will("w", bytes(65_536))), 4), "longer than"),
         (lambda: encode_properties(Properties(receive_maximum=65_536), PacketType.CONNECT), "does not fit"),
@@ -240,10 +241,18 @@ def test_alias_and_identifiers_of_the_publisher_are_not_handed_on(qos: int) -> N
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", [3, 4, 5])
-def test_born_in_the_broker(version: int, qos: int) -> None:
+def test_born_in_the_broker_for_one_version(version: int, qos: int) -> None:
     publish = make_publish("a/b", b"hi", qos=qos, retain=True, version=version)
     packet = decode(assemble(publish_shape(publish, version, qos, True), qos, 9), version)
     assert isinstance(packet, Publish)
     assert (packet.topic, packet.payload, packet.qos, packet.retain) == ("a/b", b"hi", qos, True)
     assert publish.payload == b"hi"
     assert publish.expires_at is None
+
+
+def test_born_in_the_broker_for_all() -> None:
+    assert make_publish("a", b"").version == 4
+    publish = make_publish("a", b"", properties=Properties(content_type="t"))
+    assert publish.version == 5
+    packet = decode(publish_shape(publish, 5, 0, False)[0], 5)
+    assert packet == publish
