@@ -1,0 +1,18 @@
+"""Webhooks: what happens in the broker, posted over HTTP, and nothing of it lost in silence."""
+
+from .metrics import EndpointStats
+from .settings import Batch, Retry, Rule, SettingsError, Spool, TlsClient, WebhookSettings
+from .sink import Left, Sink
+
+__all__ = [
+    "Batch",
+    "EndpointStats",
+    "Left",
+    "Retry",
+    "Rule",
+    "SettingsError",
+    "Sink",
+    "Spool",
+    "TlsClient",
+    "WebhookSettings",
+]

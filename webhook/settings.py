@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class SettingsError(ValueError):
+    """An endpoint's settings cannot work; the message says which, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One entry of `events`: which event is sent, and what narrows it."""

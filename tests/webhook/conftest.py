@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from webhook import Sink, WebhookSettings
+
+from .receiver import Receiver
+
+DEADLINE = 20.0
+"""Seconds after which a test gives a condition up."""
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    server = Receiver()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
+    """Starts a sink over the settings given; stopped when the test ends."""
+    sinks = []
+
+    async def started(*settings: WebhookSettings, **more: Any) -> Sink:
+        sink = Sink(settings, **more)
+        sinks.append(sink)
+        await sink.start()
+        return sink
+
+    yield started
+    for sink in sinks:
+        await sink.stop(0)
+        assert all(stats.adds_up for stats in sink.stats())
+
+
+async def drained(sink: Sink) -> None:
+    await asyncio.wait_for(sink.drained(), DEADLINE)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.002)

@@ -1,0 +1,37 @@
+"""What the webhook needs of a clock; the broker's own fits, and so does one that a test turns by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    def cancel(self) -> None:
+        """Forget the call; harmless when it has already been made."""
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, for deadlines."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, for what people and other machines read."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` once ``monotonic()`` has reached ``when``."""
+
+
+class LoopClock:
+    """The running event loop's time."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def time(self) -> float:
+        return time.time()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_at(when, callback)

@@ -1,0 +1,30 @@
+"""Log lines about what may happen thousands of times a second, written at most now and then."""
+
+from __future__ import annotations
+
+import logging
+
+from .clock import Clock
+
+log = logging.getLogger("webhook")
+
+
+class Complaints:
+    """Each kind is logged when it first happens, then at most once in ``every`` seconds with its count."""
+
+    def __init__(self, name: str, clock: Clock, every: float = 10.0) -> None:
+        self._name = name
+        self._clock = clock
+        self._every = every
+        self._kinds: dict[str, tuple[float, int]] = {}
+        """When each kind was last logged, and how often it has happened since."""
+
+    def warn(self, kind: str, message: str, exc_info: bool = False) -> None:
+        now = self._clock.monotonic()
+        last, silent = self._kinds.get(kind, (None, 0))
+        if last is not None and now - last < self._every:
+            self._kinds[kind] = last, silent + 1
+            return
+        more = f" ({silent} more since the last such line)" if silent else ""
+        self._kinds[kind] = now, 0
+        log.warning("webhook %s: %s%s", self._name, message, more, exc_info=exc_info)

@@ -1,0 +1,64 @@
+"""One event on its way to an endpoint, and the parcel in which events travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Headers = tuple[tuple[str, str], ...]
+
+OVERHEAD = 400
+"""Bytes that a waiting event costs besides its body: the objects around it, measured."""
+
+
+class Delivery:
+    """One event, encoded once, as it waits in a queue or lies in the spool."""
+
+    __slots__ = ("at", "body", "client", "event", "headers", "id", "seq", "topic")
+
+    def __init__(
+        self,
+        seq: int,
+        id: str,
+        at: float,
+        event: str,
+        topic: str | None,
+        client: str,
+        headers: Headers,
+        body: bytes,
+    ) -> None:
+        self.seq = seq
+        """Counts up for each endpoint, and over restarts where there is a spool."""
+        self.id = id
+        """``webhook-id``: the same on every try."""
+        self.at = at
+        """When it happened: seconds since the epoch."""
+        self.event = event
+        """NanoMQ's ``action``, such as ``message_publish``."""
+        self.topic = topic
+        self.client = client
+        """The client identifier that the event is about; empty where the broker acted."""
+        self.headers = headers
+        """What this event adds to the endpoint's own headers."""
+        self.body = body
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes while it waits."""
+        return len(self.body) + OVERHEAD
+
+
+class Parcel:
+    """What goes into one request: one event, or as many as a batch takes. Tries are made with the whole."""
+
+    __slots__ = ("body", "headers", "id", "items", "probe", "size", "tries")
+
+    def __init__(self, items: Sequence[Delivery], id: str, headers: Headers, body: bytes) -> None:
+        self.items = items
+        self.size = len(body) + OVERHEAD if len(items) == 1 else sum(item.size for item in items)
+        """Bytes that its events take while they wait."""
+        self.id = id
+        self.headers = headers
+        self.body = body
+        self.tries = 0
+        self.probe = False
+        """This try finds out whether a failing endpoint is back."""

@@ -1,0 +1,31 @@
+"""Python callables that a configuration names: ``package.module:function``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+class LoadError(Exception):
+    """A callable could not be loaded; the message says which, and why."""
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """The callable that ``reference`` names. Raises LoadError."""
+    module_name, colon, path = reference.partition(":")
+    if not (module_name and colon and path):
+        raise LoadError(f'"{reference}" is not of the form package.module:function')
+    try:
+        found: Any = import_module(module_name)
+    except Exception as error:  # the module runs when it is imported: anything may come out of it
+        raise LoadError(f'"{reference}": cannot import {module_name}: {error}') from error
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise LoadError(f'"{reference}": {module_name} has no {path}') from None
+    if not callable(found):
+        raise LoadError(f'"{reference}": {path} is not callable')
+    checked: Callable[..., Any] = found
+    return checked

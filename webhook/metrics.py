@@ -1,0 +1,120 @@
+"""Counters of one endpoint. They add up at any instant:
+
+matched = succeeded + dead + in_flight + queued + dropped_full + dropped_expired + dropped_filtered
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the response time histogram, in seconds; one more bucket takes what is above."""
+
+
+class Counters:
+    """What the endpoint counts; changed on the event loop alone, so that a reader sees them add up."""
+
+    __slots__ = (
+        "buckets",
+        "callable_errors",
+        "dead",
+        "dropped_expired",
+        "dropped_filtered",
+        "dropped_full",
+        "in_flight",
+        "matched",
+        "queued",
+        "queued_bytes",
+        "response_seconds",
+        "retries",
+        "spool_errors",
+        "succeeded",
+        "tries",
+    )
+
+    def __init__(self) -> None:
+        self.matched = self.succeeded = self.dead = self.in_flight = self.queued = 0
+        self.dropped_full = self.dropped_expired = self.dropped_filtered = 0
+        self.queued_bytes = 0
+        self.tries = self.retries = 0
+        self.callable_errors = self.spool_errors = 0
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.response_seconds = 0.0
+
+    def answered(self, seconds: float) -> None:
+        """An answer came, of whatever status, after ``seconds``."""
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.response_seconds += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStats:
+    """One endpoint at one instant. Counts are of events, but for tries and retries, which are requests."""
+
+    name: str
+    url: str
+    state: str
+    """``ready``; ``failing`` (one probe at a time); ``disabled`` (it answered 410); ``stopped``."""
+    matched: int = 0
+    succeeded: int = 0
+    dead: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    dropped_full: int = 0
+    dropped_expired: int = 0
+    dropped_filtered: int = 0
+    tries: int = 0
+    retries: int = 0
+    callable_errors: int = 0
+    """Exceptions in filters and transforms."""
+    spool_errors: int = 0
+    """Failed writes to the spool; what could not be written is tried again."""
+    oldest_age: float = 0.0
+    """Seconds that the oldest waiting event has waited."""
+    queued_bytes: int = 0
+    """Memory that the waiting events take, as the queue's bound counts it."""
+    spooled_bytes: int = 0
+    """What waits in the spool, on disk."""
+    dead_letters: int = 0
+    """Now in the spool."""
+    response_count: int = 0
+    response_seconds: float = 0.0
+    """All response times together."""
+    response_buckets: tuple[int, ...] = field(default=(0,) * (len(BUCKETS) + 1))
+    """Answers in each bucket of BUCKETS, not added up; the last takes what is above."""
+
+    @property
+    def dropped(self) -> int:
+        return self.dropped_full + self.dropped_expired + self.dropped_filtered
+
+    @property
+    def adds_up(self) -> bool:
+        """Always true; tests say so."""
+        return self.matched == self.succeeded + self.dead + self.in_flight + self.queued + self.dropped
+
+    def response_quantile(self, q: float) -> float:
+        """The response time, in seconds, that the part ``q`` (0 to 1) of the answers did not exceed, to the
+        bucket's bound; ``inf`` above the last, 0 where nothing was answered."""
+        rank, seen = q * self.response_count, 0
+        if not self.response_count:
+            return 0.0
+        for bound, count in zip((*BUCKETS, float("inf")), self.response_buckets, strict=True):
+            seen += count
+            if seen >= rank:
+                return bound
+        return float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EndpointStats:
+        """The opposite of ``to_dict``; keys of another version are ignored."""
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        if "response_buckets" in known:
+            known["response_buckets"] = tuple(known["response_buckets"])
+        return cls(**known)

@@ -1,0 +1,194 @@
+"""Where events come in from the broker, on their way to the endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from broker import events
+
+from .client import AiohttpTransport, MakeTransport
+from .clock import Clock, LoopClock
+from .endpoint import Endpoint
+from .metrics import EndpointStats
+from .rules import CompiledRule, Rules
+from .settings import WebhookSettings
+
+log = logging.getLogger("webhook")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What one endpoint had not delivered when it stopped."""
+
+    name: str
+    events: int
+    spooled: bool
+    """They lie in the spool and are sent after the next start; otherwise they are lost."""
+
+    def __str__(self) -> str:
+        fate = "in the spool, to be sent after the next start" if self.spooled else "lost"
+        return f"webhook {self.name}: {self.events} events not delivered, {fate}"
+
+
+class Sink:
+    """Hands each event to the endpoints whose rules want it.
+
+    Raises SettingsError, TlsError or SecretError where an endpoint's settings cannot work; disabled endpoints
+    are left out. ``transport`` makes what posts to an endpoint; the default is aiohttp.
+    """
+
+    def __init__(
+        self,
+        settings: Iterable[WebhookSettings],
+        *,
+        clock: Clock | None = None,
+        transport: MakeTransport = AiohttpTransport,
+    ) -> None:
+        self._clock = clock or LoopClock()
+        self._make_transport = transport
+        self._endpoints = [self._make(one) for one in settings if one.enable]
+        """In the order of the configuration."""
+        self._rules = _compile(self._endpoints)
+        self._started = False
+
+    def _make(self, settings: WebhookSettings) -> Endpoint:
+        return Endpoint(settings, self._clock, self._make_transport)
+
+    # ---- events
+
+    def wants(self, event_type: type[events.Event]) -> bool:
+        """Whether any endpoint has a rule for ``event_type``."""
+        return self._rules.wants(event_type)
+
+    def wants_topic(self, topic: str) -> bool:
+        """Whether any endpoint wants messages published to ``topic``."""
+        return bool(self._rules.find(events.MessagePublished, topic))
+
+    def offer(self, event: events.Event) -> None:
+        """Take ``event`` in for every endpoint that wants it. Returns at once and raises nothing."""
+        try:
+            for endpoint, rules in self._rules.find(type(event), getattr(event, "topic", None)):
+                endpoint.accept(event, rules)
+        except Exception:
+            log.exception("webhook: %s could not be taken in; it is lost", type(event).__name__)
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Begin to send. Raises SpoolError where a spool cannot be opened; then nothing has been started."""
+        await _open(self._endpoints)
+        for endpoint in self._endpoints:
+            endpoint.start()
+        self._started = True
+
+    async def stop(self, grace: float | None = None) -> list[Left]:
+        """Give the queues ``grace`` seconds to empty (None: each endpoint's ``drain_timeout``), stop, and
+        return what was left, if anything."""
+        self._started = False
+        left = await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
+        return [one for one in left if one.events]
+
+    async def drained(self) -> None:
+        """Return once nothing is queued or in flight anywhere."""
+        while not self.idle():
+            await asyncio.gather(*(endpoint.drained() for endpoint in self._endpoints))
+
+    def idle(self) -> bool:
+        """Nothing is queued or in flight anywhere."""
+        return all(endpoint.idle for endpoint in self._endpoints)
+
+    async def replace(self, settings: Sequence[WebhookSettings]) -> list[Left]:
+        """Go on with other settings. Endpoints that did not change are kept (and enabled again after a 410),
+        changed ones take along what waits, removed ones get their ``drain_timeout``; returns what those had
+        left. Raises as the constructor does, and then nothing has changed."""
+        before = {endpoint.name: endpoint for endpoint in self._endpoints}
+        after = [self._kept_or_made(one, before.get(one.name)) for one in settings if one.enable]
+        rules = _compile(after)
+        fresh = [endpoint for endpoint in after if endpoint not in self._endpoints]
+        heirs = [
+            (e, before[e.name]) for e in fresh if e.name in before and e.shares_backlog_with(before[e.name])
+        ]
+        others = [endpoint for endpoint in fresh if endpoint not in dict(heirs)]
+        if self._started:
+            await _open(others)
+
+        for heir, old in heirs:
+            heir.inherit(old)
+        gone = [old for old in self._endpoints if old not in after and old not in dict(heirs).values()]
+        self._endpoints, self._rules = after, rules
+        if not self._started:
+            return []
+        for endpoint in others:
+            endpoint.start()
+        for endpoint in after:
+            endpoint.enable()
+        await asyncio.gather(*(heir.take_over(old) for heir, old in heirs))
+        left = await asyncio.gather(*(_stop(old, None, self._clock) for old in gone))
+        return [one for old, one in zip(gone, left, strict=True) if one.events and not self._adopted(old)]
+
+    def _kept_or_made(self, settings: WebhookSettings, before: Endpoint | None) -> Endpoint:
+        return before if before is not None and before.settings == settings else self._make(settings)
+
+    def _adopted(self, old: Endpoint) -> bool:
+        """Whether an endpoint of the same name takes what ``old`` left in memory."""
+        heir = next((endpoint for endpoint in self._endpoints if endpoint.name == old.name), None)
+        if heir is None or old.settings.spool is not None:
+            return False
+        heir.adopt(old.leave())
+        return True
+
+    # ---- seen
+
+    def stats(self) -> list[EndpointStats]:
+        """This instant's counters of each endpoint."""
+        return [endpoint.stats() for endpoint in self._endpoints]
+
+
+def _compile(endpoints: Iterable[Endpoint]) -> Rules[Endpoint]:
+    return Rules(
+        (endpoint, CompiledRule(f"webhook {endpoint.name}, events[{index}] ({rule.event})", rule))
+        for endpoint in endpoints
+        for index, rule in enumerate(endpoint.settings.rules)
+    )
+
+
+async def _open(endpoints: Sequence[Endpoint]) -> None:
+    """Open all or none."""
+    opened = []
+    try:
+        for endpoint in endpoints:
+            await endpoint.open()
+            opened.append(endpoint)
+    except BaseException:
+        for endpoint in opened:
+            await endpoint.stop(0)
+        raise
+
+
+async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> Left:
+    """Drain for as long as is allowed, then stop. What lies in a spool is safe: it is not waited for."""
+    spooled = endpoint.settings.spool is not None
+    deadline = clock.monotonic() + (endpoint.settings.drain_timeout if grace is None else grace)
+    if not spooled:
+        endpoint.flush()
+        await _until(endpoint, deadline, clock)
+    left = await endpoint.stop(deadline - clock.monotonic())
+    return Left(endpoint.name, left, spooled)
+
+
+async def _until(endpoint: Endpoint, deadline: float, clock: Clock) -> None:
+    """Wait until ``endpoint`` is drained, but not beyond ``deadline``."""
+    waiting = asyncio.ensure_future(endpoint.drained())
+    timer = clock.call_at(deadline, lambda: _cancel(waiting))
+    try:
+        await asyncio.wait([waiting])
+    finally:
+        timer.cancel()
+        waiting.cancel()
+
+
+def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
