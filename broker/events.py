@@ -63,6 +63,8 @@ class ClientDisconnected(Event):
 
     client: Client
     reason: str
+    admitted: bool = True
+    """False where the client had been refused: it was never connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,10 @@ class Link(Protocol):
 class Verbs(Protocol):
     """What the engine does with packets; kept apart so that channel and verbs need not import each other."""
 
-    publish: Callable[[Engine, Channel, Publish], None]
-    handlers: Mapping[type, Callable[[Engine, Channel, Any], None]]
-    leave: Callable[..., None]
+    @property
+    def handlers(self) -> Mapping[type, Callable[[Engine, Channel, Any], None]]: ...
+    def publish(self, engine: Engine, channel: Channel, packet: Publish) -> None: ...
+    def leave(self, engine: Engine, channel: Channel, reason: str) -> None: ...
 
 
 class Channel:

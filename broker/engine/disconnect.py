@@ -57,7 +57,9 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
             session.retry_timer = None
         _outlive(engine, session, reason)
     if channel.client is not None and engine.hooks.client_disconnected:
-        event = ClientDisconnected(at=engine.clock.time(), client=channel.client, reason=reason)
+        event = ClientDisconnected(
+            at=engine.clock.time(), client=channel.client, reason=reason, admitted=session is not None
+        )
         tell(engine.hooks.client_disconnected, event)
 
 

@@ -41,6 +41,7 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     if qos or packet.retain or packet.properties is not None:
         _check(engine, packet)
     packet.source = session.client
+    engine.counters.publish_received += 1
     receivers = distribute(engine, packet, session)
     if not qos:
         return

@@ -1,0 +1,82 @@
+"""The broker put together: settings in, listeners open; and taken apart again in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from webhook.sink import Left, Sink
+
+from .config.settings import Settings
+from .engine.engine import Engine
+from .events import MessagePublished
+from .hooks import Hooks
+from .loop_clock import LoopClock
+from .packets.reasons import ReasonCode
+from .sys_topics import SysTopics
+from .transport.listener import Listener
+
+log = logging.getLogger("broker")
+
+
+class App:
+    """One broker. Start it inside the event loop that is to serve it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = LoopClock(asyncio.get_running_loop())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
+        self.engine.access.no_match = settings.auth.no_match == "allow"
+        self.engine.access.deny_disconnects = settings.auth.deny_action == "disconnect"
+        self.webhooks = Sink(settings.webhooks, clock=self.clock)
+        self.sys_topics = SysTopics(self.engine, settings.sys.interval)
+        self.listeners = [Listener(self.engine, one) for one in settings.listeners]
+
+    async def start(self) -> None:
+        """Open everything, the listeners last. Raises ListenError, SpoolError; then nothing stays open."""
+        await self.webhooks.start()
+        attach(self.webhooks, self.engine.hooks)
+        self.engine.start()
+        self.sys_topics.start()
+        try:
+            for listener in self.listeners:
+                await listener.open()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+
+    async def stop(self, grace: float | None = None) -> list[Left]:
+        """Accept nobody more, tell the clients [MQTT-4.13.1-1], give the webhooks ``grace`` seconds (None:
+        as configured) to empty. Returns what they had left."""
+        for listener in self.listeners:
+            listener.close()
+        for channel in list(self.engine.channels):
+            channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
+        left = await self.webhooks.stop(self.settings.drain_timeout if grace is None else grace)
+        for task in self._tasks:
+            task.cancel()
+        self.clock.stop()
+        return left
+
+    def _spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
+        task = asyncio.ensure_future(_hand_on(answer, then))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _hand_on(answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
+    then(await answer)
+
+
+def attach(webhooks: Sink, hooks: Hooks) -> None:
+    """Tell the webhooks of what their rules name, and of nothing else."""
+    for event in Hooks.SLOT_OF:
+        if not webhooks.wants(event):
+            continue
+        if event is MessagePublished:
+            hooks.observe(event, webhooks.offer, topics=webhooks.wants_topic)
+        else:
+            hooks.observe(event, webhooks.offer)

@@ -1,0 +1,234 @@
+"""The command `pybroker`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .instances import Instance
+
+STARTED_AT = time.monotonic()
+CONF_VARIABLE = "NANOMQ_CONF_PATH"
+BAD_CONFIGURATION = 2
+STOP_TIMEOUT = 30.0
+_KINDS = {
+    "mqtt": "tcp",
+    "nmq-tcp": "tcp",
+    "mqtts": "ssl",
+    "tls+nmq-tcp": "ssl",
+    "nmq-tls": "ssl",
+    "ws": "ws",
+    "nmq-ws": "ws",
+    "wss": "wss",
+    "nmq-wss": "wss",
+}
+"""The schemes of --url, and the listener each of them is."""
+_URL_HELP = (
+    "where the listener of this kind binds: mqtt://HOST:PORT (or nmq-tcp), mqtts:// (or tls+nmq-tcp), "
+    "ws:// (or nmq-ws), wss:// (or nmq-wss); port 0 picks a free one; may be repeated"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pybroker",
+        description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",
+        epilog="Each command has its own --help.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_start(commands)
+    _add_check(commands)
+    _add_stop(commands)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_conf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--conf",
+        type=Path,
+        metavar="FILE",
+        help=f"the configuration, a nanomq.conf; without it ${CONF_VARIABLE}, else the defaults",
+    )
+
+
+def _add_start(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    start = commands.add_parser(
+        "start",
+        help="run the broker in the foreground",
+        description="Run the broker until Ctrl-C or SIGTERM; a second one stops at once.",
+    )
+    _add_conf(start)
+    add = start.add_argument
+    add("--ready-file", type=Path, metavar="PATH", help="write pid and ports here once all listeners accept")
+    flags = start.add_argument_group("NanoMQ's flags", "They win over the file.")
+    add = flags.add_argument
+    add("--url", action="append", default=[], metavar="URL", help=_URL_HELP)
+    add("-d", "--daemon", action="store_true", default=None, help="run in the background")
+    add("--cacert", "-E", metavar="FILE", help="listeners.ssl.cacertfile")
+    add("--cert", metavar="FILE", help="listeners.ssl.certfile")
+    add("--key", metavar="FILE", help="listeners.ssl.keyfile")
+    add("--keypass", metavar="PASSWORD", help="listeners.ssl.key_password")
+    add("--verify", action="store_true", default=None, help="listeners.ssl.verify_peer = true")
+    add("--fail", action="store_true", default=None, help="listeners.ssl.fail_if_no_peer_cert = true")
+    add("--log_level", metavar="LEVEL", help="trace, debug, info, warn, error or fatal")
+    add("--log_file", type=Path, metavar="FILE", help="log to this file")
+    add("--log_stdout", choices=("true", "false"), help="log to the terminal")
+    add("-D", "--qos_duration", metavar="TIME", help="mqtt.retry_interval")
+    add("-S", "--msq_len", metavar="N", help="mqtt.max_mqueue_len")
+    start.set_defaults(run=_start)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what a configuration would serve, and what is wrong with it",
+        description="Read the configuration, print what would be served and every warning; bind nothing.",
+    )
+    _add_conf(check)
+    check.add_argument("--strict", action="store_true", help="exit with 1 where there is any warning")
+    check.set_defaults(run=_check)
+
+
+def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    stop = commands.add_parser(
+        "stop",
+        help="stop a running broker",
+        description="Stop the running broker of this user and wait until it is gone.",
+    )
+    stop.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
+    stop.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    stop.set_defaults(run=_stop)
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"pybroker {__version__}")
+    return 0
+
+
+def _start(options: argparse.Namespace) -> int:
+    from .serve import StartOptions, serve
+
+    try:
+        overrides = _overrides(options)
+    except ValueError as error:
+        print(f"pybroker: {error}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    settings = _load(options, overrides)
+    if settings is None:
+        return BAD_CONFIGURATION
+    return serve(settings, StartOptions(options.ready_file, STARTED_AT))
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The keys of the file that the flags stand for; None where a flag is not given."""
+    overrides: dict[str, object] = {
+        "system.daemon": options.daemon,
+        "listeners.ssl.cacertfile": options.cacert,
+        "listeners.ssl.certfile": options.cert,
+        "listeners.ssl.keyfile": options.key,
+        "listeners.ssl.key_password": options.keypass,
+        "listeners.ssl.verify_peer": options.verify,
+        "listeners.ssl.fail_if_no_peer_cert": options.fail,
+        "log.level": options.log_level,
+        "mqtt.retry_interval": options.qos_duration,
+        "mqtt.max_mqueue_len": options.msq_len,
+    }
+    for url in options.url:
+        kind, bind = _listener_of(url)
+        overrides[f"listeners.{kind}.bind"] = bind
+    if options.log_file is not None:
+        overrides["log.dir"] = str(options.log_file.absolute().parent)
+        overrides["log.file"] = options.log_file.name
+    if options.log_file is not None or options.log_stdout is not None:
+        console = ["console"] if options.log_stdout != "false" else []
+        overrides["log.to"] = console + (["file"] if options.log_file is not None else [])
+    return overrides
+
+
+def _listener_of(url: str) -> tuple[str, str]:
+    """The kind of listener and the address that a --url stands for."""
+    scheme, separator, bind = url.partition("://")
+    kind = _KINDS.get(scheme)
+    if not separator or kind is None or not bind:
+        raise ValueError(f"--url {url}: write SCHEME://HOST:PORT with one of {', '.join(_KINDS)}")
+    return kind, bind
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .config import describe
+
+    settings = _load(options, {})
+    if settings is None:
+        return BAD_CONFIGURATION
+    for line in describe(settings):
+        print(line)
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
+    return 1 if options.strict and settings.warnings else 0
+
+
+def _load(options: argparse.Namespace, overrides: dict[str, object]) -> Settings | None:
+    """The settings, or None after every problem was printed."""
+    from .config import ConfigError, load
+
+    path: Path | None = options.conf
+    if path is None and (named := os.environ.get(CONF_VARIABLE)):
+        path = Path(named)
+    try:
+        return load(path, overrides=overrides)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _stop(options: argparse.Namespace) -> int:
+    instance = _instance(options.conf, options.pid)
+    if instance is None:
+        return 1
+    os.kill(instance.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            os.kill(instance.pid, 0)
+        except ProcessLookupError:
+            print(f"stopped (pid {instance.pid})")
+            return 0
+        time.sleep(0.02)
+    print(f"pybroker: pid {instance.pid} did not stop within {STOP_TIMEOUT:g} s", file=sys.stderr)
+    return 1
+
+
+def _instance(conf: Path | None, pid: int | None) -> Instance | None:
+    """The one running broker that is meant, or None after saying why none is."""
+    from .instances import running
+
+    found = [one for one in running(conf) if pid is None or one.pid == pid]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        which = f" that serves {conf}" if conf else f" with pid {pid}" if pid else ""
+        print(f"pybroker: no broker{which} is running for this user", file=sys.stderr)
+    else:
+        print("pybroker: several brokers are running; say which by --conf or --pid:", file=sys.stderr)
+        for one in found:
+            print(f"  pid {one.pid}  {one.conf or 'defaults'}", file=sys.stderr)
+    return None

@@ -1,0 +1,75 @@
+"""The brokers running on this machine for this user: found by the files they leave while they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running broker."""
+
+    pid: int
+    conf: str | None
+    listeners: list[dict[str, Any]]
+    control: str
+    """The unix socket that takes its commands."""
+
+
+def runtime_dir() -> Path:
+    """A directory only this user can look into: where the files and sockets of running brokers are.
+    Raises PermissionError where somebody else made it first."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(base) / "pybroker" if base else Path(tempfile.gettempdir()) / f"pybroker-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = path.stat()
+    if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077:
+        raise PermissionError(f"{path} is open to other users; remove it, or set XDG_RUNTIME_DIR")
+    return path
+
+
+def write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON beside ``path`` and rename it into place: a reader sees all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def announce(instance: Instance) -> Path:
+    """Leave the file by which :func:`running` finds this broker; the caller removes it on exit."""
+    path = runtime_dir() / f"{instance.pid}.json"
+    write_whole(path, asdict(instance))
+    return path
+
+
+def running(conf: Path | None = None) -> list[Instance]:
+    """The brokers that are alive, oldest first; with ``conf`` only those that serve this file."""
+    found = []
+    for path in sorted(runtime_dir().glob("*.json"), key=lambda p: p.stat().st_mtime):
+        try:
+            instance = Instance(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue
+        if not _alive(instance.pid):
+            path.unlink(missing_ok=True)
+            Path(instance.control).unlink(missing_ok=True)
+        elif conf is None or instance.conf == str(conf.resolve()):
+            found.append(instance)
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
