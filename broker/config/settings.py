@@ -61,7 +61,7 @@ class TlsServer:
     certfile: Path
     keyfile: Path
     cacertfile: Path | None = None
-    key_password: str | None = None
+    key_password: str | None = field(default=None, repr=False)
     verify_peer: bool = False
     fail_if_no_peer_cert: bool = False
 
@@ -85,6 +85,10 @@ class ListenerSettings:
     """``cn``: the certificate's common name is the user name."""
     max_connections: int | None = None
     """For this listener alone, beside `limits.max_connections`."""
+    connect_rate: float | None = None
+    """In place of `limits.connect_rate`; 0 is without bound."""
+    backlog: int = 1024
+    """Connections the system holds until they are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ class AclRule:
     action: str = "pubsub"
     """``publish``, ``subscribe`` or ``pubsub``."""
     topics: tuple[str, ...] = ()
+    """None is every topic; ``@topic`` is literal; ``${clientid}`` and ``${username}`` are filled in."""
     username: str | None = None
+    """None is everyone, also those without one (`#` in the file)."""
     clientid: str | None = None
     ipaddrs: tuple[str, ...] = ()
     all_of: tuple[AclRule, ...] = ()
@@ -112,7 +118,7 @@ class TlsClientSettings:
     keyfile: Path | None = None
     certfile: Path | None = None
     cacertfile: Path | None = None
-    key_password: str | None = None
+    key_password: str | None = field(default=None, repr=False)
     verify: bool = True
 
 
@@ -148,7 +154,7 @@ class JwtSettings:
 
     algorithms: tuple[str, ...]
     """The only algorithms accepted, such as ``("RS256",)``."""
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     public_keyfile: Path | None = None
     username_claim: str = "sub"
     audience: str | None = None
@@ -164,10 +170,12 @@ class AuthSettings:
     """What an access check says when no rule matches: ``allow`` or ``deny``."""
     deny_action: str = "ignore"
     """What happens to a client whose publish is denied: ``ignore`` or ``disconnect``."""
-    passwords: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    passwords: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """User name to password: plain, or an argon2 hash (``$argon2...``)."""
     acl_enable: bool = True
     acl: tuple[AclRule, ...] = ()
+    cache_max_size: int = 1024
+    """Access decisions remembered for one client."""
     http_auth: HttpAuthSettings | None = None
     jwt: JwtSettings | None = None
 
@@ -218,7 +226,7 @@ class HttpServerSettings:
     limit_conn: int = 32
     max_body: int = 1 << 20
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     auth_type: str = "basic"
     jwt_public_keyfile: Path | None = None
 

@@ -1,0 +1,81 @@
+"""What a configuration would serve, in lines to read."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from webhook.settings import WebhookSettings
+
+from .settings import AuthSettings, ListenerSettings, LogSettings, Settings
+
+_SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
+
+
+def describe(settings: Settings) -> list[str]:
+    """One line for each listener, endpoint and whatever else is on. Nothing secret is in them."""
+    rows = [("configuration", str(settings.source) if settings.source else "the defaults, no file")]
+    rows += [(f"listener {listener.name}", address(listener)) for listener in settings.listeners]
+    rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
+    if not settings.webhooks:
+        rows.append(("webhook", "none"))
+    rows.append(("access", _access(settings.auth)))
+    rows += [
+        (
+            f"preset {preset.name}",
+            f"{preset.clientid}: {', '.join(topic.topic for topic in preset.subscriptions)}",
+        )
+        for preset in settings.presets
+    ]
+    rows += [("plugin", path) for path in settings.plugins]
+    rows.append(("log", _log(settings.log)))
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {words}" for name, words in rows]
+
+
+def address(listener: ListenerSettings) -> str:
+    """Such as ``mqtt://127.0.0.1:1883`` or ``wss://[::1]:8084/mqtt``."""
+    if listener.type == "unix":
+        return f"unix:{listener.path}"
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    words = f"{_SCHEMES[listener.type]}://{host}:{listener.port}{listener.path}"
+    if listener.port == 0:
+        words += " (a free port)"
+    if listener.tls is not None and listener.tls.verify_peer:
+        words += ", client certificates " + ("required" if listener.tls.fail_if_no_peer_cert else "checked")
+    return words
+
+
+def _webhook(endpoint: WebhookSettings) -> str:
+    parts = urlsplit(endpoint.url)
+    # A password or token may stand in the user part and in the query.
+    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?...' if parts.query else ''}"
+    events = ", ".join(
+        f"{rule.event} ({rule.topic})" if rule.topic else rule.event for rule in endpoint.rules
+    )
+    extras = [
+        f"spool {endpoint.spool.path}" if endpoint.spool else "",
+        f"batches of {endpoint.batch.size}" if endpoint.batch.size > 1 else "",
+        "signed" if endpoint.secrets else "",
+        endpoint.compression if endpoint.compression != "none" else "",
+    ]
+    return "; ".join(filter(None, [f"POST {url}", events or "no events", *extras]))
+
+
+def _access(auth: AuthSettings) -> str:
+    words = [f"anonymous clients {'allowed' if auth.allow_anonymous else 'refused'}"]
+    words.append(_count(len(auth.passwords), "user"))
+    if auth.http_auth:
+        words.append("http_auth")
+    if auth.jwt:
+        words.append(f"jwt ({', '.join(auth.jwt.algorithms)})")
+    words.append(_count(len(auth.acl), "access rule") + f", else {auth.no_match}")
+    return ", ".join(words)
+
+
+def _log(log: LogSettings) -> str:
+    places = [str(log.dir / log.file) if place == "file" else place for place in log.to]
+    return f"{log.level} and above to {', '.join(places)}" + (", as JSON" if log.format == "json" else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,28 @@
+"""What is wrong with a configuration, said so that its author can mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that keeps the broker from starting."""
+
+    where: str
+    """``file:line``, the file alone, or ``command line``."""
+    key: str
+    """The dotted key, empty where the text itself is at fault."""
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. ``str()`` gives one line for each problem, all of them together."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))

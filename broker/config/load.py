@@ -1,0 +1,257 @@
+"""From a file to `Settings`: read, check, report everything that is wrong at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .auth import auth
+from .errors import ConfigError, Problem
+from .hocon import parse
+from .listeners import listeners
+from .reader import Report, Values, is_off, read
+from .schema import ROWS
+from .settings import (
+    AuthSettings,
+    HttpServerSettings,
+    Limits,
+    ListenerSettings,
+    LogSettings,
+    MqttSettings,
+    PresetSession,
+    PresetSubscription,
+    Settings,
+    SysSettings,
+)
+from .tree import Place, Section, describe, to_python
+from .webhooks import webhooks
+
+_TOP = list(dict.fromkeys(key.split(".")[0] for key in ROWS))
+_OLD_FORMAT = re.compile(
+    r"^(?:msq_len|qos_duration|keepalive_backoff|acl_nomatch|web\.hook\.\w+)[ \t]*=", re.MULTILINE
+)
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+) -> Settings:
+    """The settings of a file, or the defaults where there is none.
+
+    ``overrides`` are dotted keys that win over the file, such as command-line flags; a None is skipped.
+    Raises `ConfigError` with every problem found; what is merely odd is in ``warnings``.
+    """
+    report = Report(environ)
+    root = Section(Place(path))
+    if path is not None:
+        root = _parse(path, report)
+    for key, value in overrides.items():
+        if value is not None:
+            root.put(key, value, Place())
+    settings = _settings(root, path, report)
+    if report.errors:
+        raise ConfigError(report.errors)
+    return settings
+
+
+def _parse(path: Path, report: Report) -> Section:
+    try:
+        root, cut_short = parse(path, report.environ)
+    except ConfigError:
+        _refuse_old_format(path)
+        raise
+    if not root.values.keys() & set(_TOP):
+        _refuse_old_format(path)
+    for text in cut_short:
+        report.warn(
+            text.place, "", f'"{text.text}" ends where the comment # begins; quote the value to keep both'
+        )
+    return root
+
+
+def _refuse_old_format(path: Path) -> None:
+    try:
+        match = _OLD_FORMAT.search(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return
+    if match:
+        message = (
+            "this is NanoMQ's old format, key=value; write the newer, as in mqtt { max_mqueue_len = 2048 }"
+        )
+        raise ConfigError([Problem(str(path), "", message)])
+
+
+def _settings(root: Section, path: Path | None, report: Report) -> Settings:
+    _check_sections(root, report)
+    system = read(_section(root, "system"), "system", report)
+    found_listeners = listeners(root, report)
+    access = auth(_section(root, "auth"), report)
+    plugins = _plugins(_section(root, "plugins"), report)
+    _warn_about_access(found_listeners, access, bool(plugins), root.place, report)
+    settings = {
+        "source": path,
+        "daemon": system["daemon"],
+        "mqtt": MqttSettings(**_fields(read(_section(root, "mqtt"), "mqtt", report))),
+        "listeners": tuple(listener for listener, _ in found_listeners),
+        "http_server": _http_server(root, report),
+        "log": _log(read(_section(root, "log"), "log", report)),
+        "auth": access,
+        "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
+        "webhooks": webhooks(root, report),
+        "presets": _presets(_section(root, "preset"), report),
+        "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
+        "plugins": plugins,
+        "drain_timeout": system["drain_timeout"],
+    }
+    return Settings(**settings, warnings=report.warnings)
+
+
+def _check_sections(root: Section, report: Report) -> None:
+    for missing in root.missing:
+        report.error(missing.place, "", missing.message)
+    for key, node in root.values.items():
+        row = ROWS.get(key)
+        if key not in _TOP:
+            report.unknown(node.place, key, _TOP)
+        elif row is not None and row.accepted:
+            report.without_effect(node.place, key)
+        elif not isinstance(node, Section):
+            report.error(node.place, key, f"found {describe(node)}; allowed: a section {{ }}")
+
+
+def _section(root: Section, key: str) -> Section:
+    return root.section(key) or Section(root.place)
+
+
+def _fields(values: Values) -> dict[str, Any]:
+    """The values of a section whose keys are the fields of its settings."""
+    prefix = f"{values.schema}."
+    rows = (row for row in ROWS.values() if row.key.startswith(prefix) and not row.accepted)
+    return {row.key[len(prefix) :]: values[row.key[len(prefix) :]] for row in rows}
+
+
+def _http_server(root: Section, report: Report) -> HttpServerSettings | None:
+    section = root.section("http_server")
+    if section is None or is_off(section):
+        return None
+    report.without_effect(section.place, "http_server")
+    values = read(section, "http_server", report)
+    keyfile = values["jwt.public.keyfile"]
+    return HttpServerSettings(
+        host=values["ip_addr"],
+        port=values["port"],
+        limit_conn=values["parallel"] or values["limit_conn"],
+        max_body=values["max_body"],
+        username=values["username"],
+        password=values["password"],
+        auth_type=values["auth_type"],
+        jwt_public_keyfile=Path(keyfile) if keyfile else None,
+    )
+
+
+def _log(values: Values) -> LogSettings:
+    return LogSettings(
+        to=tuple(dict.fromkeys(values["to"])),
+        level=values["level"],
+        dir=Path(values["dir"]),
+        file=values["file"],
+        rotation_size=values["rotation.size"],
+        rotation_count=values["rotation.count"],
+        format=values["format"],
+    )
+
+
+def _presets(section: Section, report: Report) -> tuple[PresetSession, ...]:
+    for key, node in section.values.items():
+        if key != "session":
+            report.unknown(node.place, f"preset.{key}", ["preset.session"])
+    found = []
+    for name, node in (section.section("session") or Section(section.place)).values.items():
+        key = f"preset.session.{name}"
+        if not isinstance(node, Section):
+            report.error(node.place, key, f"found {describe(node)}; allowed: a section {{ }}")
+            continue
+        values = read(node, "preset.session.NAME", report, key)
+        if "clientid" not in node.values:
+            report.error(node.place, f"{key}.clientid", "missing: the client the session waits for")
+        topics = tuple(_preset_topic(topic, report) for topic in values["topic"])
+        found.append(PresetSession(name, values["clientid"] or "", topics))
+    return tuple(found)
+
+
+def _preset_topic(values: Values, report: Report) -> PresetSubscription:
+    if "remote_topic" not in values:
+        report.error(values.place, f"{values.name}.remote_topic", "missing: the topic filter")
+    return PresetSubscription(
+        values["remote_topic"] or "", values["qos"], values["retain_as_published"], values["retain_handling"]
+    )
+
+
+def _plugins(section: Section, report: Report) -> Mapping[str, Mapping[str, Any]]:
+    """Dotted paths of classes to their settings, the path quoted as one key or written with plain dots."""
+    found: dict[str, Mapping[str, Any]] = {}
+
+    def visit(section: Section, path: str) -> None:
+        for missing in section.missing:
+            report.error(missing.place, f"plugins{path and '.' + path}", missing.message)
+        for key, node in section.values.items():
+            name = f"{path}.{key}" if path else key
+            if not isinstance(node, Section):
+                report.error(
+                    node.place, f"plugins.{name}", 'write a plugin as "package.module.Class" { its settings }'
+                )
+            elif "." in key or key.lstrip("_")[:1].isupper():
+                found[name] = MappingProxyType(dict(_plain(node)))
+            elif node.values or node.missing:
+                visit(node, name)
+            else:
+                report.error(node.place, f"plugins.{name}", 'quote the path: "package.module.Class" { }')
+
+    visit(section, "")
+    return MappingProxyType(found)
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    return {key: to_python(node) for key, node in section.values.items()}
+
+
+def _warn_about_access(
+    found: tuple[tuple[ListenerSettings, Place], ...],
+    access: AuthSettings,
+    has_plugins: bool,
+    place: Place,
+    report: Report,
+) -> None:
+    if not access.allow_anonymous:
+        if not (access.passwords or access.http_auth or access.jwt or has_plugins):
+            report.warn(
+                place, "auth", "allow_anonymous is false and there are no users, so nobody can connect"
+            )
+        return
+    reachable = [(listener, where) for listener, where in found if _is_reachable(listener)]
+    if reachable:
+        names = ", ".join(f"{listener.name} ({listener.host}:{listener.port})" for listener, _ in reachable)
+        report.warn(
+            reachable[0][1],
+            "auth.allow_anonymous",
+            f"anyone who reaches {names} may connect without a name; set it to false, or bind 127.0.0.1",
+        )
+
+
+def _is_reachable(listener: ListenerSettings) -> bool:
+    """Whether other machines get to it without a certificate of their own."""
+    if listener.type == "unix" or listener.host == "localhost":
+        return False
+    if listener.tls is not None and listener.tls.verify_peer and listener.tls.fail_if_no_peer_cert:
+        return False
+    try:
+        return not ipaddress.ip_address(listener.host.partition("%")[0]).is_loopback
+    except ValueError:
+        return True

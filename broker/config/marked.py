@@ -1,0 +1,139 @@
+"""The text that pyhocon is given instead of the files: keys and values are numbers of the tables kept here.
+
+pyhocon has no line numbers for keys, turns ``10s`` into an object, keeps the quotes of quoted keys, refuses
+``@`` in a key and looks for an include beside the including file alone. So `scan` rewrites the files first: a
+key becomes ``k<number>`` and a value ``"<number>"``, comments go, includes are put in place. What is left is
+structure, and that is pyhocon's: merging, concatenation, substitution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .errors import ConfigError, Problem
+from .tree import MissingInclude, Place, Text
+
+MAX_DEPTH = 64
+"""Sections in sections: more than any sane file has, fewer than would trouble the parser."""
+
+PLACE_KEY, MISSING_KEY = "at", "missing"
+"""Keys that no file has: each section tells its place, and which includes it lacks."""
+
+
+class MarkedText:
+    """Grows while files are scanned. One for a main file and all it includes."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.keys: list[str] = []
+        self.marks: list[Text | Place | MissingInclude] = []
+        self.cut_short: list[Text] = []
+        """Unquoted values that a ``#`` ended, as in ``topic = a/#``."""
+        self._environ = environ
+        self._numbers: dict[str, int] = {}
+        self._from_environment: dict[str, int] = {}
+        self._out: list[str] = []
+        self._places: list[Place | None] = [None]
+        self._stack: list[tuple[str, Place]] = []
+
+    def finish(self) -> str:
+        """The whole text."""
+        # A substitution prefers the file's own value, so those of the environment stand before all of them.
+        environment = "".join(f'{key} = "<{mark}>"\n' for key, mark in self._from_environment.items())
+        self._places[:0] = [None] * len(self._from_environment)
+        return environment + "".join(self._out)
+
+    def place_of(self, line: int) -> Place | None:
+        """Where a line of the finished text, from 1, comes from."""
+        return self._places[line - 1] if 0 < line <= len(self._places) else None
+
+    def is_from_environment(self, key: str, mark: int) -> bool:
+        """Whether this top-level key is only there to serve a ``${NAME}``."""
+        return self._from_environment.get(key) == mark
+
+    # -- where we are -------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Brackets that are open."""
+        return len(self._stack)
+
+    @property
+    def in_list(self) -> bool:
+        return bool(self._stack) and self._stack[-1][0] == "["
+
+    @property
+    def innermost(self) -> tuple[str, Place]:
+        """The bracket that was opened last."""
+        return self._stack[-1]
+
+    # -- what is written ----------------------------------------------------------------------------------
+
+    def key(self, path: Sequence[str], place: Place) -> None:
+        self.new_line(place)
+        self._out.append(f"{'.'.join(map(self._key, path))} = ")
+
+    def value(self, text: Text) -> None:
+        self._out.append(self._mark(text))
+
+    def blank(self) -> None:
+        """White space between two parts of one value."""
+        self._out.append(" ")
+
+    def new_line(self, place: Place) -> None:
+        """Ends a member or an item."""
+        self._out.append("\n")
+        self._places.append(place)
+
+    def place(self, place: Place) -> None:
+        """The place of the section that has just been opened."""
+        self.new_line(place)
+        self._out.append(f"{PLACE_KEY} = {self._mark(place)}")
+
+    def missing(self, include: MissingInclude) -> None:
+        self.new_line(include.place)
+        self._out.append(f"{MISSING_KEY}{len(self.marks)} = {self._mark(include)}")
+
+    def open(self, bracket: str, place: Place) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            raise syntax_error(place, f"more than {MAX_DEPTH} sections and lists in each other")
+        self._stack.append((bracket, place))
+        self._out.append(bracket)
+        if bracket == "{":
+            self.place(place)
+        else:
+            self._out.append(self._mark(place))
+            self.new_line(place)
+
+    def close(self, bracket: str, place: Place) -> None:
+        opened, where = self._stack.pop()
+        if opened + bracket not in ("{}", "[]"):
+            raise syntax_error(
+                place, f"{bracket} found where the {opened} of line {where.line} wants its end"
+            )
+        self.new_line(place)
+        self._out.append(bracket)
+
+    def substitution(self, written: str, place: Place) -> None:
+        """``${path}`` or ``${?path}``."""
+        optional = written.startswith("${?")
+        path = [part.strip().strip('"') for part in written[3 if optional else 2 : -1].split(".")]
+        keys = [self._key(part) for part in path]
+        if len(path) == 1 and path[0] in self._environ and keys[0] not in self._from_environment:
+            self._mark(Text(self._environ[path[0]], place, quoted=True))
+            self._from_environment[keys[0]] = len(self.marks) - 1
+        self._out.append(f"${{{'?' * optional}{'.'.join(keys)}}}")
+
+    def _mark(self, what: Text | Place | MissingInclude) -> str:
+        self.marks.append(what)
+        return f'"<{len(self.marks) - 1}>"'
+
+    def _key(self, name: str) -> str:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self.keys)
+            self.keys.append(name)
+        return f"k{number}"
+
+
+def syntax_error(place: Place, message: str) -> ConfigError:
+    return ConfigError([Problem(str(place), "", message)])

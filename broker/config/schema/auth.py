@@ -1,0 +1,120 @@
+"""Rows of `auth`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from ..units import Kind, acl_topic, any_text, choice, flag, path, text, time, url, whole
+from .row import ANYTHING, Row, ignored, tls_client, under
+
+RULE = "auth.acl.rules[]"
+_ALGORITHMS = (
+    *("hs256", "hs384", "hs512"),
+    *("rs256", "rs384", "rs512", "ps256", "ps384", "ps512"),
+    *("es256", "es384", "es512", "eddsa"),
+)
+
+
+def rows() -> Iterator[Row]:
+    everyone = "False: everyone may connect and do everything, and the rest of the section is not read."
+    users = 'User name = password: plain, or a hash `$argon2...`. Usually `{ include "nanomq_pwd.conf" }`.'
+    remembered = "NanoMQ: none without the section, 32 with it."
+    forgotten = "A remembered decision holds until a reload."
+    yield from under(
+        "auth",
+        Row("enable", flag(), "true", everyone, ours=True),
+        Row("allow_anonymous", flag(), "true", "Let clients in that give no user name."),
+        Row("no_match", choice("allow", "deny"), "allow", "What holds when no access rule matches."),
+        Row(
+            "deny_action",
+            choice("ignore", "disconnect"),
+            "ignore",
+            "What a denied publish does to its client.",
+        ),
+        Row("password", text(secret=True), "", users, "map", differs="Hashes work too."),
+        Row(
+            "cache.max_size",
+            whole(1),
+            "1024",
+            "Access decisions remembered for one client.",
+            differs=remembered,
+        ),
+        ignored("cache.ttl", forgotten),
+        reload=True,
+    )
+    yield from _acl()
+    yield from _http_auth()
+    yield from _jwt()
+
+
+def _acl() -> Iterator[Row]:
+    filled = "Topic filters, none is any; `@topic` is literal; `${clientid}` and `${username}` are filled in."
+    yield Row("auth.acl.enable", flag(), "true", "False: no access rules.", reload=True)
+    yield Row("auth.acl.rules", ANYTHING, "", "The first rule that matches decides.", "objects", reload=True)
+    yield from under(
+        RULE,
+        Row("permit", choice("allow", "deny"), "", "What the rule says."),
+        Row("action", choice("publish", "subscribe", "pubsub"), "pubsub", "What it is about."),
+        Row("topics", acl_topic(), "", filled, "list"),
+        Row("username", text(), "", "The user; `#` is everyone."),
+        Row("clientid", text(), "", "The client identifier; `#` is everyone."),
+        Row("ipaddr", _ip(), "", "The client's address, or a network it is in."),
+        Row("ipaddrs", _ip(), "", "Several of them.", "list"),
+        Row("and", ANYTHING, "", "Conditions that must all hold.", "objects", items=RULE),
+        Row("or", ANYTHING, "", "Conditions of which one must hold.", "objects", items=RULE),
+        reload=True,
+    )
+
+
+def _ip() -> Kind:
+    def parse(value: str) -> str:
+        ipaddress.ip_network(value, strict=False)
+        return value
+
+    return Kind("IP address", "an IP address or network such as 10.0.0.7 or 10.0.0.0/8", parse)
+
+
+def _http_auth() -> Iterator[Row]:
+    yield from under(
+        "auth.http_auth",
+        Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
+        Row("timeout", time(0.001), "5s", "How long an answer may take."),
+        Row("connect_timeout", time(0.001), "5s", "How long connecting may take."),
+        Row("pool_size", whole(1, 10_000), "32", "Requests at a time."),
+        Row("cache_ttl", time(), "0s", "How long an answer is remembered; 0 not at all."),
+        reload=True,
+    )
+    yield from _http_request("auth_req", "Asked at CONNECT; only status 200 lets the client in.")
+    yield from _http_request("super_req", "Asked at CONNECT; status 200 frees the client from access checks.")
+    yield from _http_request("acl_req", "Asked at PUBLISH and SUBSCRIBE; only status 200 allows.")
+
+
+def _http_request(name: str, words: str) -> Iterator[Row]:
+    prefix = f"auth.http_auth.{name}"
+    fields = "Form fields (post) or query (get), with the placeholders `%u %c %a %P %p %C %d %t %A %r %m`."
+    yield from under(
+        prefix,
+        Row("url", url(), "", words, environ=True),
+        Row("method", choice("post", "get"), "post", "How it is asked."),
+        Row("headers", any_text(), "", "Headers to send.", "map", environ=True),
+        Row("params", any_text(), "", fields, "map"),
+        reload=True,
+    )
+    yield from tls_client(f"{prefix}.tls", reload=True)
+
+
+def _jwt() -> Iterator[Row]:
+    only = "The only ones accepted; without the key HS256 for a secret, RS256 for a public key."
+    yield from under(
+        "auth.jwt",
+        Row("enable", flag(), "true", "False: as if the section were not there."),
+        Row("algorithms", choice(*_ALGORITHMS), "", only, "list"),
+        Row("secret", text(secret=True), "", "For HS256 and its kin.", environ=True),
+        Row("public.keyfile", path(), "", "The public key, PEM, for the others."),
+        Row("username_claim", text(), "sub", "The claim that must be the user name."),
+        Row("audience", text(), "", "What `aud` must be."),
+        Row("issuer", text(), "", "What `iss` must be."),
+        ours=True,
+        reload=True,
+    )

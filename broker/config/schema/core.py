@@ -1,0 +1,177 @@
+"""Rows of `system`, `mqtt`, `limits`, `log`, `sys`, `preset` and `plugins`, and of what is not served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..units import GB, MB, any_text, choice, flag, number, path, size, text, time, topic_filter, whole
+from .row import ANYTHING, Row, ignored, under
+
+_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+
+
+def rows() -> Iterator[Row]:
+    yield from _system()
+    yield from _mqtt()
+    yield from _limits()
+    yield from _log()
+    yield Row(
+        "sys.interval", time(), "60s", "Between two rounds of $SYS/brokers/...; 0 turns them off.", ours=True
+    )
+    yield from _preset()
+    yield Row(
+        "plugins", ANYTHING, "", 'amqtt plugins: `"package.module.Class" { settings }`.', "section", ours=True
+    )
+
+
+def _system() -> Iterator[Row]:
+    yield from under(
+        "system",
+        Row("daemon", flag(), "false", "Leave the terminal and run in the background."),
+        Row(
+            "drain_timeout",
+            time(),
+            "5s",
+            "How long a stop waits for clients and webhooks.",
+            ours=True,
+            reload=True,
+        ),
+        ignored("num_taskq_thread"),
+        ignored("max_taskq_thread"),
+        ignored("parallel"),
+        ignored("hook_ipc_url"),
+        ignored("cmd_ipc_url"),
+        ignored("enable_ipc_internal"),
+    )
+
+
+def _mqtt() -> Iterator[Row]:
+    no_ack = "Without an acknowledgement for so long, a message goes to a 3.x client again; 0 never."
+    yield from under(
+        "mqtt",
+        Row("max_packet_size", size(16, 260 * MB), "10MB", "The largest packet taken from a client."),
+        Row("max_mqueue_len", whole(1), "1024", "Messages that wait for one session, offline or slow."),
+        Row("max_topic_alias", whole(0, 65535), "1024", "Topic aliases a 5.0 client may set."),
+        Row("retry_interval", time(), "10s", no_ack),
+        Row(
+            "keepalive_multiplier",
+            number(0.5, 100),
+            "1.5",
+            "A client is gone after its keep-alive times this.",
+        ),
+        reload=True,
+    )
+    yield Row(
+        "mqtt.max_inflight_window",
+        whole(1, 65535),
+        "2048",
+        "Unacknowledged QoS 1 and 2 messages towards one client.",
+        differs="NanoMQ reads it and does nothing with it.",
+    )
+    left = "How long the session of a 3.x client with clean session 0 is kept after it left."
+    yield from under(
+        "mqtt",
+        Row(
+            "receive_maximum", whole(1, 65535), "1024", "Unacknowledged QoS 1 and 2 messages from one client."
+        ),
+        Row(
+            "max_session_expiry",
+            time(never=True),
+            "never",
+            "The longest session expiry a client may ask for.",
+        ),
+        Row("session_expiry", time(never=True), "never", left),
+        Row("retain_available", flag(), "true", "Serve retained messages."),
+        Row("wildcard_subscription", flag(), "true", "Serve topic filters with + and #."),
+        Row("shared_subscription", flag(), "true", "Serve $share/GROUP/FILTER."),
+        Row("max_qos", whole(0, 2), "2", "The highest QoS a client may publish with."),
+        ours=True,
+    )
+    yield from under(
+        "mqtt",
+        ignored("property_size"),
+        ignored("max_awaiting_rel"),
+        ignored("await_rel_timeout"),
+        ignored("batch_resend"),
+    )
+
+
+def _limits() -> Iterator[Row]:
+    yield from under(
+        "limits",
+        Row("max_connections", whole(1), "100000", "Clients at a time."),
+        Row("connect_timeout", time(0.001), "10s", "How long a connection may take to send CONNECT."),
+        Row("connect_rate", number(), "0", "New connections a second and listener; 0: no limit."),
+        Row("max_subscriptions", whole(1), "1000", "Topic filters of one session."),
+        Row("max_topic_levels", whole(1), "128", "Levels of a topic."),
+        Row("max_retained", whole(0), "1000000", "Retained messages."),
+        Row("message_rate", number(), "0", "PUBLISH packets a second from one client; 0: no limit."),
+        Row("byte_rate", size(), "0", "Bytes a second from one client; 0: no limit."),
+        Row("max_queued_bytes", size(1024), "64MB", "Bytes that wait for one client that reads too slowly."),
+        ours=True,
+        reload=True,
+    )
+
+
+def _log() -> Iterator[Row]:
+    places = choice("console", "file", "syslog")
+    folder = "/tmp"  # noqa: S108 - NanoMQ's default
+    yield from under(
+        "log",
+        Row(
+            "to",
+            places,
+            "console",
+            "Where it goes, one or more.",
+            "list",
+            differs="NanoMQ: file and console.",
+        ),
+        Row("level", choice(*_LEVELS), "info", "The least that is logged.", differs="NanoMQ: warn."),
+        Row("dir", path(), folder, "The folder of the log file."),
+        Row("file", path(), "pybroker.log", "The name of the log file.", differs="NanoMQ: nanomq.log."),
+        Row("rotation.size", size(1024, 1024 * GB), "10MB", "A file as large as this is put aside."),
+        Row("rotation.count", whole(0, 100_000), "5", "How many put aside are kept."),
+        Row("format", choice("text", "json"), "text", "Lines to read, or a JSON object a line.", ours=True),
+        reload=True,
+    )
+
+
+def _preset() -> Iterator[Row]:
+    yield from under(
+        "preset.session.NAME",
+        Row("clientid", text(), "", "The client the session waits for."),
+        Row("topic", ANYTHING, "", "What it is subscribed to.", "objects"),
+        Row("topic[].remote_topic", topic_filter(), "", "The topic filter."),
+        Row("topic[].qos", whole(0, 2), "0", "The highest QoS of what is delivered."),
+        Row("topic[].retain_as_published", flag(), "false", "Keep the retain flag on delivery."),
+        Row(
+            "topic[].retain_handling", whole(0, 2), "0", "Retained messages: 0 sent, 1 sent if new, 2 never."
+        ),
+        ignored("topic[].retain", "Has no meaning for a subscription."),
+    )
+
+
+def rows_without_effect() -> Iterator[Row]:
+    yield from under(
+        "http_server",
+        Row("enable", flag(), "true", "Off where there is no such section."),
+        Row("ip_addr", text(), "0.0.0.0", "The address."),  # noqa: S104 - NanoMQ's default
+        Row("port", whole(0, 65535), "8081", "The port."),
+        Row("limit_conn", whole(1), "32", "Connections at a time."),
+        Row("parallel", whole(1), "", "The name NanoMQ's gateways give `limit_conn`."),
+        Row("max_body", size(1), "1MB", "The largest request."),
+        Row("username", any_text(), "", "For basic authentication."),
+        Row("password", any_text(secret=True), "", "For basic authentication."),
+        Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "Who may ask."),
+        Row("jwt.public.keyfile", path(), "", "What tokens are checked with."),
+        accepted=True,
+    )
+    yield ignored("sqlite", "NanoMQ's message store.")
+    yield ignored("bridges", "Bridges to other brokers.")
+    yield ignored("rules", "The rule engine.")
+    yield ignored("plugin", "Shared libraries; `plugins` is ours.")
+    yield ignored("parquet", "Parquet files.")
+    yield ignored("exchange_client", "The message exchange.")
+    yield ignored("dds", "The DDS gateway.")
+    yield ignored("forward_rules", "The DDS gateway.")
+    yield ignored("gateway", "The ZeroMQ and SOME/IP gateways.")

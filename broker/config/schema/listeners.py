@@ -1,0 +1,80 @@
+"""Rows of `listeners`. The keys of ``listeners.tcp`` are those of each ``listeners.tcp.NAME`` too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..units import bind, choice, flag, number, path, text, whole
+from .row import Row, under
+
+
+def rows() -> Iterator[Row]:
+    yield from _listener("tcp", "MQTT over TCP", 1883)
+    yield from _listener("ssl", "MQTT over TLS", 8883, secure=True)
+    yield from _listener("ws", "MQTT over WebSocket", 8083, url_path="/mqtt")
+    yield from _listener("wss", "MQTT over WebSocket and TLS", 8084, url_path="/mqtt", secure=True)
+    yield from under(
+        "listeners.unix",
+        Row("enable", flag(), "true", "Listen on a unix socket. Off where there is no such section."),
+        Row("path", path(), "", "The socket's file, made at start."),
+        Row("bind", path(), "", "The same as `path`."),
+        ours=True,
+    )
+    yield from _bounds("listeners.unix")
+
+
+def _listener(
+    kind: str, words: str, port: int, *, url_path: str | None = None, secure: bool = False
+) -> Iterator[Row]:
+    prefix, tail = f"listeners.{kind}", url_path or ""
+    nanomq = (
+        "NanoMQ: 0.0.0.0:8086/mqtt; its documents say 8084."
+        if kind == "wss"
+        else f"NanoMQ: 0.0.0.0:{port}{tail}."
+    )
+    where = f"Host and port{' and path' * bool(tail)}; port 0 picks a free one."
+    yield Row(f"{prefix}.enable", flag(), "true", f"Listen for {words}. Off where there is no such section.")
+    yield Row(f"{prefix}.bind", bind(port, path=url_path), f"127.0.0.1:{port}{tail}", where, differs=nanomq)
+    if secure:
+        yield from _tls(prefix, " Without it, that of `listeners.ssl`." if kind == "wss" else "")
+    yield from _bounds(prefix)
+    proxy = "Connections begin with a PROXY protocol header (v1 or v2) that names the client."
+    yield Row(f"{prefix}.proxy_protocol", flag(), "false", proxy, ours=True)
+
+
+def _tls(prefix: str, otherwise: str) -> Iterator[Row]:
+    refuse = "With `verify_peer`: refuse a client that shows no certificate."
+    yield from under(
+        prefix,
+        Row("keyfile", path(), "", f"The private key, PEM.{otherwise}"),
+        Row("certfile", path(), "", f"The certificate with its chain, PEM.{otherwise}"),
+        Row("cacertfile", path(), "", "What client certificates are checked against, PEM."),
+        Row("key_password", text(secret=True), "", "For a private key that is encrypted."),
+        Row("verify_peer", flag(), "false", "Ask clients for a certificate and check it."),
+        Row("fail_if_no_peer_cert", flag(), "false", refuse),
+        reload=True,
+    )
+    common_name = "`cn`: the common name of the client's certificate is its user name."
+    yield Row(f"{prefix}.peer_cert_as_username", choice("cn"), "", common_name, ours=True)
+
+
+def _bounds(prefix: str) -> Iterator[Row]:
+    yield from under(
+        prefix,
+        Row(
+            "max_connections",
+            whole(1),
+            "",
+            "For this listener alone, beside `limits.max_connections`.",
+            reload=True,
+        ),
+        Row(
+            "connect_rate",
+            number(),
+            "",
+            "New connections a second, in place of `limits.connect_rate`.",
+            reload=True,
+        ),
+        Row("backlog", whole(1, 65535), "1024", "Connections the system holds until they are accepted."),
+        ours=True,
+    )

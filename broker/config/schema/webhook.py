@@ -1,0 +1,121 @@
+"""Rows of `webhook`. Its keys are those of each ``webhook.NAME`` too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..units import (
+    any_text,
+    choice,
+    flag,
+    function,
+    path,
+    signing_secret,
+    size,
+    text,
+    time,
+    topic_filter,
+    url,
+    whole,
+)
+from .row import ANYTHING, Row, tls_client, under
+
+EVENTS_WITH_TOPIC = (
+    "on_client_subscribe",
+    "on_client_unsubscribe",
+    "on_session_subscribed",
+    "on_session_unsubscribed",
+    "on_message_publish",
+    "on_message_delivered",
+    "on_message_acked",
+    "on_message_dropped",
+)
+EVENTS = (
+    "on_client_connect",
+    "on_client_connack",
+    "on_client_connected",
+    "on_client_disconnected",
+    *EVENTS_WITH_TOPIC,
+    "on_session_terminated",
+)
+
+
+def rows() -> Iterator[Row]:
+    yield from _of_nanomq()
+    yield from under("webhook", *_ours(), ours=True, reload=True)
+    yield from tls_client("webhook.tls", reload=True)
+
+
+def _of_nanomq() -> Iterator[Row]:
+    off = "False turns off every endpoint, the named ones too. Off where there is no such section."
+    timeout = "How long a request may take. A bare number is milliseconds."
+    yield from under(
+        "webhook",
+        Row("enable", flag(), "true", off),
+        Row("url", url(), "", "Where events are posted.", environ=True),
+        Row("headers", any_text(), "", "Headers of each request.", "map", environ=True),
+        Row("body.encoding", choice("plain", "base64", "base62"), "plain", "How payloads are written."),
+        Row("pool_size", whole(1, 10_000), "32", "Requests at a time."),
+        Row("cancel_timeout", time(0.001, bare="ms"), "5000", timeout, differs="Units work too."),
+        Row("events", ANYTHING, "", "Which events are sent.", "objects"),
+        Row("events[].event", choice(*EVENTS), "", "The event.", differs="NanoMQ sends three of them."),
+        Row("events[].topic", topic_filter(), "", "Only events whose topic matches."),
+        reload=True,
+    )
+
+
+def _ours() -> Iterator[Row]:
+    yield from (
+        Row("events[].clientid", text(), "", "Only where the client identifier matches: `*`, `?`, `[ab]`."),
+        Row("events[].username", text(), "", "Only where the user name matches: `*`, `?`, `[ab]`."),
+        Row("events[].filter", function(), "", "Python that decides whether the event is sent."),
+        Row("events[].transform", function(), "", "Python that shapes headers and body."),
+        Row("filter", function(), "", "For the events that name none of their own."),
+        Row("transform", function(), "", "For the events that name none of their own."),
+        Row("body.format", choice("nanomq", "cloudevents", "form"), "nanomq", "The shape of the body."),
+        Row(
+            "body.cloudevents_mode",
+            choice("binary", "structured"),
+            "binary",
+            "Where attributes of CloudEvents go.",
+        ),
+        Row("queue.max_events", whole(1, 100_000_000), "100000", "Events that wait in memory."),
+        Row("queue.max_bytes", size(1024), "256MB", "Bytes that wait in memory."),
+        Row(
+            "queue.overflow",
+            choice("drop_new", "drop_oldest"),
+            "drop_new",
+            "What goes when the queue is full.",
+        ),
+        Row("order", choice("none", "client", "topic"), "none", "What keeps its order over retries."),
+        Row("retry.max_attempts", whole(1, 1000), "8", "Tries of one event, the first among them."),
+        Row("retry.first", time(), "1s", "The wait before the second try; it doubles, with jitter."),
+        Row("retry.max", time(), "60s", "The longest wait."),
+        Row("retry.ttl", time(0.001), "1h", "An event older than this is not tried again."),
+        Row(
+            "breaker.failures",
+            whole(1, 1_000_000),
+            "5",
+            "Failures in a row until one probe at a time is sent.",
+        ),
+        Row("spool.enable", flag(), "true", "False: as if the section were not there."),
+        Row("spool.path", path(), "", "The file of the disk log; without `spool` events wait in memory."),
+        Row("spool.max_size", size(64 << 10), "1GB", "How large it may grow."),
+        Row("spool.max_age", time(1), "7d", "How long an event may stay in it."),
+        Row(
+            "spool.fsync", choice("interval", "always"), "interval", "`always`: on disk before it is sent on."
+        ),
+        Row("batch.size", whole(1, 100_000), "1", "Events in one request."),
+        Row("batch.time", time(0, 3600), "0", "How long a request waits to be filled."),
+        Row("batch.format", choice("json", "ndjson"), "json", "An array, or a line each."),
+        Row(
+            "secret",
+            signing_secret(),
+            "",
+            "Signs requests (Standard Webhooks); a list while it rotates.",
+            "list",
+            environ=True,
+        ),
+        Row("compression", choice("none", "gzip"), "none", "Of the body."),
+        Row("drain_timeout", time(), "5s", "How long a stop waits for the queue to empty."),
+    )

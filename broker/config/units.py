@@ -1,0 +1,265 @@
+"""How a value is written: each kind reads text, or raises ValueError, and says what it allows."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from broker.routing.topics import filter_error
+
+KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
+NEVER = 4294967295.0
+"""MQTT's session expiry interval without end."""
+
+_SIZES = {"": 1, "b": 1, "k": KB, "kb": KB, "m": MB, "mb": MB, "g": GB, "gb": GB}
+_TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_FLAGS = {
+    "true": True,
+    "false": False,
+    "on": True,
+    "off": False,
+    "yes": True,
+    "no": False,
+    "1": True,
+    "0": False,
+}
+
+
+class UnfitError(ValueError):
+    """A value that does not fit, and why, where that says more than what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way of writing a value."""
+
+    unit: str
+    """A word or two for a table of keys."""
+    allowed: str
+    """Ends the sentence "found X; allowed: ..."."""
+    parse: Callable[[str], Any]
+    """Raises ValueError, `UnfitError` among them."""
+    secret: bool = False
+    """Never shown in a message."""
+
+
+def size(low: int = 0, high: int | None = None) -> Kind:
+    """Bytes: ``512``, ``64KB``, ``10MB``; the units are powers of 1024, in any case."""
+
+    def parse(text: str) -> int:
+        number, factor = _quantity(text, _SIZES)
+        value = number * factor
+        if value != int(value):
+            raise ValueError
+        return int(_within(value, low, high))
+
+    bounds = _bounds(low, high, lambda value: _shortest(value, ("GB", "MB", "KB", "B"), _SIZES))
+    return Kind("size", f"a size such as 512, 64KB or 10MB{bounds}", parse)
+
+
+def time(low: float = 0, high: float | None = None, *, bare: str = "s", never: bool = False) -> Kind:
+    """Seconds: ``500ms``, ``10s``, ``5m``, ``2h``, ``7d``. ``bare`` is the unit of a number without one."""
+    units = {**_TIMES, "": _TIMES[bare]}
+
+    def parse(text: str) -> float:
+        if never and text.lower() == "never":
+            return NEVER
+        number, factor = _quantity(text, units)
+        return _within(number / 1000 if factor == 0.001 else number * factor, low, high)
+
+    bounds = _bounds(low, high, lambda value: _shortest(value, ("d", "h", "m", "s", "ms"), _TIMES))
+    words = "a time such as 500ms, 10s, 5m, 2h or 7d" + ", or never" * never
+    plain = "milliseconds" if bare == "ms" else "seconds"
+    return Kind(f"time ({plain})", f"{words} (a bare number is {plain}){bounds}", parse)
+
+
+def whole(low: int = 0, high: int | None = None) -> Kind:
+    def parse(text: str) -> int:
+        if not _INTEGER.fullmatch(text):
+            raise ValueError
+        return int(_within(int(text), low, high))
+
+    return Kind("number", f"a whole number{_bounds(low, high, str)}", parse)
+
+
+def number(low: float = 0, high: float | None = None) -> Kind:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError
+        return _within(value, low, high)
+
+    return Kind("number", f"a number{_bounds(low, high, str)}", parse)
+
+
+def flag() -> Kind:
+    def parse(text: str) -> bool:
+        try:
+            return _FLAGS[text.lower()]
+        except KeyError:
+            raise ValueError from None
+
+    return Kind("true or false", "true or false", parse)
+
+
+def choice(*words: str) -> Kind:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError
+        return text.lower()
+
+    return Kind(" \\| ".join(words), ", ".join(words), parse)
+
+
+def text(*, secret: bool = False) -> Kind:
+    def parse(value: str) -> str:
+        if not value:
+            raise ValueError
+        return value
+
+    return Kind("text", "text that is not empty", parse, secret)
+
+
+def any_text(*, secret: bool = False) -> Kind:
+    return Kind("text", "text", lambda value: value, secret)
+
+
+def path() -> Kind:
+    """Text; whoever uses it knows whether the file must exist."""
+    return Kind("file", "a path", text().parse)
+
+
+def url() -> Kind:
+    def parse(value: str) -> str:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is no number
+        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", value):
+            raise ValueError
+        return value
+
+    return Kind("URL", "a URL such as http://127.0.0.1:8888/hook or https://example.org/hook", parse)
+
+
+def topic_filter() -> Kind:
+    def parse(value: str) -> str:
+        problem = filter_error(value)
+        if problem:
+            raise UnfitError(problem)
+        return value
+
+    return Kind("topic filter", "a topic filter such as a/b, a/+/c or a/#", parse)
+
+
+def acl_topic() -> Kind:
+    """``@`` makes a topic literal; ``${clientid}`` and ``${username}`` stand for the client's own."""
+
+    def parse(value: str) -> str:
+        if not value.startswith("@"):
+            topic_filter().parse(value.replace("${clientid}", "x").replace("${username}", "x"))
+        elif len(value) == 1:
+            raise ValueError
+        return value
+
+    return Kind(
+        "topic filter",
+        "a topic filter such as a/b or a/#, ${clientid} and ${username} in it, or @ and a topic",
+        parse,
+    )
+
+
+def function() -> Kind:
+    pattern = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+    def parse(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError
+        return value
+
+    return Kind("Python callable", "package.module:function", parse)
+
+
+def signing_secret() -> Kind:
+    """A Standard Webhooks secret."""
+
+    def parse(value: str) -> str:
+        try:
+            key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            raise ValueError from None
+        if not value.startswith("whsec_") or not key:
+            raise ValueError
+        return value
+
+    return Kind("secret", "whsec_ and base64, as Standard Webhooks has it", parse, secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+    path: str = ""
+
+
+def bind(port: int, *, path: str | None = None) -> Kind:
+    """Where a listener listens; ``port`` and ``path`` (of a WebSocket) are for an address without its own."""
+    pattern = re.compile(
+        r"""(?: (?P<only>\d+) | (?P<host>\[[:.%\w]+\]|[^\s:/\[\]]*) (?: : (?P<port>\d+) )? )
+            (?P<path>/\S*)?""",
+        re.X | re.ASCII,
+    )
+
+    def parse(value: str) -> Address:
+        match = pattern.fullmatch(value)
+        if not match or not value or (match["path"] and path is None):
+            raise ValueError
+        chosen = match["only"] or match["port"]
+        found = int(chosen) if chosen else port
+        if found > 65535:
+            raise UnfitError(f"{found} is no port; ports are 0 to 65535")
+        every = "0.0.0.0"  # noqa: S104 - ":1883" says every interface
+        host = "127.0.0.1" if match["only"] else match["host"].strip("[]") or every
+        return Address(host, found, match["path"] or path or "")
+
+    tail = path or ""
+    examples = f'"127.0.0.1:{port}{tail}", "0.0.0.0:{port}{tail}", "[::1]:{port}{tail}", ":{port}" or {port}'
+    return Kind("address", f"host and port, such as {examples}", parse)
+
+
+def _quantity(value: str, units: dict[str, Any]) -> tuple[float, float]:
+    match = _QUANTITY.fullmatch(value.strip())
+    if not match or match[2].lower() not in units:
+        raise ValueError
+    amount: float = int(match[1]) if match[1].isdigit() else float(match[1])
+    if not math.isfinite(amount):
+        raise ValueError
+    return amount, units[match[2].lower()]
+
+
+def _within(value: float, low: float, high: float | None) -> float:
+    if value < low or (high is not None and value > high):
+        raise ValueError
+    return value
+
+
+def _bounds(low: float, high: float | None, show: Callable[[Any], str]) -> str:
+    if high is not None:
+        return f", {show(low)} to {show(high)}"
+    return f", at least {show(low)}" if low else ""
+
+
+def _shortest(value: float, names: tuple[str, ...], units: dict[str, Any]) -> str:
+    """``10MB`` rather than ``10485760``."""
+    if value:
+        for name in names:
+            count = value / units[name.lower()]
+            if count >= 1 and count == int(count):
+                return f"{int(count)}{name}"
+    return "0" if not value else f"{value}"
