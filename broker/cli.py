@@ -201,15 +201,15 @@ def _load(options: argparse.Namespace, overrides: dict[str, object]) -> Settings
 
 
 def _stop(options: argparse.Namespace) -> int:
+    from .instances import running
+
     instance = _instance(options.conf, options.pid)
     if instance is None:
         return 1
     os.kill(instance.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT
     while time.monotonic() < deadline:
-        try:
-            os.kill(instance.pid, 0)
-        except ProcessLookupError:
+        if instance not in running():
             print(f"stopped (pid {instance.pid})")
             return 0
         time.sleep(0.02)

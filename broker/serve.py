@@ -74,14 +74,13 @@ async def _serve(settings: Settings, options: StartOptions) -> int:
     _say_ready(app, options)
     try:
         await stopping.wait()
-    finally:
         commands.close()
-        announced.unlink(missing_ok=True)
-    print("stopping ...", flush=True)
-    left = await app.stop()
-    for line in left:
-        print(line)
-    print("stopped", flush=True)
+        print("stopping ...", flush=True)
+        for left in await app.stop():
+            print(left)
+        print("stopped", flush=True)
+    finally:
+        announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
     return 0
 
 

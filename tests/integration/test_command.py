@@ -1,0 +1,162 @@
+"""The command line, as its user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from broker import __version__
+
+from .clients import connected
+from .support import DEADLINE, ROOT, RunningBroker, wait_for
+
+Start = Callable[..., RunningBroker]
+
+
+def pybroker(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "broker", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+
+
+def test_version() -> None:
+    assert pybroker("version").stdout == f"pybroker {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [(), ("start",), ("check",), ("stop",)])
+def test_help_is_there_for_each_command(command: tuple[str, ...]) -> None:
+    answer = pybroker(*command, "--help")
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("usage: pybroker")
+
+
+def test_the_ready_file_and_the_ready_line_tell_the_port(start_broker: Start) -> None:
+    broker = start_broker()
+    (listener,) = broker.facts["listeners"]
+    assert listener == {"name": "tcp", "type": "tcp", "host": "127.0.0.1", "port": broker.port}
+    assert broker.facts["pid"] == broker.process.pid
+    ready = wait_for(lambda: [x for x in broker.output.splitlines() if x.startswith("ready")], "a ready line")
+    assert ready[0].endswith(f"mqtt://127.0.0.1:{broker.port}")
+
+
+def test_several_listeners_each_accept(start_broker: Start) -> None:
+    two = 'listeners.tcp.a { bind = "127.0.0.1:0" }\nlisteners.tcp.b { bind = "127.0.0.1:0" }\n'
+    broker = start_broker(listener=two)
+    ports = {one["name"]: one["port"] for one in broker.facts["listeners"]}
+    assert set(ports) == {"tcp.a", "tcp.b"}
+    for port in ports.values():
+        with connected(port, f"client-{port}") as client:
+            assert client.reason.value == 0
+
+
+def test_a_port_in_use_is_one_line_and_a_status(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        conf = tmp_path / "nanomq.conf"
+        conf.write_text(f'listeners.tcp.mine {{ bind = "127.0.0.1:{port}" }}')
+        answer = pybroker("start", "--conf", conf, XDG_RUNTIME_DIR=str(tmp_path))
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"pybroker: listener tcp.mine: port {port} on 127.0.0.1 is in use by another program; "
+        "stop it, or bind another port (0 picks a free one)\n"
+    )
+    assert "ready" not in answer.stdout
+
+
+def test_a_bad_value_binds_nothing(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('listeners.tcp { bind = "127.0.0.1:0" }\nmqtt {\n  max_packet_size = many\n}\n')
+    answer = pybroker("start", "--conf", conf, "--ready-file", tmp_path / "ready")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"{conf}:3: mqtt.max_packet_size: ")
+    assert not (tmp_path / "ready").exists()
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    answer = pybroker("start", "--conf", tmp_path / "none.conf")
+    assert answer.returncode == 2
+    assert "none.conf" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text("mqtt { max_mqueue_len = none }")
+    answer = pybroker("check", NANOMQ_CONF_PATH=str(conf))
+    assert answer.returncode == 2
+    assert str(conf) in answer.stderr
+
+
+def test_flags_win_over_the_file(start_broker: Start) -> None:
+    broker = start_broker('log { to = [file], dir = "/nowhere/at/all" }\n', "--log_stdout", "true")
+    assert broker.port
+
+
+def test_check_says_what_would_be_served_and_strict_minds_warnings(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text("mqtt { max_paket_size = 1MB }")
+    lax, strict = pybroker("check", "--conf", conf), pybroker("check", "--conf", conf, "--strict")
+    assert (lax.returncode, strict.returncode) == (0, 1)
+    assert "listener tcp" in lax.stdout
+    assert "max_paket_size" in lax.stdout
+    assert "max_packet_size" in lax.stdout
+
+
+def test_stop_stops_the_one_that_is_meant(start_broker: Start) -> None:
+    first, second = start_broker(), start_broker()
+    runtime = str(first.conf.parent)
+    assert pybroker("stop", "--pid", str(second.process.pid), XDG_RUNTIME_DIR=runtime).returncode == 1
+    answer = pybroker("stop", XDG_RUNTIME_DIR=runtime)
+    assert (answer.returncode, answer.stdout) == (0, f"stopped (pid {first.process.pid})\n")
+    assert first.process.wait(DEADLINE) == 0
+    assert second.process.poll() is None
+
+
+def test_stop_without_a_broker_says_so(tmp_path: Path) -> None:
+    answer = pybroker("stop", XDG_RUNTIME_DIR=str(tmp_path))
+    assert (answer.returncode, answer.stderr) == (1, "pybroker: no broker is running for this user\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_in_order(start_broker: Start, number: int) -> None:
+    broker = start_broker()
+    assert broker.stop(number) == 0
+    output = (broker.conf.parent / "output.txt").read_text()
+    assert output.endswith("stopping ...\nstopped\n")
+    assert not list((broker.conf.parent / "pybroker").iterdir())
+
+
+def test_the_shipped_configuration_starts(tmp_path: Path) -> None:
+    answer = pybroker("check", "--conf", "conf/nanomq.conf", "--strict")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "http://127.0.0.1:8888" in answer.stdout
+
+
+def test_sys_topics(start_broker: Start) -> None:
+    broker = start_broker()
+    with connected(broker.port, "watch") as watch:
+        watch.subscribe_and_wait("$SYS/brokers/client_status/+")
+        watch.subscribe_and_wait("$SYS/brokers/version")
+        assert watch.wait()[0].payload.decode() == __version__
+        with connected(broker.port, "other"):
+            pass
+        watch.wait(3)
+        statuses = [json.loads(m.payload) for m in watch.received[1:]]
+        assert [(s["clientid"], s["status"]) for s in statuses] == [
+            ("other", "connected"),
+            ("other", "disconnected"),
+        ]
+        assert watch.received[1].topic == "$SYS/brokers/client_status/other"

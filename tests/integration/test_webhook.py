@@ -1,0 +1,121 @@
+"""What a webhook's endpoint sees while real clients come, publish and go."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from .clients import VERSIONS, Client, connected
+from .support import DEADLINE, Endpoint, RunningBroker, wait_for
+
+Start = Callable[..., RunningBroker]
+V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
+
+
+def webhook(endpoint: Endpoint, events: str, extra: str = "") -> str:
+    return f'webhook {{ url = "{endpoint.url}", headers.x-extra = "hello", {extra} events = [{events}] }}\n'
+
+
+ALL_THREE = """
+  { event = "on_client_connack" }
+  { event = "on_client_disconnected" }
+  { event = "on_message_publish", topic = "nmq/#" }
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_three_events_of_nanomq(
+    start_broker: Start, endpoint: Endpoint, version: MQTTProtocolVersion
+) -> None:
+    broker = start_broker(webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    with connected(broker.port, "c1", version, connect={"keepalive": 17}) as client:
+        client.publish_and_wait("nmq/pub", b"Hello World!", 1)
+        client.publish_and_wait("other/pub", b"not asked for", 1)
+    connack, publish, disconnected = endpoint.wait(3)
+    assert connack == {
+        "proto_ver": version.value,
+        "keepalive": 17,
+        "conn_ack": "success",
+        "username": "undefined",
+        "clientid": "c1",
+        "action": "client_connack",
+    }
+    assert isinstance(publish.pop("ts"), int)
+    assert publish == {
+        "topic": "nmq/pub",
+        "retain": False,
+        "qos": 1,
+        "action": "message_publish",
+        "from_username": "undefined",
+        "from_client_id": "c1",
+        "payload": "Hello World!",
+    }
+    assert disconnected == {
+        "reason": "normal",
+        "username": "undefined",
+        "clientid": "c1",
+        "action": "client_disconnected",
+    }
+    first = endpoint.requests[0]
+    assert first.path == "/hook"
+    assert first.headers["x-extra"] == "hello"
+    assert list(connack) == ["proto_ver", "keepalive", "conn_ack", "username", "clientid", "action"]
+
+
+def test_a_lost_connection_and_its_will(start_broker: Start, endpoint: Endpoint) -> None:
+    broker = start_broker(webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    client = Client("c1", V311)
+    client.will_set("nmq/will", b"gone")
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    assert client.answered.wait(DEADLINE)
+    client.loop_stop()
+    connection = client.socket()
+    assert connection is not None
+    connection.close()
+    _, will, disconnected = endpoint.wait(3)
+    assert (will["topic"], will["payload"], will["from_client_id"]) == ("nmq/will", "gone", "c1")
+    assert disconnected["reason"] == "tcp_closed"
+
+
+def test_a_takeover_says_so(start_broker: Start, endpoint: Endpoint) -> None:
+    broker = start_broker(webhook(endpoint, '{ event = "on_client_disconnected" }'))
+    same = {"client_id": "same", "version": V5, "reconnect_on_failure": False}
+    with connected(broker.port, **same), connected(broker.port, **same):
+        assert endpoint.wait(1)[0]["reason"] == "takenover"
+
+
+def test_a_slow_endpoint_slows_no_client(start_broker: Start, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    broker = start_broker(webhook(endpoint, ALL_THREE))
+    with connected(broker.port, "sub") as sub, connected(broker.port, "pub") as pub:
+        sub.subscribe_and_wait("nmq/x", 1)
+        for number in range(200):
+            pub.publish("nmq/x", str(number), 1)
+        assert len(sub.wait(200)) == 200
+        endpoint.gate.set()
+        wait_for(lambda: endpoint.actions().count("message_publish") == 200, "200 events")
+
+
+def test_stopping_tells_the_clients_and_empties_the_queue(start_broker: Start, endpoint: Endpoint) -> None:
+    broker = start_broker(webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    with connected(broker.port, "c5", V5, reconnect_on_failure=False) as client:
+        for number in range(50):
+            client.publish("nmq/x", str(number), 1).wait_for_publish(DEADLINE)
+        assert broker.stop(signal.SIGTERM) == 0
+        assert client.left.wait(DEADLINE)
+        assert client.reason.value == 0x8B
+    assert endpoint.actions().count("message_publish") == 50
+    assert endpoint.requests[-1].json["reason"] == "server_shutdown"
+
+
+def test_what_is_left_at_the_end_is_reported(start_broker: Start, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    broker = start_broker("system.drain_timeout = 200ms\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    with connected(broker.port, "c"):
+        wait_for(lambda: endpoint.requests, "the first event")
+    assert broker.stop(signal.SIGTERM) == 0
+    assert "events not delivered" in (broker.conf.parent / "output.txt").read_text()
