@@ -1,0 +1,131 @@
+"""The import arrows of docs/architecture.md: a part imports what is listed for it, nothing else of ours."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LEAVES = {"broker.events", "broker.config.settings", "broker.clock", "webhook.settings"}
+"""Plain data and types that anybody may import."""
+
+PURE = {"broker.packets", "broker.protocol", "broker.session", "broker.routing", "broker.delivery"}
+"""No I/O: the clock is handed in."""
+IMPURE_MODULES = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "time",
+    "threading",
+    "selectors",
+    "aiohttp",
+    "uvloop",
+    "sqlite3",
+}
+
+ARROWS: dict[str, set[str]] = {
+    "broker.packets": set(),
+    "broker.events": set(),
+    "broker.clock": set(),
+    "broker.config.settings": set(),
+    "broker.hooks": set(),
+    "broker.counters": set(),
+    "broker.routing": set(),
+    "broker.reports": {"broker.counters", "broker.hooks", "broker.packets"},
+    "broker.protocol": {"broker.packets"},
+    "broker.session": {"broker.packets", "broker.routing"},
+    "broker.delivery": {"broker.packets", "broker.reports", "broker.routing", "broker.session"},
+    "broker.engine": {
+        "broker.counters",
+        "broker.delivery",
+        "broker.hooks",
+        "broker.packets",
+        "broker.protocol",
+        "broker.reports",
+        "broker.routing",
+        "broker.session",
+    },
+    "webhook": {"broker.routing.topics"},
+    "broker.config": {"broker.routing.topics", "webhook"},
+}
+"""Part to the parts it may import. What is not listed (app, cli, their neighbours) may import anything."""
+
+TOP = {"broker.app", "broker.cli", "broker.serve", "broker.__main__"}
+"""Nobody below may import these."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in ("broker", "webhook"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """The absolute names of all modules imported, inside functions and TYPE_CHECKING too."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*anchor, *([node.module] if node.module else [])])
+            if node.module is None or base in {"broker", "webhook"}:
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+            else:
+                yield base
+
+
+def within(module: str, part: str) -> bool:
+    return module == part or module.startswith(part + ".")
+
+
+def part_of(module: str) -> str | None:
+    found = [part for part in ARROWS if within(module, part)]
+    return max(found, key=len) if found else None
+
+
+ALL = list(modules())
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+def test_imports_point_downward(name: str, path: Path) -> None:
+    part = part_of(name)
+    if part is None:
+        return
+    for target in imports(name, path):
+        if not (within(target, "broker") or within(target, "webhook")):
+            continue
+        allowed = {part, *LEAVES, *ARROWS[part]}
+        ok = target == "broker.__version__" or any(within(target, one) for one in allowed)
+        assert ok, f"{name} imports {target}, which {part} may not"
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+def test_pure_packages_do_no_io(name: str, path: Path) -> None:
+    if not any(within(name, part) for part in PURE):
+        return
+    for target in imports(name, path):
+        assert target.split(".")[0] not in IMPURE_MODULES, f"{name} is pure but imports {target}"
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+def test_nobody_imports_the_top(name: str, path: Path) -> None:
+    if name in TOP or name.startswith("broker.testing"):
+        return
+    for target in imports(name, path):
+        assert not any(within(target, one) for one in TOP), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+def test_only_the_amqtt_modules_import_amqtt(name: str, path: Path) -> None:
+    if name.startswith("broker.plugins."):
+        return
+    for target in imports(name, path):
+        assert target.split(".")[0] != "amqtt", f"{name} imports {target}; only broker.plugins may"
