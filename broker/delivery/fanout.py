@@ -55,14 +55,14 @@ class Fanout:
 
     def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""
-        chosen = group.pick(besides)
+        chosen = group.pick(publish.qos, besides)
         if chosen is None:
             self._reports.dropped("no_subscribers", publish)
             return
         session, subscription = chosen
         retain = publish.retain and subscription.retain_as_published
         identifiers = (subscription.identifier,) if subscription.identifier else ()
-        qos = min(publish.qos, subscription.qos)
+        qos = min(publish.qos, subscription.qos)  # [MQTT-4.8.2-3]
         self._sender.send(session, Outgoing(publish, qos, retain, identifiers, group))
 
     def _forward(self, sessions: tuple[Session, ...], publish: Publish) -> None:
@@ -71,7 +71,7 @@ class Fanout:
         for session in sessions:
             outbox = session.outbox
             if outbox is None:
-                self._sender.send(session, Outgoing(publish, 0))
+                self._sender.send(session, Outgoing(publish, 0, publish.retain))
                 continue
             chunks = outbox.chunks
             if not chunks:
@@ -91,9 +91,18 @@ class Fanout:
         version, qos, retain, identifiers = shape
         encoded = publish_shape(publish, version, qos, retain, identifiers)
         for target in targets:
-            if target.no_local and target.session is publisher:  # [MQTT-3.8.3-3]
-                continue
-            self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
+            if target.no_local and target.session is publisher:
+                self._to_publisher(target, publish)
+            else:
+                self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
+
+    def _to_publisher(self, target: Target[Session], publish: Publish) -> None:
+        """Only by way of subscriptions that do not say no local [MQTT-3.8.3-3]."""
+        own = target.without_no_local()
+        if own is not None:
+            retain = publish.retain and own.retain_as_published
+            message = Outgoing(publish, min(publish.qos, own.qos), retain, own.identifiers)
+            self._sender.send(own.session, message)
 
     def _plan(self, route: Route[Session], publish: Publish) -> Plan:
         layout = 5 if publish.version == 5 else 4

@@ -16,6 +16,11 @@ from .outbox import Pending
 
 DUP = 0x08
 
+BURST = 64
+"""How many packets that waited are gathered before they are written."""
+BURST_BYTES = 4096
+"""The size of a packet that is not gathered."""
+
 
 class Sender:
     """Keeps the promises of QoS 0, 1 and 2 towards each receiver (MQTT 5.0 section 4.3)."""
@@ -55,17 +60,26 @@ class Sender:
         self._write(session, message, shape)
 
     def acknowledge(self, session: Session, packet_id: int, qos: int) -> bool:
-        """PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done. False for an unknown identifier."""
+        """PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done [MQTT-4.4.0-2]. False for an
+        unknown identifier."""
         messages = session.inflight.messages
         message = messages.get(packet_id)
         if message is None or message.qos != qos:
             return False
         del messages[packet_id]
+        unsent = session.inflight.unsent
+        if unsent:
+            unsent.pop(packet_id, None)
         if self._reports.hooks.message_acked:
             self._reports.acked(session.client, message.publish, message.qos, message.retain)
-        if session.queue is not None:
+        if session.queue is not None or unsent:
             self.pump(session)
         return True
+
+    def complete(self, session: Session, packet_id: int) -> bool:
+        """PUBCOMP: the message is done, if PUBREC came before. False for an unknown identifier."""
+        message = session.inflight.messages.get(packet_id)
+        return message is not None and message.released and self.acknowledge(session, packet_id, 2)
 
     def release(self, session: Session, packet_id: int) -> bool:
         """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. False for an unknown identifier."""
@@ -73,6 +87,7 @@ class Sender:
         if message is None or message.qos != 2:
             return False
         message.released = True
+        session.inflight.unsent.pop(packet_id, None)
         message.sent_at = self._clock.monotonic()
         if session.outbox is not None:
             self._pending.send(session.outbox, pubrel(packet_id))
@@ -80,20 +95,31 @@ class Sender:
 
     def resume(self, session: Session) -> None:
         """The client is back: send again what it did not acknowledge, in order, with the identifiers it
-        had [MQTT-4.4.0-1], then what has waited."""
-        for packet_id, message in list(session.inflight.messages.items()):
-            self._send_again(session, packet_id, message)
+        had [MQTT-4.4.0-1], then what has waited; no more at a time than the client takes now."""
+        inflight = session.inflight
+        inflight.unsent.clear()
+        room = session.window
+        for packet_id, message in list(inflight.messages.items()):
+            if message.released or room > 0:
+                self._send_again(session, packet_id, message)
+                room -= 1
+            else:
+                inflight.unsent[packet_id] = message
         self._start_retries(session)
         self.pump(session)
 
     def pump(self, session: Session) -> None:
         """Write what waits, as far as the connection and the window have room."""
+        inflight = session.inflight
+        messages, unsent = inflight.messages, inflight.unsent
+        while unsent and session.outbox is not None and len(messages) - len(unsent) < session.window:
+            packet_id = next(iter(unsent))
+            self._send_again(session, packet_id, unsent.pop(packet_id))
         queue = session.queue
         if queue is None:
             return
         while session.outbox is not None and (message := queue.next_plain()) is not None:
             self._write_unless_expired(session, message)
-        messages = session.inflight.messages
         while (
             session.outbox is not None
             and len(messages) < session.window
@@ -107,8 +133,12 @@ class Sender:
         expires_at = message.publish.expires_at
         if expires_at is not None and expires_at <= self._clock.monotonic():  # [MQTT-3.3.2-5]
             self._reports.dropped("expired", message.publish, session.client)
-        else:
-            self._write(session, message, None)
+            return
+        outbox = session.outbox
+        self._write(session, message, None)
+        # Written at once, so that a connection that takes no more says so before the next.
+        if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
+            self._reports.counters.packets_sent += outbox.flush()
 
     def _write(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None) -> None:
         head, tail = shape or self._shape(session, message)
@@ -122,7 +152,7 @@ class Sender:
             packet_id = session.inflight.add(message)
             head = head + packet_id.to_bytes(2, "big") + tail
             message.sent_at = self._clock.monotonic()
-            if session.retry_timer is None:
+            if session.retry_timer is None and session.version != 5:
                 self._start_retries(session)
         if not outbox.chunks:
             self._pending.outboxes.append(outbox)
@@ -133,7 +163,7 @@ class Sender:
 
     def _wait(self, session: Session, message: Outgoing) -> None:
         if not session.connected and (not message.qos or not session.expiry):
-            return  # nobody to keep it for
+            return  # QoS 0 is not kept for a client that is away, nor anything for a session that ends now
         queue = session.queue
         if queue is None:
             queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
@@ -183,8 +213,9 @@ class Sender:
     def _retry(self, session: Session) -> None:
         session.retry_timer = None
         overdue = self._clock.monotonic() - self._retry_interval
-        for packet_id, message in list(session.inflight.messages.items()):
-            if message.sent_at <= overdue:
+        inflight = session.inflight
+        for packet_id, message in list(inflight.messages.items()):
+            if message.sent_at <= overdue and packet_id not in inflight.unsent:
                 self._send_again(session, packet_id, message)
         if session.connected:
             self._start_retries(session)

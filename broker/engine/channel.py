@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..delivery.outbox import Outbox
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LINGER = 5.0
+"""Seconds a client that is sent away may take to read what was written to it."""
+MAX_UNREAD_ANSWERS = 1 << 20
+"""Bytes of acknowledgements that may pile up for a client that reads nothing."""
+
 
 class Link(Protocol):
     """What a channel needs of its transport."""
@@ -27,6 +32,9 @@ class Link(Protocol):
     def write(self, data: bytes) -> None: ...
     def close(self) -> None:
         """Send what was written, then close."""
+
+    def abort(self) -> None:
+        """Close at once; what was written may be lost."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -49,6 +57,7 @@ class Channel:
     __slots__ = (
         "_backlog",
         "_suspended",
+        "_unsent_limit",
         "_verbs",
         "certificate",
         "checks_topics",
@@ -95,10 +104,13 @@ class Channel:
         """Whether access control is asked for what this client publishes."""
         self.closed = False
         self._suspended = False
-        self._backlog: deque[Packet] | None = None
+        self._backlog: Iterator[Packet] = iter(())
+        """Packets that came and are not handled yet."""
+        self._unsent_limit: int | None = None
+        """While the client reads too slowly: how many unsent bytes are too many."""
         now = engine.clock.monotonic()
         self.heard_at = now
-        """When the last bytes came."""
+        """When the last packet came."""
         self.timer: Timer | None = engine.clock.call_at(
             now + engine.limits.connect_timeout, self._never_connected
         )
@@ -109,17 +121,19 @@ class Channel:
         if self.closed:
             return
         engine = self.engine
-        self.heard_at = engine.clock.monotonic()
         packets = self.connection.receive(data)
+        if packets:
+            self.heard_at = engine.clock.monotonic()
         counters = engine.counters
         counters.bytes_received += len(data)
         counters.packets_received += len(packets)
         if self._suspended:
-            self._backlog = self._backlog or deque()
-            self._backlog.extend(packets)
+            self._backlog = chain(self._backlog, packets)
         else:
-            self._handle(packets)
+            self._handle(iter(packets))
         engine.flush()
+        if self._unsent_limit is not None and self.link.unsent_bytes() > self._unsent_limit:
+            self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "answers pile up unread")
 
     def lost(self) -> None:
         """The network connection is gone."""
@@ -129,11 +143,13 @@ class Channel:
 
     def paused(self) -> None:
         """The client reads too slowly: until :meth:`resumed` its messages wait in its session."""
+        self._unsent_limit = self.link.unsent_bytes() + MAX_UNREAD_ANSWERS
         if self.session is not None and self.session.channel is self:
             self.session.outbox = None
 
     def resumed(self) -> None:
         """The client has read enough to be sent more."""
+        self._unsent_limit = None
         session = self.session
         if session is not None and session.channel is self and not self.closed:
             session.outbox = self.outbox
@@ -175,7 +191,10 @@ class Channel:
 
     def _check_keepalive(self, seconds: float) -> None:
         """The timer is not moved for each packet: it looks when it is due, and then waits for the rest."""
-        if self.heard_at + seconds > self.engine.clock.monotonic():
+        now = self.engine.clock.monotonic()
+        if self._suspended:  # nothing can be heard
+            self.heard_at = now
+        if self.heard_at + seconds > now:
             self.timer = self.engine.clock.call_at(
                 self.heard_at + seconds, lambda: self._check_keepalive(seconds)
             )
@@ -187,21 +206,28 @@ class Channel:
             return
         self.send(last_words)
         self._verbs.leave(self.engine, self, reason)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the network connection, after :meth:`Verbs.leave`; a client that does not read what was
+        written to it is not waited for long."""
         self.engine.flush()
         self.link.close()
+        if self.link.unsent_bytes():
+            self.engine.clock.call_at(self.engine.clock.monotonic() + LINGER, self.link.abort)
 
-    def _handle(self, packets: list[Packet] | deque[Packet]) -> None:
+    def _handle(self, packets: Iterator[Packet]) -> None:
         engine = self.engine
         publish = self._verbs.publish
         handlers = self._verbs.handlers
         try:
-            for position, packet in enumerate(packets):
+            for packet in packets:
                 if packet.__class__ is Publish:
                     publish(engine, self, packet)
                 else:
                     handlers[packet.__class__](engine, self, packet)
                 if self._suspended or self.closed:
-                    self._backlog = deque(list(packets)[position + 1 :])
+                    self._backlog = packets
                     return
         except ProtocolError as error:
             self.refuse(error)
@@ -218,8 +244,7 @@ class Channel:
         except ProtocolError as error:
             self.refuse(error)
         if not self._suspended and not self.closed:
-            backlog, self._backlog = self._backlog, None
-            self._handle(backlog or deque())
+            self._handle(self._backlog)
         if not self._suspended and not self.closed:
             self.link.resume_reading()
         self.engine.flush()

@@ -74,6 +74,8 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
             return ReasonCode.QOS_NOT_SUPPORTED, f"the highest QoS served is {engine.mqtt.max_qos}"
         if packet.will.retain and not engine.mqtt.retain_available:  # [MQTT-3.2.2-13]
             return ReasonCode.RETAIN_NOT_SUPPORTED, "retained messages are not served"
+        if packet.will.topic.startswith("$SYS/"):
+            return ReasonCode.NOT_AUTHORIZED, "only the broker publishes to $SYS"
     return ReasonCode.SUCCESS, ""
 
 
@@ -96,9 +98,9 @@ def _admit(engine: Engine, channel: Channel, packet: Connect) -> None:
     assert client is not None
     session, present = _session_for(engine, client)
     _bind(engine, channel, packet, session)
+    channel.send(_connack(engine, channel, packet, present))
     channel.connection.established = True
     channel.watch_keepalive(packet.keepalive * engine.mqtt.keepalive_multiplier)
-    channel.send(_connack(engine, channel, packet, present))
     _tell_connack(engine, client, ReasonCode.SUCCESS)
     engine.counters.connects += 1
     engine.counters.clients_maximum = max(engine.counters.clients_maximum, engine.connected)

@@ -12,6 +12,7 @@ from ..packets.errors import ProtocolError
 from ..packets.model import Disconnect, Will
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
+from ..session.inflight import Inflight
 from ..session.session import Session
 from .channel import Channel
 from .engine import Engine
@@ -27,7 +28,9 @@ def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
     assert session is not None
     properties = packet.properties
     if properties is not None and properties.session_expiry_interval is not None:
-        if properties.session_expiry_interval and not session.expiry:  # [MQTT-3.14.2-2]
+        asked = channel.connection.connect
+        before = asked.properties.session_expiry_interval if asked and asked.properties else None
+        if properties.session_expiry_interval and not before:
             raise ProtocolError("DISCONNECT sets a session expiry interval, CONNECT had set 0")
         session.expiry = expiry_seconds(engine, properties.session_expiry_interval)
     if packet.reason == ReasonCode.NORMAL_DISCONNECTION:
@@ -35,7 +38,7 @@ def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
         leave(engine, channel, "normal")
     else:
         leave(engine, channel, reason_name(packet.reason))
-    channel.link.close()
+    channel.hang_up()
 
 
 def leave(engine: Engine, channel: Channel, reason: str) -> None:
@@ -163,12 +166,13 @@ def _message_properties(will: Will) -> Properties | None:
 def _pass_on(engine: Engine, session: Session) -> None:
     """Give what a shared subscription had for this session to the others of the group; a QoS 2 message
     that was sent already may not go to anybody else [MQTT-4.8.2-5]."""
-    waiting = session.queue.messages() if session.queue is not None else []
-    inflight = [m for m in session.inflight.messages.values() if m.qos == 1]
-    session.inflight.messages.clear()
+    sent = {id(message) for message in session.inflight.messages.values()}
+    unfinished = session.unfinished()
+    session.inflight = Inflight()
     session.queue = None
-    for message in [*inflight, *waiting]:
-        if message.group is not None:
+    for message in unfinished:
+        may_move = message.qos < 2 or id(message) not in sent
+        if message.group is not None and may_move:
             engine.fanout.to_group(message.group, message.publish, besides=session)
         else:
             engine.reports.dropped("session_terminated", message.publish, session.client)

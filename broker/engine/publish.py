@@ -24,7 +24,6 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     assert session is not None
     qos = packet.qos
     if qos == 2 and packet.packet_id in session.received:
-        channel.connection.unacknowledged -= 1
         channel.send(pubrec(packet.packet_id))  # [MQTT-4.3.3-10] a repeat is not handed out again
         return
     if channel.checks_topics:
@@ -46,7 +45,7 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     if not qos:
         return
     if qos == 1:
-        channel.connection.unacknowledged -= 1
+        channel.connection.unacknowledged.discard(packet.packet_id)
         if receivers or channel.connection.version != 5:
             channel.send(puback(packet.packet_id))
         else:
@@ -85,7 +84,9 @@ def broadcast(
     properties: Properties | None = None,
 ) -> None:
     """A message of the broker's own, such as ``$SYS``. The caller flushes."""
-    packet = make_publish(topic, payload, qos=qos, retain=retain, properties=properties, version=4)
+    packet = make_publish(
+        topic, payload, qos=qos, retain=retain, properties=properties, version=5 if properties else 4
+    )
     _stamp(engine, packet)
     distribute(engine, packet, None)
 
@@ -94,7 +95,9 @@ def retain(engine: Engine, packet: Publish) -> None:
     """Keep the message for those who subscribe later; an empty one clears the topic [MQTT-3.3.1-6]."""
     if len(packet.wire) == packet.payload_at:
         engine.retained.remove(packet.topic)
-    elif not engine.retained.set(packet.topic, packet):
+    elif packet.topic.count("/") >= engine.limits.max_topic_levels or not engine.retained.set(
+        packet.topic, packet
+    ):
         engine.reports.dropped("quota_exceeded", packet)
 
 
@@ -102,10 +105,9 @@ def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
     """The publisher is done with a QoS 2 message [MQTT-4.3.3-11]."""
     session = channel.session
     assert session is not None
+    channel.connection.unacknowledged.discard(packet.packet_id)
     if packet.packet_id in session.received:
         session.received.discard(packet.packet_id)
-        if channel.connection.unacknowledged:
-            channel.connection.unacknowledged -= 1
     elif channel.connection.version == 5:
         channel.send(encode(Pubcomp(packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
         return
@@ -134,7 +136,7 @@ def pubrec_received(engine: Engine, channel: Channel, packet: Pubrec) -> None:
 def pubcomp_received(engine: Engine, channel: Channel, packet: Pubcomp) -> None:
     """A receiver is done with a QoS 2 message."""
     assert channel.session is not None
-    engine.sender.acknowledge(channel.session, packet.packet_id, 2)
+    engine.sender.complete(channel.session, packet.packet_id)
 
 
 def _check(engine: Engine, packet: Publish) -> None:
@@ -179,8 +181,8 @@ def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:
         raise ProtocolError(f"not allowed to publish to {packet.topic}", ReasonCode.NOT_AUTHORIZED)
     if not packet.qos:
         return
-    channel.connection.unacknowledged -= 1
     if channel.connection.version == 5:
+        channel.connection.unacknowledged.discard(packet.packet_id)
         refuse = Puback if packet.qos == 1 else Pubrec
         channel.send(encode(refuse(packet.packet_id, ReasonCode.NOT_AUTHORIZED), 5))
     elif packet.qos == 1:

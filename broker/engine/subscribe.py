@@ -23,6 +23,8 @@ from .engine import Engine
 
 def subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> None:
     """Ask access control for each topic filter, then grant or refuse each."""
+    for wanted in packet.filters:
+        _check_filter(channel, wanted.topic_filter)
     if engine.hooks.client_subscribe:
         for wanted in packet.filters:
             event = ClientSubscribe(
@@ -43,6 +45,8 @@ def unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> None:
     """Remove the subscriptions with exactly these filters [MQTT-3.10.4-1]."""
     session = channel.session
     assert session is not None
+    for topic_filter in packet.topic_filters:
+        _check_filter(channel, topic_filter)
     reasons = []
     for topic_filter in packet.topic_filters:
         if engine.hooks.client_unsubscribe:
@@ -121,6 +125,15 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
     for subscription, new in granted:
         if _wants_retained(subscription, new):
             send_retained(engine, session, subscription)
+
+
+def _check_filter(channel: Channel, topic_filter: str) -> None:
+    """A filter that is none ends the connection in 3.x [3.1.1: MQTT-4.8.0-1]; in 5.0 it has a reason code.
+    ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using it wrongly."""
+    if channel.connection.version != 5 and not topic_filter.startswith(SHARE):
+        error = filter_error(topic_filter)
+        if error:
+            raise ProtocolError(f"the topic filter {topic_filter!r} is not valid: {error}")
 
 
 def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed: bool) -> ReasonCode:

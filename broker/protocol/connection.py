@@ -65,8 +65,9 @@ class Connection:
         """Whether a CONNACK that accepts the client was sent: set by the engine."""
         self.max_packet_size = inf
         """The largest packet the client takes, in bytes."""
-        self.unacknowledged = 0
-        """QoS 1 and 2 messages of this connection that were not answered to the end yet."""
+        self.unacknowledged: set[int] = set()
+        """Identifiers of the QoS 1 and 2 messages of this connection that were not answered to the end yet;
+        a message that is repeated counts once."""
         self.error: ProtocolError | None = None
         """What the client broke after the packets returned last; nothing more comes from it."""
 
@@ -98,28 +99,39 @@ class Connection:
             return encode(Connack(False, error.reason), 4)
         version = self.version or self._decoder.version
         if version == 5:
-            return encode(Connack(False, error.reason, self._explained(str(error))), 5)
+            self.version = 5
+            return self._shortened(Connack(False, error.reason, self._explained(str(error))))
         return encode(Connack(False, error.reason), version) if self.connect is not None else b""
 
     def disconnect(self, reason: ReasonCode, text: str = "") -> bytes:
-        """A DISCONNECT from the server, which only 5.0 has."""
-        if self.version != 5:
+        """A DISCONNECT from the server, which only 5.0 has, and only after CONNACK [MQTT-3.14.0-1]."""
+        if self.version != 5 or not self.established:
             return b""
-        return self.fitting(Disconnect(reason, self._explained(text)))
+        return self._shortened(Disconnect(reason, self._explained(text)))
 
     def fitting(self, packet: Packet) -> bytes:
-        """``packet`` as bytes; reason string and user properties go where it would be larger than the
-        client takes [MQTT-3.14.2-3], or than it asked to hear of problems [MQTT-3.1.2-29]."""
-        properties: Properties | None = getattr(packet, "properties", None)
-        if properties is None:
-            return encode(packet, self.version)
-        quiet = not self.wants_problem_information and not isinstance(packet, Connack | Disconnect | Publish)
-        data = b"" if quiet else encode(packet, self.version)
-        if quiet or len(data) > self.max_packet_size:
-            properties.reason_string = None
-            properties.user_properties = ()
-            data = encode(packet, self.version)
+        """``packet`` as bytes. Reason string and user properties go where it would be larger than the
+        client takes [MQTT-3.14.2-3], or where it did not ask to hear of problems [MQTT-3.1.2-29]. Raises
+        ProtocolError where nothing can make it small enough [MQTT-3.1.2-24]."""
+        data = self._shortened(packet)
+        if not data:
+            raise ProtocolError(
+                f"{type(packet).__name__.upper()} is larger than the {self.max_packet_size} bytes the client takes",
+                ReasonCode.PACKET_TOO_LARGE,
+            )
         return data
+
+    def _shortened(self, packet: Packet) -> bytes:
+        """Like :meth:`fitting`, but empty where it cannot be small enough."""
+        properties: Properties | None = getattr(packet, "properties", None)
+        data = encode(packet, self.version)
+        if properties is not None:
+            quiet = not isinstance(packet, Connack | Disconnect) and not self.wants_problem_information
+            if quiet or len(data) > self.max_packet_size:
+                properties.reason_string = None
+                properties.user_properties = ()
+                data = encode(packet, self.version)
+        return data if len(data) <= self.max_packet_size else b""
 
     @property
     def wants_problem_information(self) -> bool:
@@ -178,8 +190,8 @@ class Connection:
             raise ProtocolError(f"topic alias {alias} was never set on this connection")
 
     def _count(self, publish: Publish) -> None:
-        self.unacknowledged += 1
-        if self.unacknowledged > self.receive_maximum:  # [MQTT-3.3.4-7] [MQTT-3.3.4-9]
+        self.unacknowledged.add(publish.packet_id)
+        if len(self.unacknowledged) > self.receive_maximum:  # [MQTT-3.3.4-7]
             raise ProtocolError(
                 f"more than {self.receive_maximum} QoS 1 and 2 messages are unacknowledged",
                 ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,

@@ -19,22 +19,21 @@ MAX_ROUTES = 65_536
 class Target(Generic[S]):
     """A session that gets one copy, however many of its subscriptions match [MQTT-3.3.4-2]."""
 
-    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session")
+    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session", "subscriptions")
 
-    def __init__(self, session: S, subscription: Subscription) -> None:
+    def __init__(self, session: S, subscriptions: tuple[Subscription, ...]) -> None:
         self.session = session
-        self.qos = subscription.qos
-        self.no_local = subscription.no_local
-        self.retain_as_published = subscription.retain_as_published
-        self.identifiers: tuple[int, ...] = (subscription.identifier,) if subscription.identifier else ()
+        self.subscriptions = subscriptions
+        self.qos = max(s.qos for s in subscriptions)  # [MQTT-3.3.4-2]
+        self.retain_as_published = any(s.retain_as_published for s in subscriptions)
+        self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)  # [MQTT-3.3.4-4]
+        self.no_local = any(s.no_local for s in subscriptions)
+        """Whether some of the subscriptions are not for what the session publishes itself."""
 
-    def merge(self, other: Subscription) -> None:
-        """The highest QoS counts [MQTT-3.3.4-2], and every subscription identifier [MQTT-3.3.4-3]."""
-        self.qos = max(self.qos, other.qos)
-        self.no_local = self.no_local and other.no_local
-        self.retain_as_published = self.retain_as_published or other.retain_as_published
-        if other.identifier:
-            self.identifiers = (*self.identifiers, other.identifier)
+    def without_no_local(self) -> Target[S] | None:
+        """What is left for the session's own messages."""
+        others = tuple(s for s in self.subscriptions if not s.no_local)
+        return Target(self.session, others) if others else None
 
 
 class Route(Generic[S]):
@@ -116,17 +115,16 @@ class Router(Generic[S]):
         self.routes.clear()
 
     def _find(self, topic: str) -> Route[S]:
-        targets: dict[S, Target[S]] = {}
+        subscriptions: dict[S, tuple[Subscription, ...]] = {}
         groups: list[SharedGroup[S]] = []
         for found in self._trie.match(topic):
             for key, value in found.items():
                 if isinstance(value, SharedGroup):
                     groups.append(value)
-                elif (target := targets.get(key)) is None:
-                    targets[key] = Target(key, value)
                 else:
-                    target.merge(value)
-        return Route(tuple(targets.values()), tuple(groups), self._observers(topic))
+                    subscriptions[key] = (*subscriptions.get(key, ()), value)
+        targets = tuple(Target(session, matching) for session, matching in subscriptions.items())
+        return Route(targets, tuple(groups), self._observers(topic))
 
     def _forget_routes(self, topic_filter: str) -> None:
         if has_wildcard(topic_filter):

@@ -28,9 +28,9 @@ class SharedGroup(Generic[S]):
         self.members: dict[S, Subscription] = {}
         self._turn = 0
 
-    def pick(self, besides: S | None = None) -> tuple[S, Subscription] | None:
+    def pick(self, qos: int, besides: S | None = None) -> tuple[S, Subscription] | None:
         """The member whose turn it is: a connected one if there is any, else one whose session can keep
-        the message. ``besides`` is left out: the one a message comes back from."""
+        a message of this QoS. ``besides`` is left out: the one a message comes back from."""
         members = list(self.members.items())
         offline: tuple[S, Subscription] | None = None
         for step in range(len(members)):
@@ -41,7 +41,7 @@ class SharedGroup(Generic[S]):
             if session.connected:
                 self._turn = index + 1
                 return session, subscription
-            if offline is None and subscription.qos:
+            if offline is None and qos and subscription.qos:
                 offline = session, subscription
                 turn = index + 1
         if offline is not None:

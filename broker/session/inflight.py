@@ -36,10 +36,12 @@ class Outgoing:
 class Inflight:
     """The messages sent to a client and not yet acknowledged, in the order they were sent."""
 
-    __slots__ = ("_last", "messages")
+    __slots__ = ("_last", "messages", "unsent")
 
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
+        self.unsent: dict[int, Outgoing] = {}
+        """Those of ``messages`` that were sent before the client came back, and not again yet."""
         self._last = 0
 
     def __len__(self) -> int:
