@@ -228,6 +228,7 @@ PUBLISH_CASES = [
     Case("publish of 200 bytes", b"\x30\xcb\x01\x00\x01a" + bytes(200), 4, make_publish("a", bytes(200))),
     Case("publish of 16,381 bytes", b"\x30\x80\x80\x01\x00\x01a" + bytes(16381), 4, make_publish("a", bytes(16381))),
     Case("publish of 2,097,149 bytes", b"\x30\x80\x80\x80\x01\x00\x01a" + bytes(2097149), 4, make_publish("a", bytes(2097149))),
+    Case("publish with the longest topic", b"\x30\x81\x80\x04\xff\xff" + b"t" * 65535, 4, make_publish("t" * 65535, b"")),
     Case("publish with an alias, no topic", b"\x30\x08\x00\x00\x03\x23\x00\x05hi", 5,
          make_publish("", b"hi", properties=Properties(topic_alias=5), version=5)),
     Case("publish with alias 0", b"\x30\x09\x00\x01a\x03\x23\x00\x00hi", 5,  # refused where aliases are counted
@@ -246,6 +247,7 @@ PUBLISH_CASES = [
     *(Case("publish with +", b"\x30\x05\x00\x03a/+", v, wildcards()) for v in EVERY),  # [MQTT-3.3.2-2]
     *(Case("publish with #", b"\x30\x05\x00\x03a/#", v, wildcards()) for v in EVERY),
     *(Case("publish without a topic", b"\x30\x04\x00\x00hi", v, broken("topic name is empty")) for v in OLD),  # [MQTT-4.7.3-1]
+    Case("publish without a topic or a payload", b"\x30\x02\x00\x00", 4, broken("topic name is empty")),
     Case("publish without topic or alias", b"\x30\x05\x00\x00\x00hi", 5, broken("neither a topic name nor a topic alias")),
     Case("publish without topic or alias, with a property", b"\x30\x07\x00\x00\x02\x01\x01hi", 5,
          broken("neither a topic name nor a topic alias")),
@@ -323,6 +325,7 @@ SUBSCRIBE_CASES = [
     *(Case("subscribe at QoS 3", b"\x82\x08\x00\x07\x00\x03a/b\x03", v, malformed("QoS 3")) for v in OLD),
     Case("subscribe at QoS 3", b"\x82\x09\x00\x07\x00\x00\x03a/b\x03", 5, malformed("QoS 3")),
     Case("subscribe with reserved options", b"\x82\x08\x00\x07\x00\x03a/b\x04", 4, malformed("reserved options")),  # [3.1.1: MQTT-3-8.3-4]
+    Case("subscribe with reserved options", b"\x82\x08\x00\x07\x00\x03a/b\x80", 4, malformed("reserved options")),
     Case("subscribe with reserved options", b"\x82\x09\x00\x07\x00\x00\x03a/b\x40", 5, malformed("reserved options")),  # [MQTT-3.8.3-5]
     Case("subscribe with reserved options", b"\x82\x09\x00\x07\x00\x00\x03a/b\x80", 5, malformed("reserved options")),
     Case("subscribe with retain handling 3", b"\x82\x09\x00\x07\x00\x00\x03a/b\x30", 5, broken("retain handling 3")),

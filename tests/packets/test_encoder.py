@@ -228,9 +228,19 @@ def test_old_versions_share_their_shape() -> None:
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_alias_and_identifiers_of_the_publisher_are_not_handed_on(qos: int) -> None:
-    properties = Properties(topic_alias=5, subscription_identifiers=(9,))
-    publish = make_publish("", b"hi", qos=qos, packet_id=qos, properties=properties, version=5)
+@pytest.mark.parametrize("topic", ["", "resolved/topic"])
+@pytest.mark.parametrize(
+    "properties",
+    [
+        Properties(topic_alias=5),
+        Properties(subscription_identifiers=(9,)),
+        Properties(topic_alias=5, subscription_identifiers=(9,)),
+    ],
+)
+def test_alias_and_identifiers_of_the_publisher_are_not_handed_on(
+    properties: Properties, topic: str, qos: int
+) -> None:
+    publish = make_publish(topic, b"hi", qos=qos, packet_id=qos, properties=properties, version=5)
     publish.topic = "resolved/topic"
     packet = decode(assemble(publish_shape(publish, 5, qos, False), qos, 3), 5)
     assert isinstance(packet, Publish)
