@@ -298,7 +298,7 @@ class Client:
         assert not self.link.closed
 
     def closed(self, reason: ReasonCode | None = None) -> Disconnect | None:
-        """The broker closed the connection: in 5.0 after a DISCONNECT with ``reason``, in 3.x with nothing."""
+        """The broker closed: in 5.0 after a DISCONNECT with ``reason``, in 3.x without a word."""
         packets = self.packets()
         assert self.link.closed
         if self.version != 5 or reason is None:

@@ -115,10 +115,9 @@ class Connection:
         ProtocolError where nothing can make it small enough [MQTT-3.1.2-24]."""
         data = self._shortened(packet)
         if not data:
-            raise ProtocolError(
-                f"{type(packet).__name__.upper()} is larger than the {self.max_packet_size} bytes the client takes",
-                ReasonCode.PACKET_TOO_LARGE,
-            )
+            name = type(packet).__name__.upper()
+            text = f"{name} is larger than the {self.max_packet_size} bytes the client takes"
+            raise ProtocolError(text, ReasonCode.PACKET_TOO_LARGE)
         return data
 
     def _shortened(self, packet: Packet) -> bytes:
