@@ -7,33 +7,47 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from webhook.client import AiohttpTransport, MakeTransport
 from webhook.sink import Left, Sink
 
+from .clock import Clock
 from .config.settings import Settings
+from .engine.channel import Channel
 from .engine.engine import Engine
 from .events import MessagePublished
 from .hooks import Hooks
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .sys_topics import SysTopics
-from .transport.listener import Listener
+from .transport.listener import Listener, OpenChannel
 
 log = logging.getLogger("broker")
 
 
 class App:
-    """One broker. Start it inside the event loop that is to serve it."""
+    """One broker. Start it inside the event loop that is to serve it.
 
-    def __init__(self, settings: Settings) -> None:
+    A test hands in what it wants to hold in its own hands: the time, where webhooks are posted to, and
+    what is made of each connection.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        webhook_transport: MakeTransport = AiohttpTransport,
+        open_channel: OpenChannel = Channel,
+    ) -> None:
         self.settings = settings
-        self.clock = LoopClock(asyncio.get_running_loop())
+        self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
         self.engine.access.no_match = settings.auth.no_match == "allow"
         self.engine.access.deny_disconnects = settings.auth.deny_action == "disconnect"
-        self.webhooks = Sink(settings.webhooks, clock=self.clock)
+        self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
         self.sys_topics = SysTopics(self.engine, settings.sys.interval)
-        self.listeners = [Listener(self.engine, one) for one in settings.listeners]
+        self.listeners = [Listener(self.engine, one, open_channel) for one in settings.listeners]
 
     async def start(self) -> None:
         """Open everything, the listeners last. Raises ListenError, SpoolError; then nothing stays open."""

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` once ``monotonic()`` has reached ``when``."""
 
+    def stop(self) -> None:
+        """Make no more calls."""
+
 
 class Timer:
     """One call that is due at a moment, unless it is cancelled first."""
@@ -79,6 +82,9 @@ class ManualClock:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         return self._timers.add(when, callback)
+
+    def stop(self) -> None:
+        self._timers = Timers()
 
     def advance(self, seconds: float) -> None:
         """Move ``seconds`` on, stopping at each due moment to make its calls."""

@@ -52,4 +52,5 @@ class Reports:
             "publisher": publish.source,
             "user_properties": properties.user_properties if properties else (),
             "content_type": properties.content_type if properties else None,
+            "properties": properties,
         }

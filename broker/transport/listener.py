@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from ..config.settings import ListenerSettings
@@ -17,6 +18,10 @@ BACKLOG = 4096
 """Connections the system may hold until we accept them; the kernel has its own bound."""
 
 
+OpenChannel = Callable[..., Channel]
+"""Makes a channel of what :class:`Channel` takes: the class itself, or one that adds to it."""
+
+
 class ListenError(Exception):
     """A listener could not be opened: one line for people."""
 
@@ -24,9 +29,12 @@ class ListenError(Exception):
 class Listener:
     """Opens one configured address and makes a channel of each connection."""
 
-    def __init__(self, engine: Engine, settings: ListenerSettings) -> None:
+    def __init__(
+        self, engine: Engine, settings: ListenerSettings, open_channel: OpenChannel = Channel
+    ) -> None:
         self.settings = settings
         self._engine = engine
+        self._open_channel = open_channel
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -64,7 +72,9 @@ class Listener:
             self._server.close()
 
     def _accept(self, link: Link, transport: asyncio.Transport) -> Channel:
-        return Channel(self._engine, verbs, link, listener=self.settings.name, peer=peer_of(transport))
+        return self._open_channel(
+            self._engine, verbs, link, listener=self.settings.name, peer=peer_of(transport)
+        )
 
 
 def _cause(error: OSError, settings: ListenerSettings) -> str:
