@@ -7,10 +7,7 @@ nobody wants costs one truth test. Field names are MQTT's; the webhook turns the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .packets.properties import Properties
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +123,8 @@ class MessageEvent(Event):
     user_properties: tuple[tuple[str, str], ...] = field(default=())
     """MQTT 5.0 user properties, in the order of the packet."""
     content_type: str | None = None
-    properties: Properties | None = None
-    """All MQTT 5.0 properties of the packet; None where it has none."""
+    properties: Any = None
+    """The packet's ``broker.packets.properties.Properties``; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
