@@ -13,6 +13,7 @@ from ..packets.model import Packet, Publish
 from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
+from .enhanced_auth import Authentication
 
 if TYPE_CHECKING:
     from ..clock import Timer
@@ -59,6 +60,7 @@ class Channel:
         "_suspended",
         "_unsent_limit",
         "_verbs",
+        "authentication",
         "certificate",
         "checks_topics",
         "client",
@@ -100,6 +102,8 @@ class Channel:
         """Known once CONNECT has come."""
         self.session: Session | None = None
         """Known once the client is admitted."""
+        self.authentication: Authentication | None = None
+        """Where CONNECT named an authentication method: the conversation about it."""
         self.checks_topics = False
         """Whether access control is asked for what this client publishes."""
         self.closed = False

@@ -17,6 +17,7 @@ from .access import Credentials
 from .channel import Channel
 from .disconnect import cancel_departure, end_session, expiry_seconds
 from .engine import Engine
+from .enhanced_auth import Accepted, Authentication, known_as
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
@@ -39,11 +40,32 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     if reason:
         _refuse(engine, channel, reason, text)
         return
-    answer = engine.access.authenticate(Credentials(client, packet.password, channel.certificate))
+    credentials = Credentials(client, packet.password, channel.certificate)
+    if packet.properties is not None and packet.properties.authentication_method is not None:
+        _converse(engine, channel, packet, credentials)
+        return
+    answer = engine.access.authenticate(credentials)
     if isinstance(answer, ReasonCode):
         _decided(engine, channel, packet, answer)
     else:
         channel.suspend(answer, partial(_decided, engine, channel, packet))
+
+
+def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Credentials) -> None:
+    """Let the authentication method that CONNECT names decide."""
+    assert packet.properties is not None
+    name = packet.properties.authentication_method
+    assert name is not None
+
+    def admit(accepted: Accepted) -> None:
+        authentication.credentials = known_as(credentials, accepted.username)
+        channel.client = authentication.credentials.client
+        _admit(engine, channel, packet, accepted.data)
+
+    authentication = channel.authentication = Authentication(
+        name, engine.auth_methods[name], credentials, admit, partial(_refuse, engine, channel)
+    )
+    authentication.begin(channel, packet.properties.authentication_data)
 
 
 def _decided(engine: Engine, channel: Channel, packet: Connect, reason: ReasonCode) -> None:
@@ -67,8 +89,9 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
     if not packet.client_id and not packet.clean_start and packet.version == 4:  # [MQTT-3.1.3-8]
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "an empty client identifier needs clean session 1"
-    if packet.properties is not None and packet.properties.authentication_method is not None:
-        return ReasonCode.BAD_AUTHENTICATION_METHOD, "this authentication method is not served"
+    method = packet.properties.authentication_method if packet.properties else None
+    if method is not None and method not in engine.auth_methods:  # [MQTT-4.12.0-1]
+        return ReasonCode.BAD_AUTHENTICATION_METHOD, f"the authentication method {method} is not served"
     if packet.will is not None:
         if packet.will.qos > engine.mqtt.max_qos:  # [MQTT-3.2.2-12]
             return ReasonCode.QOS_NOT_SUPPORTED, f"the highest QoS served is {engine.mqtt.max_qos}"
@@ -93,13 +116,13 @@ def _tell_connack(engine: Engine, client: Client, reason: ReasonCode) -> None:
         tell(engine.hooks.client_connack, event)
 
 
-def _admit(engine: Engine, channel: Channel, packet: Connect) -> None:
+def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None = None) -> None:
     client = channel.client
     assert client is not None
     session, present = _session_for(engine, client)
     _bind(engine, channel, packet, session)
-    channel.send(_connack(engine, channel, packet, present))
-    channel.connection.established = True
+    channel.send(_connack(engine, channel, packet, present, last_words))
+    channel.connection.establish()
     channel.watch_keepalive(packet.keepalive * engine.mqtt.keepalive_multiplier)
     _tell_connack(engine, client, ReasonCode.SUCCESS)
     engine.counters.connects += 1
@@ -161,7 +184,9 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     engine.connected += 1
 
 
-def _connack(engine: Engine, channel: Channel, packet: Connect, present: bool) -> bytes:
+def _connack(
+    engine: Engine, channel: Channel, packet: Connect, present: bool, last_words: bytes | None
+) -> bytes:
     if packet.version != 5:
         # [MQTT-3.2.2-2]; 3.1 has no session present flag: the byte is reserved there
         return encode(Connack(present and packet.version == 4), packet.version)
@@ -173,6 +198,9 @@ def _connack(engine: Engine, channel: Channel, packet: Connect, present: bool) -
         maximum_packet_size=mqtt.max_packet_size,
         topic_alias_maximum=mqtt.max_topic_alias,
     )
+    if channel.authentication is not None:  # [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+        properties.authentication_method = channel.authentication.name
+        properties.authentication_data = last_words
     asked = (packet.properties.session_expiry_interval if packet.properties else None) or 0
     granted = 0xFFFFFFFF if session.expiry == inf else int(session.expiry)
     if granted != asked:

@@ -25,7 +25,10 @@ NEVER = 0xFFFFFFFF
 def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
     """The client takes its leave."""
     session = channel.session
-    assert session is not None
+    if session is None:  # in the middle of its authentication
+        leave(engine, channel, "normal")
+        channel.hang_up()
+        return
     properties = packet.properties
     if properties is not None and properties.session_expiry_interval is not None:
         asked = channel.connection.connect

@@ -20,6 +20,7 @@ from ..routing.router import Router
 from ..session.registry import Registry
 from ..session.session import Session
 from .access import AccessControl
+from .enhanced_auth import Method
 
 EXPIRY_SWEEP = 60.0
 """Seconds between two looks for expired retained messages."""
@@ -50,6 +51,8 @@ class Engine:
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
         self.access = access or AccessControl()
+        self.auth_methods: dict[str, Method] = {}
+        """Enhanced authentication: what may be named as the authentication method of CONNECT."""
         self.counters = Counters()
         self.topics = TopicCache()
         self.sessions = Registry()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..packets.model import (
+    Auth,
     Connect,
     Disconnect,
     Pingreq,
@@ -22,6 +23,7 @@ from .connect import connect
 from .disconnect import disconnect
 from .disconnect import leave as leave
 from .engine import Engine
+from .enhanced_auth import auth
 from .publish import puback_received, pubcomp_received, pubrec_received, pubrel
 from .publish import publish as publish
 from .subscribe import subscribe, unsubscribe
@@ -44,4 +46,5 @@ handlers: dict[type, Callable[[Engine, Channel, Any], None]] = {
     Unsubscribe: unsubscribe,
     Pingreq: pingreq,
     Disconnect: disconnect,
+    Auth: auth,
 }

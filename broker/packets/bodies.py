@@ -297,6 +297,11 @@ def _read_reason_and_properties(
     return _reason(code, packet_type), properties, pos
 
 
+def allowed_reason(reason: ReasonCode, packet_type: PacketType) -> ReasonCode:
+    """``reason`` where a packet of this type may have it, otherwise the unspecified error."""
+    return _REASONS[packet_type].get(reason, ReasonCode.UNSPECIFIED_ERROR)
+
+
 def _reason(code: int, packet_type: PacketType) -> ReasonCode:
     reason = _REASONS[packet_type].get(code)
     if reason is None:

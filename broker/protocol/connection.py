@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
+from ..packets.bodies import allowed_reason
 from ..packets.decoder import Decoder
 from ..packets.encoder import encode
 from ..packets.errors import ProtocolError
@@ -26,6 +27,7 @@ from ..packets.model import (
     Subscribe,
     Unsubscribe,
 )
+from ..packets.packet_type import PacketType
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
 from ..packets.topic_cache import TopicCache
@@ -34,6 +36,9 @@ FROM_CLIENT = frozenset(
     {Connect, Publish, Puback, Pubrec, Pubrel, Pubcomp, Subscribe, Unsubscribe, Pingreq, Disconnect, Auth}
 )
 
+AUTHENTICATING = frozenset({Auth, Disconnect})
+"""What a client that named an authentication method may send before CONNACK."""
+
 
 class Connection:
     """Feed it bytes with :meth:`receive`; ask :attr:`error` afterwards."""
@@ -41,6 +46,7 @@ class Connection:
     __slots__ = (
         "_aliases",
         "_decoder",
+        "_publishing",
         "_topic_alias_maximum",
         "connect",
         "error",
@@ -62,7 +68,9 @@ class Connection:
         """The protocol level; 0 until CONNECT has come."""
         self.connect: Connect | None = None
         self.established = False
-        """Whether a CONNACK that accepts the client was sent: set by the engine."""
+        """Whether a CONNACK that accepts the client was sent."""
+        self._publishing = False
+        """Whether PUBLISH may come: after CONNECT or, where that names an authentication method, CONNACK."""
         self.max_packet_size = inf
         """The largest packet the client takes, in bytes."""
         self.unacknowledged: set[int] = set()
@@ -76,7 +84,7 @@ class Connection:
         packets = self._decoder.feed(data)
         for index, packet in enumerate(packets):
             try:
-                if packet.__class__ is Publish and self.version:
+                if packet.__class__ is Publish and self._publishing:
                     if packet.properties is not None:
                         self._resolve_alias(packet)
                     if packet.qos and self.version == 5:
@@ -89,6 +97,10 @@ class Connection:
         self.error = self._decoder.error
         return packets
 
+    def establish(self) -> None:
+        """A CONNACK that accepts the client is sent."""
+        self.established = self._publishing = True
+
     def refusal(self, error: ProtocolError) -> bytes:
         """What tells the client why it is sent away: CONNACK before it was accepted, DISCONNECT after,
         nothing where its version of the protocol has no word for it."""
@@ -100,13 +112,15 @@ class Connection:
         version = self.version or self._decoder.version
         if version == 5:
             self.version = 5
-            return self._shortened(Connack(False, error.reason, self._explained(str(error))))
+            reason = allowed_reason(error.reason, PacketType.CONNACK)  # [MQTT-3.2.2-8]
+            return self._shortened(Connack(False, reason, self._explained(str(error))))
         return encode(Connack(False, error.reason), version) if self.connect is not None else b""
 
     def disconnect(self, reason: ReasonCode, text: str = "") -> bytes:
         """A DISCONNECT from the server, which only 5.0 has, and only after CONNACK [MQTT-3.14.0-1]."""
         if self.version != 5 or not self.established:
             return b""
+        reason = allowed_reason(reason, PacketType.DISCONNECT)  # [MQTT-3.14.2-1]
         return self._shortened(Disconnect(reason, self._explained(text)))
 
     def fitting(self, packet: Packet) -> bytes:
@@ -138,6 +152,11 @@ class Connection:
         properties = self.connect.properties if self.connect else None
         return properties is None or properties.request_problem_information != 0
 
+    @property
+    def _authentication_method(self) -> str | None:
+        properties = self.connect.properties if self.connect else None
+        return properties.authentication_method if properties is not None else None
+
     def _explained(self, text: str) -> Properties | None:
         return Properties(reason_string=text) if text and self.wants_problem_information else None
 
@@ -154,14 +173,15 @@ class Connection:
             )  # [MQTT-3.1.0-1]
         elif kind not in FROM_CLIENT:
             raise ProtocolError(f"{kind.__name__.upper()} is only ever sent by a server")
-        elif kind is Auth and (
-            self.connect.properties is None or self.connect.properties.authentication_method is None
-        ):
-            raise ProtocolError("AUTH came without an authentication method in CONNECT")  # [MQTT-4.12.0-6]
+        elif kind is Auth and self._authentication_method is None:
+            raise ProtocolError("AUTH came without an authentication method in CONNECT")  # [MQTT-4.12.0-7]
+        elif not self.established and self._authentication_method is not None and kind not in AUTHENTICATING:
+            raise ProtocolError(f"{kind.__name__.upper()} came before CONNACK")  # [MQTT-3.1.2-30]
 
     def _accept(self, connect: Connect) -> None:
         self.connect = connect
         self.version = connect.version
+        self._publishing = self._authentication_method is None
         if connect.properties is not None and connect.properties.maximum_packet_size:
             self.max_packet_size = connect.properties.maximum_packet_size
 
