@@ -18,8 +18,7 @@ def listeners(root: Section, report: Report) -> tuple[tuple[ListenerSettings, Pl
     if section is None:
         return ((ListenerSettings("tcp", "tcp"), root.place),)
     found = []
-    for missing in section.missing:
-        report.error(missing.place, "listeners", missing.message)
+    report.missing(section, "listeners")
     for kind, node in section.values.items():
         if kind not in TYPES:
             report.unknown(node.place, f"listeners.{kind}", [f"listeners.{known}" for known in TYPES])

@@ -114,8 +114,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
 
 
 def _check_sections(root: Section, report: Report) -> None:
-    for missing in root.missing:
-        report.error(missing.place, "", missing.message)
+    report.missing(root, "")
     for key, node in root.values.items():
         row = ROWS.get(key)
         if key not in _TOP:
@@ -169,17 +168,20 @@ def _log(values: Values) -> LogSettings:
 
 
 def _presets(section: Section, report: Report) -> tuple[PresetSession, ...]:
+    report.missing(section, "preset")
     for key, node in section.values.items():
         if key != "session":
             report.unknown(node.place, f"preset.{key}", ["preset.session"])
     found = []
-    for name, node in (section.section("session") or Section(section.place)).values.items():
+    sessions = _section(section, "session")
+    report.missing(sessions, "preset.session")
+    for name, node in sessions.values.items():
         key = f"preset.session.{name}"
         if not isinstance(node, Section):
             report.error(node.place, key, f"found {describe(node)}; allowed: a section {{ }}")
             continue
         values = read(node, "preset.session.NAME", report, key)
-        if "clientid" not in node.values:
+        if "clientid" not in values:
             report.error(node.place, f"{key}.clientid", "missing: the client the session waits for")
         topics = tuple(_preset_topic(topic, report) for topic in values["topic"])
         found.append(PresetSession(name, values["clientid"] or "", topics))
@@ -199,8 +201,7 @@ def _plugins(section: Section, report: Report) -> Mapping[str, Mapping[str, Any]
     found: dict[str, Mapping[str, Any]] = {}
 
     def visit(section: Section, path: str) -> None:
-        for missing in section.missing:
-            report.error(missing.place, f"plugins{path and '.' + path}", missing.message)
+        report.missing(section, f"plugins.{path}".rstrip("."))
         for key, node in section.values.items():
             name = f"{path}.{key}" if path else key
             if not isinstance(node, Section):
@@ -208,7 +209,8 @@ def _plugins(section: Section, report: Report) -> Mapping[str, Mapping[str, Any]
                     node.place, f"plugins.{name}", 'write a plugin as "package.module.Class" { its settings }'
                 )
             elif "." in key or key.lstrip("_")[:1].isupper():
-                found[name] = MappingProxyType(dict(_plain(node)))
+                report.missing(node, f"plugins.{name}", deep=True)
+                found[name] = MappingProxyType({key: to_python(value) for key, value in node.values.items()})
             elif node.values or node.missing:
                 visit(node, name)
             else:
@@ -216,10 +218,6 @@ def _plugins(section: Section, report: Report) -> Mapping[str, Mapping[str, Any]
 
     visit(section, "")
     return MappingProxyType(found)
-
-
-def _plain(section: Section) -> dict[str, Any]:
-    return {key: to_python(node) for key, node in section.values.items()}
 
 
 def _warn_about_access(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,15 @@ class Report:
 
     def warn(self, place: Place, key: str, message: str) -> None:
         self._warnings.append((place, key, message))
+
+    def missing(self, section: Section, key: str, *, deep: bool = False) -> None:
+        """The includes that a section lacks; ``deep``: and those of the sections in it."""
+        for include in section.missing:
+            self.error(include.place, key, include.message)
+        if deep:
+            for name, node in section.values.items():
+                if isinstance(node, Section):
+                    self.missing(node, f"{key}.{name}", deep=True)
 
     def without_effect(self, place: Place, key: str) -> None:
         """A key that is accepted and does nothing; a section's are told in one warning."""
@@ -84,17 +93,17 @@ class Values:
         return self._found[key] if key in self._found else default(f"{self.schema}.{key}")
 
     def __contains__(self, key: str) -> bool:
-        return key in self._found
-
-    def keys(self) -> Iterator[str]:
-        return iter(self._found)
+        """Whether the section names the key, be its value right or wrong."""
+        return key in self._places
 
     def place_of(self, key: str) -> Place:
         return self._places.get(key, self.place)
 
     def put(self, key: str, value: Any, place: Place) -> None:
-        self._found[key] = value
+        """A None is a value that was refused."""
         self._places[key] = place
+        if value is not None:
+            self._found[key] = value
 
 
 @cache
@@ -153,7 +162,7 @@ class _Walk:
         self.report = report
 
     def section(self, section: Section, path: str) -> None:
-        self._missing(section, path.rstrip("."))
+        self.report.missing(section, self._name(path).rstrip("."))
         for key, node in section.values.items():
             relative = path + key
             row = ROWS.get(f"{self.values.schema}.{relative}")
@@ -182,8 +191,7 @@ class _Walk:
                 value = self._objects(row, relative, node)
             case _:
                 value = node
-        if value is not None:
-            self.values.put(relative, value, node.place)
+        self.values.put(relative, value, node.place)
 
     def _one(self, row: Row, relative: str, node: Node) -> Any:
         """The parsed value, or None after an error."""
@@ -210,7 +218,7 @@ class _Walk:
         if not isinstance(node, Section):
             self._wrong(node, relative, f"a section {{ name = {row.kind.unit} }}")
             return None
-        self._missing_below(node, relative)
+        self.report.missing(node, self._name(relative), deep=True)
         pairs = [(key, self._one(row, f"{relative}.{key}", leaf)) for key, leaf in node.leaves()]
         return tuple((key, value) for key, value in pairs if value is not None)
 
@@ -236,18 +244,6 @@ class _Walk:
         if unset:
             return None
         return re.sub(r"\$\{([^}]*)\}", lambda match: self.report.environ[match[1]], node.text)
-
-    def _missing(self, section: Section, relative: str) -> None:
-        for missing in section.missing:
-            self.report.error(
-                missing.place, self._name(relative) if relative else self.values.name, missing.message
-            )
-
-    def _missing_below(self, section: Section, relative: str) -> None:
-        self._missing(section, relative)
-        for key, node in section.values.items():
-            if isinstance(node, Section):
-                self._missing_below(node, f"{relative}.{key}")
 
     def _wrong(self, node: Node, relative: str, allowed: str) -> None:
         self.report.error(

@@ -22,10 +22,11 @@ class ConfigWarning:
     where: str
     """``file:line``, or the file alone where no line is known."""
     key: str
+    """The dotted key, empty where the text itself is meant."""
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.key}: {self.message}"
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,14 +211,14 @@ class Address:
 def bind(port: int, *, path: str | None = None) -> Kind:
     """Where a listener listens; ``port`` and ``path`` (of a WebSocket) are for an address without its own."""
     pattern = re.compile(
-        r"""(?: (?P<only>\d+) | (?P<host>\[[:.%\w]+\]|[^\s:/\[\]]*) (?: : (?P<port>\d+) )? )
+        r"""(?: (?P<only>\d+) | (?P<host>\[[:.%\w]+\]|\w[\w.-]*|(?=:)) (?: : (?P<port>\d+) )? )
             (?P<path>/\S*)?""",
         re.X | re.ASCII,
     )
 
     def parse(value: str) -> Address:
         match = pattern.fullmatch(value)
-        if not match or not value or (match["path"] and path is None):
+        if not match or (match["path"] and path is None):
             raise ValueError
         chosen = match["only"] or match["port"]
         found = int(chosen) if chosen else port

@@ -37,7 +37,7 @@ def _endpoint(name: str, section: Section, key: str, report: Report) -> WebhookS
     if "ssl" in section.values and "tls" not in section.values:  # NanoMQ's code says ssl, its documents tls
         section.values["tls"] = section.values.pop("ssl")
     values = read(section, "webhook", report, key)
-    if "url" not in section.values:
+    if "url" not in values:
         report.error(values.place, f"{key}.url", "missing: where the events are posted to")
         return None
     rules = tuple(_rule(rule, values, report) for rule in values["events"])

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from broker.config import describe, load
+
+from .conftest import Files
+from .nanomq import ACL, FULL, PASSWORDS
+
+
+def test_what_a_full_file_serves(files: Files) -> None:
+    files.write(PASSWORDS, "nanomq_pwd.conf")
+    files.write(ACL, "nanomq_acl.conf")
+    for name in ("key", "cert", "ca"):
+        files.write("", f"certs/{name}.pem")
+    text = FULL + '\nplugins { "a.b.C" {} }\nlog.format = json\nlisteners.unix.path = "/run/m.sock"\n'
+    assert files.relative(describe(files.load(text))) == [
+        "configuration       nanomq.conf",
+        "listener tcp        mqtt://0.0.0.0:1883",
+        "listener tcp.inner  mqtt://127.0.0.1:1884",
+        "listener ssl        mqtts://[::1]:8883, client certificates required",
+        "listener ws         ws://127.0.0.1:8083/mqtt",
+        "listener wss        wss://127.0.0.1:8086/mqtt, client certificates required",
+        "listener unix       unix:/run/m.sock",
+        "webhook webhook     POST http://127.0.0.1:80/hook; on_message_publish (a/b/c), on_client_connack",
+        "access              anonymous clients refused, 3 users, http_auth, 5 access rules, else deny",
+        "preset 1            example: msg1/#, msg2/#",
+        "plugin              a.b.C",
+        "log                 warn and above to /var/log/nanomq.log, console, as JSON",
+    ]
+
+
+def test_the_defaults() -> None:
+    assert describe(load(None, overrides={"listeners.tcp.bind": "127.0.0.1:0"})) == [
+        "configuration  the defaults, no file",
+        "listener tcp   mqtt://127.0.0.1:0 (a free port)",
+        "webhook        none",
+        "access         anonymous clients allowed, no users, no access rules, else allow",
+        "log            info and above to console",
+    ]
+
+
+def test_no_secret_is_shown(files: Files) -> None:
+    shown = "\n".join(
+        describe(
+            files.load(
+                'webhook { url = "https://hush1:hush2@h:1/p?token=hush3", headers.authorization = hush4 }\n'
+                "auth { password { u = hush5 }, jwt.secret = hush6 }"
+            )
+        )
+    )
+    assert "POST https://h:1/p?...; no events" in shown
+    assert "jwt (HS256)" in shown
+    assert "hush" not in shown
