@@ -20,6 +20,7 @@ from .packing import Packer
 from .queue import queue_for
 from .rules import CompiledRule, Transform
 from .settings import SettingsError, WebhookSettings
+from .spool import SpoolBacklog
 from .worker import Pool
 
 
@@ -41,6 +42,10 @@ class Endpoint:
         self._pool = self._make_pool()
 
     def _make_backlog(self) -> Backlog:
+        if self.settings.spool:
+            return SpoolBacklog(
+                self.settings, self._queue, self._counters, self._complaints, self._clock, self._announce
+            )
         return MemoryBacklog(self.settings, self._queue, self._counters, self._complaints, self._announce)
 
     def _announce(self) -> None:

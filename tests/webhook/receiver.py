@@ -63,7 +63,7 @@ class Receiver:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.peers.add(request.transport.get_extra_info("peername"))
-        body = await request.read()
+        body = await request.content.read()  # of any size
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(
             Received(

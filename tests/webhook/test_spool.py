@@ -1,0 +1,306 @@
+"""What waits on disk outlives the process, in order, and is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from broker import events
+from webhook import Batch, Retry, Sink, Spool
+from webhook.journal import Journal
+from webhook.spool import SpoolError
+from webhook.store import Store
+
+from .conftest import drained, until
+from .receiver import Receiver, answer, hang
+from .samples import endpoint, published
+
+PATIENT = Retry(max_attempts=1_000_000, first=0.001, max=0.01, ttl=1e9)
+
+
+def spooled(url: str, path: Path, **more) -> object:
+    of_spool = {key: more.pop(key) for key in ("max_size", "max_age", "fsync") if key in more}
+    of_spool.setdefault("max_age", 1e9)
+    more.setdefault("retry", PATIENT)
+    return endpoint(url, spool=Spool(path, **of_spool), **more)
+
+
+def offer(sink: Sink, numbers: range, **more) -> None:
+    for number in numbers:
+        sink.offer(published(str(number).encode(), **more))
+
+
+def payloads(receiver: Receiver) -> list[int]:
+    return [int(request.json["payload"]) for request in receiver.requests]
+
+
+@pytest.mark.parametrize("fsync", ["interval", "always"])
+async def test_what_was_left_is_sent_after_the_restart(receiver, start, tmp_path, fsync) -> None:
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path, order="client", fsync=fsync)
+    sink = await start(settings)
+    offer(sink, range(500))
+    await until(lambda: receiver.requests)
+    ids = {request.body: request.id for request in receiver.requests}
+    [left] = await sink.stop(5)
+    assert str(left) == (
+        "webhook webhook: 500 events not delivered, in the spool, to be sent after the next start"
+    )
+    receiver.requests.clear()
+    receiver.default = 200
+
+    sink = await start(settings)
+    assert sink.stats()[0].matched == 500
+    offer(sink, range(500, 520))
+    await drained(sink)
+    assert payloads(receiver) == list(range(520))
+    assert all(request.id == ids.get(request.body, request.id) for request in receiver.requests)
+    assert len({request.id for request in receiver.requests}) == 520
+    assert await sink.stop(5) == []
+    assert Store(tmp_path / "webhook.db").waiting() == (0, 0)
+
+
+async def test_what_is_delivered_at_once_never_touches_the_database(receiver, start, tmp_path) -> None:
+    sink = await start(spooled(receiver.url, tmp_path))
+    offer(sink, range(50))
+    await drained(sink)
+    await sink.stop(5)
+    store = Store(tmp_path / "webhook.db")
+    assert store.committed_generation() == 0
+    store.close()
+
+
+async def test_always_means_on_disk_before_it_is_sent(receiver, start, tmp_path) -> None:
+    on_disk = []
+
+    async def look(request):
+        store = Store(tmp_path / "webhook.db", create=False)
+        on_disk.append(store.waiting()[0])
+        store.close()
+        return await answer(200)(request)
+
+    receiver.default = look
+    sink = await start(spooled(receiver.url, tmp_path, fsync="always", pool_size=1))
+    sink.offer(published(b"1"))
+    await drained(sink)
+    assert on_disk == [1]
+
+
+async def test_more_waits_on_disk_than_memory_holds(receiver, start, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    receiver.default = hang
+    sink = await start(
+        spooled(receiver.url, tmp_path, queue_max_events=300, order="client", cancel_timeout=0.05)
+    )
+    for first in range(0, 5000, 250):
+        offer(sink, range(first, first + 250), client=events.Client("c"))
+        await until(lambda: not sink._endpoints[0]._backlog._changes.puts)
+    stats = sink.stats()[0]
+    assert (stats.queued + stats.in_flight, stats.dropped) == (5000, 0)
+    assert len(sink._endpoints[0]._queue) <= 300
+    receiver.requests.clear()
+    receiver.default = 200
+    await drained(sink)
+    assert list(dict.fromkeys(payloads(receiver))) == list(range(5000))
+    assert sink.stats()[0].succeeded == 5000
+
+
+async def test_a_full_spool_loses_the_new_event(receiver, start, tmp_path, caplog) -> None:
+    receiver.default = hang
+    sink = await start(spooled(receiver.url, tmp_path, max_size=50_000))
+    offer(sink, range(200))
+    stats = sink.stats()[0]
+    assert stats.dropped_full == 200 - stats.queued > 0
+    assert stats.spooled_bytes <= 51_000
+    assert "the spool is full" in caplog.text
+
+
+async def test_a_full_spool_may_lose_the_oldest(receiver, start, tmp_path) -> None:
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path, max_size=50_000, overflow="drop_oldest", pool_size=1)
+    sink = await start(settings)
+    offer(sink, range(200))
+    kept = sink.stats()[0].queued
+    await sink.stop(1)
+    receiver.requests.clear()
+    receiver.default = 200
+    sink = await start(settings)
+    await drained(sink)
+    assert sorted(payloads(receiver)) == list(range(200 - kept, 200))
+
+
+async def test_dead_letters_are_kept_with_the_answer(receiver, start, tmp_path) -> None:
+    receiver.default = answer(400, "no such thing")
+    sink = await start(spooled(receiver.url, tmp_path))
+    offer(sink, range(3))
+    await drained(sink)
+    await sink.stop(5)
+    assert sink.stats()[0].dead == 3
+    assert sink.stats()[0].dead_letters == 3
+    store = Store(tmp_path / "webhook.db")
+    found = list(store.dead_letters())
+    assert [letter.delivery.seq for letter in found] == [1, 2, 3]
+    assert {(letter.why, letter.status, letter.answer) for letter in found} == {
+        ("answered 400", 400, b"no such thing")
+    }
+    assert store.waiting() == (0, 0)
+    store.close()
+
+
+async def test_an_expired_event_is_a_dead_letter(receiver, start, tmp_path) -> None:
+    receiver.default = 500
+    sink = await start(spooled(receiver.url, tmp_path, retry=Retry(9, 0.001, 0.01, ttl=1)))
+    offer(sink, range(1), at=1000.0)
+    await drained(sink)
+    stats = sink.stats()[0]
+    assert (stats.dead, stats.dropped_expired) == (1, 0)
+
+
+async def test_what_waits_too_long_is_a_dead_letter(receiver, start, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.spool.TIDY_INTERVAL", 0.0)
+    receiver.default = hang
+    sink = await start(spooled(receiver.url, tmp_path, max_age=3600, pool_size=1))
+    offer(sink, range(1), at=time.time())
+    await until(lambda: receiver.requests)
+    offer(sink, range(1, 4), at=time.time() - 4000)
+    await until(lambda: sink.stats()[0].dead == 3)
+
+
+async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.spool.RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path, breaker_failures=1)
+    sink = await start(settings)
+    db = sink._endpoints[0]._backlog._store._db
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages + 1}")
+    offer(sink, range(500))
+    await until(lambda: sink.stats()[0].spool_errors > 2)
+    assert "cannot be written: database or disk is full; it is tried again" in caplog.text
+    assert sink.stats()[0].queued + sink.stats()[0].in_flight == 500
+
+    receiver.default = 200  # what has no room on disk is delivered all the same
+    await drained(sink)
+    assert sink.stats()[0].succeeded == 500
+    receiver.default = 503
+    offer(sink, range(500, 600))
+    db.execute("PRAGMA max_page_count = 1000000")
+    await sink.stop(1)
+    receiver.requests.clear()
+    receiver.default = 200
+    sink = await start(settings)
+    await drained(sink)
+    assert sorted(payloads(receiver)) == list(range(500, 600))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs")
+async def test_a_small_disk(receiver, start, tmp_path, caplog, monkeypatch) -> None:
+    import subprocess
+
+    monkeypatch.setattr("webhook.spool.RETRY_INTERVAL", 0.01)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        receiver.default = hang
+        sink = await start(spooled(receiver.url, disk, queue_max_events=1000))
+        for first in range(0, 3000, 100):
+            offer(sink, range(first, first + 100))
+            await asyncio.sleep(0)
+        await until(lambda: sink.stats()[0].spool_errors)
+        assert "disk is full" in caplog.text
+        for first in range(3000, 6000, 100):
+            offer(sink, range(first, first + 100))
+            await asyncio.sleep(0)
+        stats = sink.stats()[0]
+        assert stats.dropped_full > 0
+        assert stats.adds_up
+        await sink.stop(0)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+async def test_two_brokers_cannot_share_a_spool(receiver, start, tmp_path) -> None:
+    await start(spooled(receiver.url, tmp_path))
+    with pytest.raises(SpoolError, match="another process uses it"):
+        await start(spooled(receiver.url, tmp_path))
+
+
+async def test_a_spool_that_cannot_be_opened_starts_nothing(receiver, tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    sink = Sink(
+        [
+            spooled(receiver.url, tmp_path / "good", name="good"),
+            spooled(receiver.url, tmp_path / "file" / "sub", name="bad"),
+        ]
+    )
+    with pytest.raises(SpoolError, match=r"webhook bad: the spool .*/file/sub: Not a directory"):
+        await sink.start()
+    Journal(tmp_path / "good" / "good.journal").close()  # free again
+
+
+async def test_a_damaged_database_is_reported(receiver, tmp_path) -> None:
+    (tmp_path / "webhook.db").write_bytes(b"this is no database" * 1000)
+    sink = Sink([spooled(receiver.url, tmp_path)])
+    with pytest.raises(SpoolError, match=r"webhook\.db: file is not a database; move the files away"):
+        await sink.start()
+
+
+async def test_events_before_the_start_are_not_lost(receiver, start, tmp_path) -> None:
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path)
+    first = await start(settings)
+    offer(first, range(10))
+    await first.stop(1)
+    receiver.default = 200
+    receiver.requests.clear()
+    sink = Sink([settings])
+    offer(sink, range(10, 20))
+    await sink.start()
+    await drained(sink)
+    assert sorted(payloads(receiver)) == list(range(20))
+    assert sink.stats()[0].adds_up
+    await sink.stop(1)
+
+
+async def test_batches_from_the_spool(receiver, start, tmp_path) -> None:
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path, batch=Batch(size=20, time=0.01))
+    sink = await start(settings)
+    offer(sink, range(100))
+    await until(lambda: receiver.requests)
+    await sink.stop(1)
+    receiver.requests.clear()
+    receiver.default = 200
+    sink = await start(settings)
+    await drained(sink)
+    got = [int(item["payload"]) for request in receiver.requests for item in request.json]
+    assert sorted(got) == list(range(100))
+
+
+async def test_a_big_event_is_spooled_too(receiver, start, tmp_path) -> None:
+    receiver.default = 503
+    settings = spooled(receiver.url, tmp_path)
+    sink = await start(settings)
+    sink.offer(published(b"x" * (6 << 20)))
+    await until(lambda: not sink._endpoints[0]._backlog._changes.puts)
+    await sink.stop(0)
+    receiver.default = 200
+    sink = await start(settings)
+    await drained(sink)
+    assert len(receiver.requests[-1].json["payload"]) == 6 << 20
+
+
+async def test_the_database_may_be_read_while_the_broker_writes(receiver, start, tmp_path) -> None:
+    receiver.default = 503
+    await start(spooled(receiver.url, tmp_path))
+    db = sqlite3.connect(tmp_path / "webhook.db")
+    assert db.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
+    db.close()
