@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -54,6 +55,14 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(main)
 
 
+def _settle_garbage_collector() -> None:
+    """What is there at the start stays; what comes later is mostly freed by counting. Looking for cycles
+    after every 700 new objects costs a tenth of the time under load."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def _serve(settings: Settings, options: StartOptions) -> int:
     app = App(settings)
     stopping = asyncio.Event()
@@ -71,6 +80,7 @@ async def _serve(settings: Settings, options: StartOptions) -> int:
     commands = control.ControlSocket(Path(instance.control), {"stop": _stop_command(stopping)})
     await commands.open()
     announced = instances.announce(instance)
+    _settle_garbage_collector()
     _say_ready(app, options)
     try:
         await stopping.wait()

@@ -43,11 +43,22 @@ class Fanout:
         plan = route.plans.get(key)
         if plan is None:
             plan = route.plans[key] = self._plan(route, publish)
-        if plan.forward:
-            if publish.properties is None:
-                self._forward(plan.forward, publish)
+        forward = plan.forward
+        if forward:
+            if publish.properties is not None:
+                self._to_sessions(forward, publish)
             else:
-                self._to_sessions(plan.forward, publish)
+                wire = publish.wire
+                for session in forward:
+                    outbox = session.outbox
+                    if outbox is None:
+                        self._sender.send(session, Outgoing(publish, 0, publish.retain))
+                    elif chunks := outbox.chunks:
+                        chunks.append(wire)
+                    else:
+                        self._pending.outboxes.append(outbox)
+                        chunks.append(wire)
+                self._reports.counters.publish_sent += len(forward)
         for shape, targets in plan.shapes:
             self._to_targets(shape, targets, publish, publisher)
         for group in route.groups:
@@ -64,20 +75,6 @@ class Fanout:
         identifiers = (subscription.identifier,) if subscription.identifier else ()
         qos = min(publish.qos, subscription.qos)  # [MQTT-4.8.2-3]
         self._sender.send(session, Outgoing(publish, qos, retain, identifiers, group))
-
-    def _forward(self, sessions: tuple[Session, ...], publish: Publish) -> None:
-        wire = publish.wire
-        outboxes = self._pending.outboxes
-        for session in sessions:
-            outbox = session.outbox
-            if outbox is None:
-                self._sender.send(session, Outgoing(publish, 0, publish.retain))
-                continue
-            chunks = outbox.chunks
-            if not chunks:
-                outboxes.append(outbox)
-            chunks.append(wire)
-        self._reports.counters.publish_sent += len(sessions)
 
     def _to_sessions(self, sessions: tuple[Session, ...], publish: Publish) -> None:
         """The receivers of ``forward``, for a message whose properties may not be forwarded unread."""

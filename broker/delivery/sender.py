@@ -25,7 +25,16 @@ BURST_BYTES = 4096
 class Sender:
     """Keeps the promises of QoS 0, 1 and 2 towards each receiver (MQTT 5.0 section 4.3)."""
 
-    __slots__ = ("_clock", "_pending", "_reports", "_retry_interval", "max_bytes", "max_messages")
+    __slots__ = (
+        "_clock",
+        "_counters",
+        "_hooks",
+        "_pending",
+        "_reports",
+        "_retry_interval",
+        "max_bytes",
+        "max_messages",
+    )
 
     def __init__(
         self,
@@ -39,6 +48,8 @@ class Sender:
     ) -> None:
         self._pending = pending
         self._reports = reports
+        self._counters = reports.counters
+        self._hooks = reports.hooks
         self._clock = clock
         self._retry_interval = retry_interval
         self.max_messages = max_messages
@@ -70,7 +81,7 @@ class Sender:
         unsent = session.inflight.unsent
         if unsent:
             unsent.pop(packet_id, None)
-        if self._reports.hooks.message_acked:
+        if self._hooks.message_acked:
             self._reports.acked(session.client, message.publish, message.qos, message.retain)
         if session.queue is not None or unsent:
             self.pump(session)
@@ -138,28 +149,38 @@ class Sender:
         self._write(session, message, None)
         # Written at once, so that a connection that takes no more says so before the next.
         if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
-            self._reports.counters.packets_sent += outbox.flush()
+            self._counters.packets_sent += outbox.flush()
 
     def _write(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None) -> None:
         head, tail = shape or self._shape(session, message)
         outbox = session.outbox
         assert outbox is not None
         qos = message.qos
-        if len(head) + len(tail) + (2 if qos else 0) > session.max_packet_size:  # [MQTT-3.1.2-24]
-            self._reports.dropped("packet_too_large", message.publish, session.client)
+        if len(head) + len(tail) + 2 > session.max_packet_size and self._too_large(
+            session, message, head, tail
+        ):
             return
         if qos:
             packet_id = session.inflight.add(message)
             head = head + packet_id.to_bytes(2, "big") + tail
-            message.sent_at = self._clock.monotonic()
-            if session.retry_timer is None and session.version != 5:
-                self._start_retries(session)
-        if not outbox.chunks:
+            if session.version != 5:
+                message.sent_at = self._clock.monotonic()
+                if session.retry_timer is None:
+                    self._start_retries(session)
+        chunks = outbox.chunks
+        if not chunks:
             self._pending.outboxes.append(outbox)
-        outbox.chunks.append(head)
-        self._reports.counters.publish_sent += 1
-        if self._reports.hooks.message_delivered:
+        chunks.append(head)
+        self._counters.publish_sent += 1
+        if self._hooks.message_delivered:
             self._reports.delivered(session.client, message.publish, qos, message.retain)
+
+    def _too_large(self, session: Session, message: Outgoing, head: bytes, tail: bytes) -> bool:
+        """Whether the packet is larger than the client takes: it is dropped for it alone [MQTT-3.1.2-24]."""
+        if len(head) + len(tail) + (2 if message.qos else 0) <= session.max_packet_size:
+            return False
+        self._reports.dropped("packet_too_large", message.publish, session.client)
+        return True
 
     def _wait(self, session: Session, message: Outgoing) -> None:
         if not session.connected and (not message.qos or not session.expiry):
@@ -185,7 +206,7 @@ class Sender:
             return
         again = bytes((head[0] | DUP,)) + head[1:]  # [MQTT-3.3.1-1]
         self._pending.send(session.outbox, again + packet_id.to_bytes(2, "big") + tail)
-        self._reports.counters.publish_sent += 1
+        self._counters.publish_sent += 1
 
     def _shape(self, session: Session, message: Outgoing) -> tuple[bytes, bytes]:
         publish = message.publish

@@ -80,7 +80,8 @@ class Engine:
 
     def flush(self) -> None:
         """Write what the last packets brought about: called once after all of them."""
-        self.counters.packets_sent += self.pending.flush()
+        if self.pending.outboxes:
+            self.counters.packets_sent += self.pending.flush()
 
     def _sweep(self) -> None:
         self.retained.expire(self.clock.monotonic())

@@ -34,7 +34,8 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
         if not allowed:
             _deny(engine, channel, packet)
             return
-    if packet.topic[0] == "$" and packet.topic.startswith("$SYS/"):
+    topic = packet.topic
+    if topic[0] == "$" and topic.startswith("$SYS/"):
         _deny(engine, channel, packet)  # those are the broker's own
         return
     if qos or packet.retain or packet.properties is not None:

@@ -34,7 +34,7 @@ class Decoder:
     which side may send what, is for its user to check. Both directions' packets are read.
     """
 
-    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "version")
+    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "special", "version")
 
     def __init__(self, max_packet_size: int, topics: TopicCache | None = None) -> None:
         self.max_packet_size = max_packet_size
@@ -44,6 +44,9 @@ class Decoder:
         Whoever reads a server's packets sets it."""
         self.error: ProtocolError | None = None
         """What ended the stream of packets; nothing is read after it."""
+        self.special = False
+        """Whether the last packets had any but plain ones: those that no rule of the connection is about.
+        Plain are acknowledgements, and PUBLISH but for 5.0's with a QoS above 0 or with properties."""
         self._topics = topics or TopicCache()
         self._rest = bytearray()
         """The start of a packet whose end has not arrived."""
@@ -54,6 +57,7 @@ class Decoder:
         """The packets that ``data`` completes, in order; where one is wrong, those before it, and ``error``
         is set."""
         packets: list[Packet] = []
+        self.special = False
         if self.error is not None:
             return packets
         rest = self._rest
@@ -140,6 +144,8 @@ class Decoder:
                         properties, at = decode_properties(data, at, stop, PacketType.PUBLISH)
                     if not topic and (properties is None or properties.topic_alias is None):
                         raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
+                    if qos or properties is not None:
+                        self.special = True
                 append(
                     Publish(topic, qos, retain, dup, packet_id, properties, version, data[pos:stop], at - pos)
                 )
@@ -149,6 +155,7 @@ class Decoder:
                     raise ProtocolError("the packet identifier is 0")
                 append(acknowledgement(packet_id))
             else:
+                self.special = True
                 append(self._decode_other(first, data, body, stop))
                 version = self.version
             pos = stop

@@ -81,7 +81,11 @@ class Connection:
 
     def receive(self, data: bytes) -> list[Packet]:
         """The packets that ``data`` completes, in order, up to the first that breaks a rule."""
-        packets = self._decoder.feed(data)
+        decoder = self._decoder
+        packets = decoder.feed(data)
+        self.error = decoder.error
+        if self.connect is not None and not decoder.special:
+            return packets
         for index, packet in enumerate(packets):
             try:
                 if packet.__class__ is Publish and self._publishing:
@@ -94,7 +98,6 @@ class Connection:
             except ProtocolError as error:
                 self.error = error
                 return packets[:index]
-        self.error = self._decoder.error
         return packets
 
     def establish(self) -> None:
