@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
@@ -27,15 +27,18 @@ class Clock(Protocol):
 class Timer:
     """One call that is due at a moment, unless it is cancelled first."""
 
-    __slots__ = ("callback", "when")
+    __slots__ = ("_timers", "callback", "when")
 
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, when: float, callback: Callable[[], None], timers: Timers) -> None:
         self.when = when
         self.callback: Callable[[], None] | None = callback
+        self._timers = timers
 
     def cancel(self) -> None:
         """Forget the call; harmless when it has already been made."""
-        self.callback = None
+        if self.callback is not None:
+            self.callback = None
+            self._timers.cancelled()
 
 
 class Timers:
@@ -44,17 +47,33 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
+        self._dead = 0
+        """Cancelled timers that are still in the heap."""
+
+    def __len__(self) -> int:
+        """How many places are taken, by cancelled timers too."""
+        return len(self._heap)
 
     def add(self, when: float, callback: Callable[[], None]) -> Timer:
-        timer = Timer(when, callback)
+        timer = Timer(when, callback, self)
         heappush(self._heap, (when, next(self._order), timer))
         return timer
+
+    def cancelled(self) -> None:
+        """A timer was: once they are the larger half, all are swept out. Clients that come and go would
+        leave one each behind until it is due."""
+        self._dead += 1
+        if self._dead > 100 and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapify(self._heap)
+            self._dead = 0
 
     def next_due(self) -> float | None:
         """When the earliest live timer is due, or None."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heappop(heap)
+            self._dead -= 1
         return heap[0][0] if heap else None
 
     def run(self, now: float) -> None:
