@@ -26,6 +26,11 @@ class Client:
     listener: str = ""
     """The name of the listener it came through, such as ``tcp`` or ``ssl.edge``."""
 
+    @property
+    def host(self) -> str:
+        """The client's address without the port; empty over a unix socket."""
+        return self.peer.rpartition(":")[0].strip("[]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
