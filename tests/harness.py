@@ -152,10 +152,14 @@ class Client:
 
     def connect(self, client_id: str = "c", **options: Any) -> Connack:
         """Send CONNECT and return the CONNACK; see :func:`connect_packet` for the options."""
-        self.send(connect_packet(client_id, self.version, **options))
-        self.client_id = client_id
+        self.send_connect(client_id, **options)
         self.connack = self.next(Connack)
         return self.connack
+
+    def send_connect(self, client_id: str = "c", **options: Any) -> None:
+        """Send CONNECT and wait for nothing."""
+        self.send(connect_packet(client_id, self.version, **options))
+        self.client_id = client_id
 
     def subscribe(self, topic_filter: str, qos: int = 0, **options: Any) -> ReasonCode:
         """Subscribe to one filter and return its reason code. Options are those of SubscribeFilter and

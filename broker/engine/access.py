@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from inspect import isawaitable
@@ -10,6 +11,8 @@ from typing import Any
 
 from ..events import Client
 from ..packets.reasons import ReasonCode
+
+log = logging.getLogger("broker.access")
 
 
 class Action(StrEnum):
@@ -19,7 +22,7 @@ class Action(StrEnum):
     SUBSCRIBE = "subscribe"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credentials:
     """What a client shows at CONNECT."""
 
@@ -27,6 +30,13 @@ class Credentials:
     password: bytes | None = None
     certificate: Mapping[str, Any] | None = None
     """The client's certificate as ``ssl.SSLSocket.getpeercert`` gives it."""
+    superuser: bool = False
+    """Set by an authenticator: the client, if it is let in, may do everything."""
+
+
+class UnavailableError(Exception):
+    """Who has to decide cannot be asked now. Raised by an authenticator or authorizer: the client is
+    refused what it asked for, and the next time the question is put again."""
 
 
 Authenticator = Callable[[Credentials], ReasonCode | Awaitable[ReasonCode | None] | None]
@@ -37,7 +47,10 @@ Authorizer = Callable[[Client, str, Action], bool | Awaitable[bool | None] | Non
 
 
 class AccessControl:
-    """Asks each in turn. The first refusal decides; otherwise one consent is enough."""
+    """Asks each in turn. The first refusal decides; otherwise one consent is enough.
+
+    One that fails is never an open door: the client is refused.
+    """
 
     def __init__(self) -> None:
         self.authenticators: tuple[Authenticator, ...] = ()
@@ -46,6 +59,10 @@ class AccessControl:
         """What is said of a topic on which no authorizer has an opinion."""
         self.deny_disconnects = False
         """Whether a client that publishes what it may not is sent away."""
+        self.max_remembered = 1024
+        """For how many topics a client's answers are kept."""
+        self.generation = 0
+        """Goes up when the rules change: what was asked before counts no more."""
 
     @property
     def checks_topics(self) -> bool:
@@ -55,48 +72,57 @@ class AccessControl:
     def authenticate(self, credentials: Credentials) -> ReasonCode | Awaitable[ReasonCode]:
         """SUCCESS, or why the client is refused. Where nobody is asked, everybody may come in; where
         nobody has an opinion, nobody may."""
-        opinions: list[ReasonCode | None] = []
-        for authenticator in self.authenticators:
-            opinion = authenticator(credentials)
-            if isawaitable(opinion):
-                return self._authenticate_later(credentials, opinion, opinions)
-            opinions.append(opinion)
-            if opinion:
-                break
-        return self._verdict(opinions)
+        consent = not self.authenticators
+        rest = iter(self.authenticators)
+        try:
+            for authenticator in rest:
+                opinion = authenticator(credentials)
+                if isawaitable(opinion):
+                    return self._authenticate_later(credentials, opinion, rest, consent)
+                if opinion:
+                    return opinion
+                consent = consent or opinion is not None
+        except Exception as error:
+            return _cannot_authenticate(credentials.client, error)
+        return ReasonCode.SUCCESS if consent else ReasonCode.NOT_AUTHORIZED
 
-    def authorize(self, client: Client, topic: str, action: Action) -> bool | Awaitable[bool]:
-        """Whether ``client`` may publish to the topic name, or subscribe to the topic filter."""
+    def authorize(self, client: Client, topic: str, action: Action) -> bool | Awaitable[bool | None] | None:
+        """Whether ``client`` may publish to the topic name, or subscribe to the topic filter. None is a
+        refusal that is not to be remembered."""
         allowed: bool | None = None
-        for position, authorizer in enumerate(self.authorizers):
-            opinion = authorizer(client, topic, action)
-            if isawaitable(opinion):
-                return self._authorize_later(client, topic, action, opinion, position, allowed)
-            if opinion is False:
-                return False
-            allowed = opinion if opinion is not None else allowed
+        rest = iter(self.authorizers)
+        try:
+            for authorizer in rest:
+                opinion = authorizer(client, topic, action)
+                if isawaitable(opinion):
+                    return self._authorize_later(client, topic, action, opinion, rest, allowed)
+                if opinion is False:
+                    return False
+                allowed = opinion or allowed
+        except Exception as error:
+            _log_failure(client, topic, action, error)
+            return None
         return self.no_match if allowed is None else allowed
 
     async def _authenticate_later(
         self,
         credentials: Credentials,
         first: Awaitable[ReasonCode | None],
-        opinions: list[ReasonCode | None],
+        rest: Iterator[Authenticator],
+        consent: bool,
     ) -> ReasonCode:
-        opinions.append(await first)
-        for authenticator in self.authenticators[len(opinions) :]:
-            if opinions[-1]:
-                break
-            opinion = authenticator(credentials)
-            opinions.append(await opinion if isawaitable(opinion) else opinion)
-        return self._verdict(opinions)
-
-    def _verdict(self, opinions: list[ReasonCode | None]) -> ReasonCode:
-        if opinions and opinions[-1]:  # the chain stops at the first refusal
-            return opinions[-1]
-        if ReasonCode.SUCCESS in opinions or not self.authenticators:
-            return ReasonCode.SUCCESS
-        return ReasonCode.NOT_AUTHORIZED
+        try:
+            opinion = await first
+            for authenticator in (*rest, None):
+                if opinion:
+                    return opinion
+                consent = consent or opinion is not None
+                if authenticator is not None:
+                    answer = authenticator(credentials)
+                    opinion = await answer if isawaitable(answer) else answer
+        except Exception as error:
+            return _cannot_authenticate(credentials.client, error)
+        return ReasonCode.SUCCESS if consent else ReasonCode.NOT_AUTHORIZED
 
     async def _authorize_later(
         self,
@@ -104,15 +130,37 @@ class AccessControl:
         topic: str,
         action: Action,
         first: Awaitable[bool | None],
-        position: int,
+        rest: Iterator[Authorizer],
         allowed: bool | None,
-    ) -> bool:
-        opinion = await first
-        for authorizer in (*self.authorizers[position + 1 :], None):
-            if opinion is False:
-                return False
-            allowed = opinion if opinion is not None else allowed
-            if authorizer is not None:
-                answer = authorizer(client, topic, action)
-                opinion = await answer if isawaitable(answer) else answer
+    ) -> bool | None:
+        try:
+            opinion = await first
+            for authorizer in (*rest, None):
+                if opinion is False:
+                    return False
+                allowed = opinion or allowed
+                if authorizer is not None:
+                    answer = authorizer(client, topic, action)
+                    opinion = await answer if isawaitable(answer) else answer
+        except Exception as error:
+            _log_failure(client, topic, action, error)
+            return None
         return self.no_match if allowed is None else allowed
+
+
+def _cannot_authenticate(client: Client, error: Exception) -> ReasonCode:
+    if isinstance(error, UnavailableError):
+        return ReasonCode.SERVER_UNAVAILABLE
+    log.error("client %s is refused: an authenticator failed", client.client_id, exc_info=error)
+    return ReasonCode.UNSPECIFIED_ERROR
+
+
+def _log_failure(client: Client, topic: str, action: Action, error: Exception) -> None:
+    if not isinstance(error, UnavailableError):
+        log.error(
+            "client %s may not %s to %s: an authorizer failed",
+            client.client_id,
+            action,
+            topic,
+            exc_info=error,
+        )

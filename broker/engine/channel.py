@@ -73,6 +73,7 @@ class Channel:
         "outbox",
         "peer",
         "session",
+        "superuser",
         "timer",
     )
 
@@ -104,6 +105,8 @@ class Channel:
         """Known once the client is admitted."""
         self.authentication: Authentication | None = None
         """Where CONNECT named an authentication method: the conversation about it."""
+        self.superuser = False
+        """Whether the client may do everything."""
         self.checks_topics = False
         """Whether access control is asked for what this client publishes."""
         self.closed = False
@@ -254,4 +257,8 @@ class Channel:
         self.engine.flush()
 
     def _never_connected(self) -> None:
+        if self._suspended:  # it has, and access control takes its time
+            again = self.engine.clock.monotonic() + self.engine.limits.connect_timeout
+            self.timer = self.engine.clock.call_at(again, self._never_connected)
+            return
         self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from inspect import isawaitable
 from math import inf
 from secrets import token_hex
 
@@ -13,11 +14,12 @@ from ..packets.model import Connack, Connect
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from ..session.session import Session
-from .access import Credentials
+from .access import Action, Credentials
 from .channel import Channel
 from .disconnect import cancel_departure, end_session, expiry_seconds
 from .engine import Engine
 from .enhanced_auth import Accepted, Authentication, known_as
+from .publish import SYS
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
@@ -45,10 +47,11 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
         _converse(engine, channel, packet, credentials)
         return
     answer = engine.access.authenticate(credentials)
-    if isinstance(answer, ReasonCode):
-        _decided(engine, channel, packet, answer)
+    decided = partial(_decided, engine, channel, packet, credentials)
+    if isawaitable(answer):
+        channel.suspend(answer, decided)
     else:
-        channel.suspend(answer, partial(_decided, engine, channel, packet))
+        decided(answer)
 
 
 def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Credentials) -> None:
@@ -60,7 +63,7 @@ def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Cr
     def admit(accepted: Accepted) -> None:
         authentication.credentials = known_as(credentials, accepted.username)
         channel.client = authentication.credentials.client
-        _admit(engine, channel, packet, accepted.data)
+        _check_will(engine, channel, packet, authentication.credentials, accepted.data)
 
     authentication = channel.authentication = Authentication(
         name, engine.auth_methods[name], credentials, admit, partial(_refuse, engine, channel)
@@ -68,11 +71,47 @@ def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Cr
     authentication.begin(channel, packet.properties.authentication_data)
 
 
-def _decided(engine: Engine, channel: Channel, packet: Connect, reason: ReasonCode) -> None:
+def _decided(
+    engine: Engine, channel: Channel, packet: Connect, credentials: Credentials, reason: ReasonCode
+) -> None:
     if reason:
         _refuse(engine, channel, reason, "access control refused the client")
     else:
-        _admit(engine, channel, packet)
+        _check_will(engine, channel, packet, credentials)
+
+
+def _check_will(
+    engine: Engine,
+    channel: Channel,
+    packet: Connect,
+    credentials: Credentials,
+    last_words: bytes | None = None,
+) -> None:
+    """Admit the client, unless it leaves a will that it may not publish."""
+    channel.superuser = credentials.superuser
+    admit = partial(_admit, engine, channel, packet, last_words)
+    will = packet.will
+    if will is None:
+        admit()
+        return
+
+    def decided(allowed: bool | None) -> None:
+        if allowed:
+            admit()
+        else:
+            text = f"the client may not publish to {will.topic}, the topic of its will"
+            _refuse(engine, channel, ReasonCode.NOT_AUTHORIZED, text)
+
+    if will.topic.startswith(SYS):
+        decided(False)
+    elif credentials.superuser or not engine.access.checks_topics:
+        admit()
+    else:
+        answer = engine.access.authorize(credentials.client, will.topic, Action.PUBLISH)
+        if isawaitable(answer):
+            channel.suspend(answer, decided)
+        else:
+            decided(answer)
 
 
 def _assigned_client_id(engine: Engine) -> str:
@@ -116,7 +155,7 @@ def _tell_connack(engine: Engine, client: Client, reason: ReasonCode) -> None:
         tell(engine.hooks.client_connack, event)
 
 
-def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None = None) -> None:
+def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None) -> None:
     client = channel.client
     assert client is not None
     session, present = _session_for(engine, client)
@@ -180,7 +219,7 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     session.channel = channel
     session.outbox = channel.outbox
     channel.session = session
-    channel.checks_topics = engine.access.checks_topics
+    channel.checks_topics = engine.access.checks_topics and not channel.superuser
     engine.connected += 1
 
 

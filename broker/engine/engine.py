@@ -83,6 +83,15 @@ class Engine:
         if self.pending.outboxes:
             self.counters.packets_sent += self.pending.flush()
 
+    def forget_answers(self) -> None:
+        """Ask access control anew about every topic: to be called when its rules have changed."""
+        access = self.access
+        access.generation += 1
+        for channel in self.channels:
+            if channel.session is not None:
+                channel.session.allowed.clear()
+                channel.checks_topics = access.checks_topics and not channel.superuser
+
     def _sweep(self) -> None:
         self.retained.expire(self.clock.monotonic())
         self.start()

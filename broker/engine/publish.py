@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from inspect import isawaitable
 
 from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
 from ..packets.errors import ProtocolError
@@ -14,8 +15,8 @@ from .access import Action
 from .channel import Channel
 from .engine import Engine
 
-MAX_REMEMBERED_TOPICS = 4096
-"""How many answers of access control a session keeps."""
+SYS = "$SYS/"
+"""Topics that are the broker's own."""
 
 
 def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
@@ -35,7 +36,7 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
             _deny(engine, channel, packet)
             return
     topic = packet.topic
-    if topic[0] == "$" and topic.startswith("$SYS/"):
+    if topic[0] == "$" and topic.startswith(SYS):
         _deny(engine, channel, packet)  # those are the broker's own
         return
     if qos or packet.retain or packet.properties is not None:
@@ -161,18 +162,32 @@ def _stamp(engine: Engine, packet: Publish) -> None:
 
 def _ask(engine: Engine, channel: Channel, session: Session, packet: Publish) -> None:
     """Ask access control, remember the answer, and take the packet up again."""
-    answer = engine.access.authorize(session.client, packet.topic, Action.PUBLISH)
-    if isinstance(answer, bool):
-        _answered(engine, channel, session, packet, answer)
+    access = engine.access
+    answer = access.authorize(session.client, packet.topic, Action.PUBLISH)
+    answered = partial(_answered, engine, channel, session, packet, access.generation)
+    if isawaitable(answer):
+        channel.suspend(answer, answered)
     else:
-        channel.suspend(answer, partial(_answered, engine, channel, session, packet))
+        answered(answer)
 
 
-def _answered(engine: Engine, channel: Channel, session: Session, packet: Publish, allowed: bool) -> None:
-    if len(session.allowed) >= MAX_REMEMBERED_TOPICS:
-        session.allowed.clear()
-    session.allowed[packet.topic] = allowed
-    publish(engine, channel, packet)
+def _answered(
+    engine: Engine,
+    channel: Channel,
+    session: Session,
+    packet: Publish,
+    generation: int,
+    allowed: bool | None,
+) -> None:
+    if generation != engine.access.generation:  # the rules have changed: ask again
+        publish(engine, channel, packet)
+    elif allowed is None:
+        _deny(engine, channel, packet)
+    else:
+        if len(session.allowed) >= engine.access.max_remembered:
+            session.allowed.clear()
+        session.allowed[packet.topic] = allowed
+        publish(engine, channel, packet)
 
 
 def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:

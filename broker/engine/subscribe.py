@@ -164,16 +164,18 @@ def _wants_retained(subscription: Subscription, new: bool) -> bool:
     return subscription.retain_handling == 0 or (subscription.retain_handling == 1 and new)
 
 
-def _authorize(engine: Engine, channel: Channel, wanted: SubscribeFilter) -> bool | Awaitable[bool]:
+def _authorize(
+    engine: Engine, channel: Channel, wanted: SubscribeFilter
+) -> bool | Awaitable[bool | None] | None:
     if filter_error(wanted.topic_filter):
         return False
     _, topic_filter = split_share(wanted.topic_filter)
     return engine.access.authorize(_client(channel), topic_filter, Action.SUBSCRIBE)
 
 
-async def _all(answers: list[bool | Awaitable[bool]]) -> list[bool]:
-    async def one(answer: bool | Awaitable[bool]) -> bool:
-        return answer if isinstance(answer, bool) else await answer
+async def _all(answers: list[bool | Awaitable[bool | None] | None]) -> list[bool]:
+    async def one(answer: bool | Awaitable[bool | None] | None) -> bool:
+        return (await answer if isawaitable(answer) else answer) is True
 
     return list(await asyncio.gather(*(one(answer) for answer in answers)))
 
