@@ -84,7 +84,7 @@ class Connection:
         decoder = self._decoder
         packets = decoder.feed(data)
         self.error = decoder.error
-        if self.connect is not None and not decoder.special:
+        if self.established and not decoder.special:
             return packets
         for index, packet in enumerate(packets):
             try:
