@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from .settings import TlsClient, WebhookSettings
+from .settings import SettingsError, TlsClient, WebhookSettings
 
 if TYPE_CHECKING:
     import aiohttp
@@ -87,8 +87,13 @@ class AiohttpTransport:
     """Kept-alive connections through aiohttp; the number of workers bounds theirs."""
 
     def __init__(self, settings: WebhookSettings) -> None:
+        scheme, _, host = settings.url.lower().partition("://")
+        if scheme not in ("http", "https") or not host:
+            raise SettingsError(
+                f'webhook {settings.name}: url "{settings.url}" does not begin with http:// or https://'
+            )
         self._url = settings.url
-        self._tls = tls_context(settings.tls) if settings.url.lower().startswith("https:") else True
+        self._tls = tls_context(settings.tls) if scheme == "https" else True
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, request: Request) -> Answer:

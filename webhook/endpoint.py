@@ -271,7 +271,3 @@ def check(settings: WebhookSettings) -> None:
             raise SettingsError(f"webhook {settings.name}: {key} = {number} is less than 1")
     if settings.format == "form" and batch.size > 1:
         raise SettingsError(f"webhook {settings.name}: body.format = form cannot be sent in batches")
-    if urlsplit(settings.url).scheme.lower() not in ("http", "https", "memory"):
-        raise SettingsError(
-            f'webhook {settings.name}: url "{settings.url}" does not begin with http:// or https://'
-        )

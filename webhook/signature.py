@@ -17,7 +17,8 @@ class SecretError(ValueError):
 def key_of(secret: str) -> bytes:
     """The bytes of a secret, ``whsec_<base64>`` or the base64 alone. Raises SecretError."""
     try:
-        key = b64decode(secret.removeprefix(PREFIX), validate=True)
+        text = secret.removeprefix(PREFIX).rstrip("=")
+        key = b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key:

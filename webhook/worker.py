@@ -187,27 +187,29 @@ class Pool:
     def announce(self) -> None:
         """Events wait in the queue: one more worker looks, but not while a batch is still being filled."""
         if self._fills_batches:
-            available = self.queue.available
-            if available < self._settings.batch.size:
-                if available and self._batch_started is None:
-                    self._batch_started = self._clock.monotonic()
-                    self._arm()
+            available, size = self.queue.available, self._settings.batch.size
+            if available < size:
+                self._begin_batch(available)
                 return
-            if available % self._settings.batch.size:
+            if available % size:
                 return  # a worker was woken when this batch was full
         self.wake()
 
     def _take(self) -> list[Delivery]:
         """The events of the next parcel; empty where there are none, or too few yet."""
         size = self._settings.batch.size
-        if (
-            self._fills_batches
-            and self.queue.available < size
-            and (self._batch_started is None or self._clock.monotonic() < self._batch_due)
-        ):
-            return []
+        if self._fills_batches and self.queue.available < size:
+            self._begin_batch(self.queue.available)
+            if self._batch_started is None or self._clock.monotonic() < self._batch_due:
+                return []
         self._batch_started = None
         return self.queue.take(size)
+
+    def _begin_batch(self, available: int) -> None:
+        """Give the batch that is being filled its time, where it has not begun yet."""
+        if available and self._batch_started is None:
+            self._batch_started = self._clock.monotonic()
+            self._arm()
 
     @property
     def _fills_batches(self) -> bool:
