@@ -74,6 +74,17 @@ class Engine:
         )
         self.fanout = Fanout(self.pending, self.sender, self.reports)
 
+    @property
+    def mqtt(self) -> MqttSettings:
+        """What the protocol is bounded by."""
+        return self._mqtt
+
+    @mqtt.setter
+    def mqtt(self, mqtt: MqttSettings) -> None:
+        self._mqtt = mqtt
+        self.restricts_publish = mqtt.max_qos < 2 or not mqtt.retain_available
+        """Whether there is any QoS or flag that PUBLISH may not have."""
+
     def start(self) -> None:
         """Begin what the broker does by the clock alone."""
         self.clock.call_at(self.clock.monotonic() + EXPIRY_SWEEP, self._sweep)

@@ -39,25 +39,31 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     if topic[0] == "$" and topic.startswith(SYS):
         _deny(engine, channel, packet)  # those are the broker's own
         return
-    if qos or packet.retain or packet.properties is not None:
+    if engine.restricts_publish:
         _check(engine, packet)
+    if packet.properties is not None:
+        _stamp(engine, packet)
     packet.source = session.client
     engine.counters.publish_received += 1
     receivers = distribute(engine, packet, session)
-    if not qos:
-        return
-    if qos == 1:
-        channel.connection.unacknowledged.discard(packet.packet_id)
-        if receivers or channel.connection.version != 5:
-            channel.send(puback(packet.packet_id))
-        else:
-            channel.send(encode(Puback(packet.packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
-    else:
-        session.received.add(packet.packet_id)
-        if receivers or channel.connection.version != 5:
-            channel.send(pubrec(packet.packet_id))
-        else:
-            channel.send(encode(Pubrec(packet.packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
+    if qos:
+        _acknowledge(engine, channel, packet, receivers)
+
+
+def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: bool) -> None:
+    """PUBACK or PUBREC: the message is ours now [MQTT-4.3.2-4] [MQTT-4.3.3-8]."""
+    packet_id = packet.packet_id
+    if packet.qos == 2:
+        assert channel.session is not None
+        channel.session.received.add(packet_id)
+    if channel.connection.version == 5:
+        if packet.qos == 1:
+            channel.connection.unacknowledged.discard(packet_id)
+        if not receivers:
+            tell = Puback if packet.qos == 1 else Pubrec
+            channel.send(encode(tell(packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
+            return
+    engine.pending.send(channel.outbox, puback(packet_id) if packet.qos == 1 else pubrec(packet_id))
 
 
 def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bool:
@@ -150,7 +156,6 @@ def _check(engine: Engine, packet: Publish) -> None:
         )
     if packet.retain and not engine.mqtt.retain_available:
         raise ProtocolError("retained messages are not served", ReasonCode.RETAIN_NOT_SUPPORTED)
-    _stamp(engine, packet)
 
 
 def _stamp(engine: Engine, packet: Publish) -> None:
