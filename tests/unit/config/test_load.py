@@ -798,7 +798,7 @@ class TestShippedFiles:
         assert hook.rules == (
             Rule("on_client_connack"),
             Rule("on_client_disconnected"),
-            Rule("on_message_publish", "#"),
+            Rule("on_message_publish", "a/b/c"),
         )
         assert settings.auth.allow_anonymous
         assert settings.auth.acl[-1] == AclRule("allow")
