@@ -138,6 +138,18 @@ class MessagePublished(MessageEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRetained(MessageEvent):
+    """A message was retained for its topic; an empty payload has cleared the topic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageQueued(MessageEvent):
+    """A QoS 1 or 2 message waits for a client that is away; ``qos`` is what the client will get."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageDelivered(MessageEvent):
     """A PUBLISH was handed to a subscriber's connection."""
 

@@ -33,6 +33,8 @@ class Hooks:
         "message_delivered",
         "message_dropped",
         "message_published",
+        "message_queued",
+        "message_retained",
         "session_subscribed",
         "session_terminated",
         "session_unsubscribed",
@@ -49,6 +51,8 @@ class Hooks:
         events.SessionUnsubscribed: "session_unsubscribed",
         events.SessionTerminated: "session_terminated",
         events.MessagePublished: "message_published",
+        events.MessageRetained: "message_retained",
+        events.MessageQueued: "message_queued",
         events.MessageDelivered: "message_delivered",
         events.MessageAcked: "message_acked",
         events.MessageDropped: "message_dropped",
@@ -64,6 +68,8 @@ class Hooks:
         self.session_subscribed: tuple[Observer, ...] = ()
         self.session_unsubscribed: tuple[Observer, ...] = ()
         self.session_terminated: tuple[Observer, ...] = ()
+        self.message_retained: tuple[Observer, ...] = ()
+        self.message_queued: tuple[Observer, ...] = ()
         self.message_delivered: tuple[Observer, ...] = ()
         self.message_acked: tuple[Observer, ...] = ()
         self.message_dropped: tuple[Observer, ...] = ()

@@ -29,6 +29,7 @@ class LoopClock:
         """Make no more calls."""
         if self._armed is not None:
             self._armed.cancel()
+            self._armed = None
         self._timers = Timers()
 
     def _arm(self, when: float) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 from .clock import Clock
 from .counters import Counters
-from .events import Client, MessageAcked, MessageDelivered, MessageDropped, MessagePublished
+from .events import (
+    Client,
+    MessageAcked,
+    MessageDelivered,
+    MessageDropped,
+    MessagePublished,
+    MessageQueued,
+    MessageRetained,
+)
 from .hooks import Hooks, Observer, tell
 from .packets.model import Publish
 
@@ -23,6 +31,15 @@ class Reports:
 
     def published(self, observers: tuple[Observer, ...], publish: Publish) -> None:
         tell(observers, MessagePublished(**self._facts(publish, publish.qos, publish.retain)))
+
+    def retained(self, publish: Publish) -> None:
+        if self.hooks.message_retained:
+            tell(self.hooks.message_retained, MessageRetained(**self._facts(publish, publish.qos, True)))
+
+    def queued(self, client: Client, publish: Publish, qos: int, retain: bool) -> None:
+        if self.hooks.message_queued:
+            facts = self._facts(publish, qos, retain)
+            tell(self.hooks.message_queued, MessageQueued(client=client, **facts))
 
     def delivered(self, client: Client, publish: Publish, qos: int, retain: bool) -> None:
         if self.hooks.message_delivered:

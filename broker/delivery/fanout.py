@@ -66,7 +66,7 @@ class Fanout:
 
     def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""
-        chosen = group.pick(publish.qos, besides)
+        chosen = group.pick(publish.topic, publish.qos, besides)
         if chosen is None:
             self._reports.dropped("no_subscribers", publish)
             return

@@ -188,7 +188,10 @@ class Sender:
         queue = session.queue
         if queue is None:
             queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
-        for dropped in queue.add(message):
+        refused = queue.add(message)
+        if message.qos and not session.connected and message not in refused:
+            self._reports.queued(session.client, message.publish, message.qos, message.retain)
+        for dropped in refused:
             reason = "queue_full" if dropped.qos or not session.connected else "slow_receiver"
             self._reports.dropped(reason, dropped.publish, session.client)
 

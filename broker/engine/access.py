@@ -20,6 +20,8 @@ class Action(StrEnum):
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
+    RECEIVE = "receive"
+    """Be sent a message of a topic; only asked where ``Router.may_receive`` is set."""
 
 
 @dataclass(slots=True)

@@ -98,7 +98,7 @@ class Channel:
         self.connection = Connection(
             mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
         )
-        self.outbox = Outbox(link.write)
+        self.outbox = Outbox(self._write_watched if engine.taps else link.write)
         self.client: Client | None = None
         """Known once CONNECT has come."""
         self.session: Session | None = None
@@ -134,6 +134,8 @@ class Channel:
         counters = engine.counters
         counters.bytes_received += len(data)
         counters.packets_received += len(packets)
+        for tap in engine.taps:
+            tap.received(self, packets)
         if self._suspended:
             self._backlog = chain(self._backlog, packets)
         else:
@@ -195,6 +197,11 @@ class Channel:
             self.timer = self.engine.clock.call_at(
                 self.heard_at + seconds, lambda: self._check_keepalive(seconds)
             )
+
+    def _write_watched(self, data: bytes) -> None:
+        self.link.write(data)
+        for tap in self.engine.taps:
+            tap.sent(self, data)
 
     def _check_keepalive(self, seconds: float) -> None:
         """The timer is not moved for each packet: it looks when it is due, and then waits for the rest."""

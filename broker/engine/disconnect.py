@@ -16,7 +16,7 @@ from ..session.inflight import Inflight
 from ..session.session import Session
 from .channel import Channel
 from .engine import Engine
-from .publish import distribute
+from .publish import distribute_when_known
 
 NEVER = 0xFFFFFFFF
 """The session expiry interval that means for ever."""
@@ -61,7 +61,7 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
         if session.retry_timer is not None:
             session.retry_timer.cancel()
             session.retry_timer = None
-        _outlive(engine, session, reason)
+        outlive(engine, session, reason)
     if channel.client is not None and engine.hooks.client_disconnected:
         event = ClientDisconnected(
             at=engine.clock.time(), client=channel.client, reason=reason, admitted=session is not None
@@ -102,7 +102,7 @@ def expiry_seconds(engine: Engine, interval: int) -> float:
     return inf if granted >= NEVER else float(granted)
 
 
-def _outlive(engine: Engine, session: Session, reason: str) -> None:
+def outlive(engine: Engine, session: Session, reason: str) -> None:
     """Start what the end of the connection sets off: the will, and the session's own end."""
     if not session.expiry:
         end_session(engine, session, "takenover" if reason == "takenover" else "disconnected")
@@ -147,7 +147,7 @@ def _publish_will(engine: Engine, session: Session) -> None:
     if packet.properties is not None and packet.properties.message_expiry_interval is not None:
         packet.expires_at = engine.clock.monotonic() + packet.properties.message_expiry_interval
     packet.source = session.client
-    distribute(engine, packet, session)
+    distribute_when_known(engine, packet, session)
 
 
 def _message_properties(will: Will) -> Properties | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from ..clock import Clock
@@ -12,7 +12,7 @@ from ..delivery.fanout import Fanout
 from ..delivery.outbox import Pending
 from ..delivery.sender import Sender
 from ..hooks import Hooks
-from ..packets.model import Publish
+from ..packets.model import Packet, Publish
 from ..packets.topic_cache import TopicCache
 from ..reports import Reports
 from ..routing.retained import RetainedMessages
@@ -30,6 +30,16 @@ class Spawn(Protocol):
     """Wait for an answer without holding up the event loop, then hand it on."""
 
     def __call__(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None: ...
+
+
+class Tap(Protocol):
+    """Sees the packets of every connection, as they come and go."""
+
+    def received(self, channel: Any, packets: Sequence[Packet]) -> None:
+        """These came in, and are about to be handled."""
+
+    def sent(self, channel: Any, data: bytes) -> None:
+        """One or more whole packets are on their way out."""
 
 
 class Engine:
@@ -58,6 +68,8 @@ class Engine:
         self.sessions = Registry()
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""
+        self.taps: tuple[Tap, ...] = ()
+        """Who sees every packet, for connections made from now on."""
         self.connected = 0
         """How many clients are connected."""
         self.retained: RetainedMessages[Publish] = RetainedMessages(self.limits.max_retained)

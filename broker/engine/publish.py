@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
 
@@ -10,6 +11,7 @@ from ..packets.errors import ProtocolError
 from ..packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
+from ..routing.router import UnansweredError
 from ..session.session import Session
 from .access import Action
 from .channel import Channel
@@ -44,8 +46,12 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     if packet.properties is not None:
         _stamp(engine, packet)
     packet.source = session.client
+    try:
+        receivers = distribute(engine, packet, session)
+    except UnansweredError as unanswered:
+        channel.suspend(_all(unanswered.answers), lambda _: publish(engine, channel, packet))
+        return
     engine.counters.publish_received += 1
-    receivers = distribute(engine, packet, session)
     if qos:
         _acknowledge(engine, channel, packet, receivers)
 
@@ -67,12 +73,15 @@ def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: b
 
 
 def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bool:
-    """Retain the message where it asks for it, tell the hooks, deliver. Whether anybody subscribes."""
+    """Retain the message where it asks for it, tell the hooks, deliver. Whether anybody subscribes.
+
+    Raises UnansweredError, and has done nothing, while it is not known who may receive the topic.
+    """
     topic = packet.topic
-    if packet.retain:
-        retain(engine, packet)
     router = engine.router
     route = router.routes.get(topic) or router.route(topic)
+    if packet.retain:
+        retain(engine, packet)
     if route.observers:
         engine.reports.published(route.observers, packet)
     if route.targets or route.groups:
@@ -80,6 +89,15 @@ def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bo
         return True
     engine.reports.dropped("no_subscribers", packet)
     return False
+
+
+def distribute_when_known(engine: Engine, packet: Publish, publisher: Session | None) -> None:
+    """As :func:`distribute`, for a message no connection waits with: a will, a message of the broker's own.
+    It waits by itself until it is known who may receive it."""
+    try:
+        distribute(engine, packet, publisher)
+    except UnansweredError as unanswered:
+        engine.spawn(_all(unanswered.answers), lambda _: _distribute_later(engine, packet, publisher))
 
 
 def broadcast(
@@ -96,7 +114,7 @@ def broadcast(
         topic, payload, qos=qos, retain=retain, properties=properties, version=5 if properties else 4
     )
     _stamp(engine, packet)
-    distribute(engine, packet, None)
+    distribute_when_known(engine, packet, None)
 
 
 def retain(engine: Engine, packet: Publish) -> None:
@@ -107,6 +125,9 @@ def retain(engine: Engine, packet: Publish) -> None:
         packet.topic, packet
     ):
         engine.reports.dropped("quota_exceeded", packet)
+        return
+    if engine.hooks.message_retained:
+        engine.reports.retained(packet)
 
 
 def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
@@ -193,6 +214,16 @@ def _answered(
             session.allowed.clear()
         session.allowed[packet.topic] = allowed
         publish(engine, channel, packet)
+
+
+def _distribute_later(engine: Engine, packet: Publish, publisher: Session | None) -> None:
+    distribute_when_known(engine, packet, publisher)
+    engine.flush()
+
+
+async def _all(answers: list[Awaitable[bool]]) -> None:
+    for answer in answers:
+        await answer
 
 
 def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:

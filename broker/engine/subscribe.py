@@ -10,7 +10,7 @@ from inspect import isawaitable
 from ..events import Client, ClientSubscribe, ClientUnsubscribe, SessionSubscribed, SessionUnsubscribed
 from ..hooks import tell
 from ..packets.errors import ProtocolError
-from ..packets.model import Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
+from ..packets.model import Publish, Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
 from ..packets.reasons import ReasonCode
 from ..routing.subscription import Subscription
 from ..routing.topics import SHARE, filter_error, has_wildcard, split_share
@@ -90,10 +90,13 @@ def remove_subscription(engine: Engine, session: Session, topic_filter: str) -> 
 
 def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
     """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]."""
-    identifiers = (subscription.identifier,) if subscription.identifier else ()
-    for _, publish in engine.retained.match(subscription.topic_filter, engine.clock.monotonic()):
-        qos = min(publish.qos, subscription.qos)
-        engine.sender.send(session, Outgoing(publish, qos, True, identifiers))
+    may_receive = engine.router.may_receive
+    for topic, publish in engine.retained.match(subscription.topic_filter, engine.clock.monotonic()):
+        allowed = may_receive is None or may_receive(session, topic)
+        if allowed is True:
+            _send_retained(engine, session, subscription, publish)
+        elif allowed is not False:
+            engine.spawn(allowed, partial(_send_retained_if, engine, session, subscription, topic))
 
 
 def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: list[bool]) -> None:
@@ -156,6 +159,22 @@ def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed:
     if full and topic_filter not in session.subscriptions:
         return ReasonCode.QUOTA_EXCEEDED
     return ReasonCode.SUCCESS
+
+
+def _send_retained(engine: Engine, session: Session, subscription: Subscription, publish: Publish) -> None:
+    identifiers = (subscription.identifier,) if subscription.identifier else ()
+    qos = min(publish.qos, subscription.qos)
+    engine.sender.send(session, Outgoing(publish, qos, True, identifiers))
+
+
+def _send_retained_if(
+    engine: Engine, session: Session, subscription: Subscription, topic: str, allowed: bool
+) -> None:
+    """Access control took its time: what counts is what is retained and subscribed to by now."""
+    publish = engine.retained.get(topic)
+    if allowed and publish is not None and session.subscriptions.get(subscription.topic_filter):
+        _send_retained(engine, session, subscription, publish)
+        engine.flush()
 
 
 def _wants_retained(subscription: Subscription, new: bool) -> bool:

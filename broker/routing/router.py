@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from .shared import Member, SharedGroup
+from .shared import MayReceive, Member, SharedGroup
 from .subscription import Subscription
 from .topics import has_wildcard, split_share
 from .trie import Trie
@@ -54,6 +54,14 @@ class Route(Generic[S]):
         """Kept by the delivery for each shape of message; gone with the route."""
 
 
+class UnansweredError(Exception):
+    """Whether some sessions may receive the topic is not known yet: wait for the answers, and ask again."""
+
+    def __init__(self, answers: list[Awaitable[bool]]) -> None:
+        super().__init__(f"{len(answers)} answers are not there yet")
+        self.answers = answers
+
+
 class Router(Generic[S]):
     """The subscriptions of all sessions, and the routes that follow from them."""
 
@@ -61,6 +69,8 @@ class Router(Generic[S]):
         self._trie: Trie[Any, Any] = Trie()
         self._groups: dict[tuple[str, str], SharedGroup[S]] = {}
         self._observers = observers
+        self.may_receive: MayReceive[S] | None = None
+        """Set by :meth:`screen`."""
         self.routes: dict[str, Route[S]] = {}
 
     def __len__(self) -> int:
@@ -76,7 +86,7 @@ class Router(Generic[S]):
         else:
             group = self._groups.get((name, topic_filter))
             if group is None:
-                group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter)
+                group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter, self.may_receive)
                 self._trie.set(topic_filter, group, group)
             group.members[session] = subscription
         self._forget_routes(topic_filter)
@@ -97,13 +107,31 @@ class Router(Generic[S]):
         return removed
 
     def route(self, topic: str) -> Route[S]:
-        """Where ``topic`` leads; cached."""
+        """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
         route = self.routes.get(topic)
         if route is None:
+            if self.may_receive is not None and (answers := self._unanswered(topic, self.may_receive)):
+                raise UnansweredError(answers)
             if len(self.routes) >= MAX_ROUTES:
                 self.routes.clear()
             route = self.routes[topic] = self._find(topic)
         return route
+
+    def screen(self, may_receive: MayReceive[S] | None) -> None:
+        """Leave out of every route the sessions that may not receive its topic. It is asked when a route is
+        made, so it must answer at once what it has answered before; call this again where answers change."""
+        self.may_receive = may_receive
+        for group in self._groups.values():
+            group.may_receive = may_receive
+        self.forget_all_routes()
+
+    def _unanswered(self, topic: str, may_receive: MayReceive[S]) -> list[Awaitable[bool]]:
+        sessions: dict[S, None] = {}
+        for found in self._trie.match(topic):
+            for key, value in found.items():
+                sessions.update(dict.fromkeys(value.members if isinstance(value, SharedGroup) else (key,)))
+        answers = [may_receive(session, topic) for session in sessions]
+        return [answer for answer in answers if not isinstance(answer, bool)]
 
     def group(self, topic_filter: str) -> SharedGroup[S] | None:
         """The group of a ``$share/GROUP/...`` filter, or None."""
@@ -121,6 +149,8 @@ class Router(Generic[S]):
             for key, value in found.items():
                 if isinstance(value, SharedGroup):
                     groups.append(value)
+                elif self.may_receive is not None and self.may_receive(key, topic) is not True:
+                    continue
                 else:
                     subscriptions[key] = (*subscriptions.get(key, ()), value)
         targets = tuple(Target(session, matching) for session, matching in subscriptions.items())

@@ -1,0 +1,19 @@
+"""Sessions that exist before their client has come."""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..events import Client
+from ..session.session import Session
+from .disconnect import expiry_seconds, outlive
+from .engine import Engine
+
+
+def add_offline_session(engine: Engine, client_id: str) -> Session:
+    """A session as if its client had just left: it keeps messages, and expires as the settings say."""
+    session = Session(Client(client_id, clean_start=False))
+    session.expiry = expiry_seconds(engine, int(engine.mqtt.session_expiry)) or inf
+    engine.sessions.add(session)
+    outlive(engine, session, "")
+    return session
