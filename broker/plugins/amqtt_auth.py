@@ -1,0 +1,114 @@
+"""amqtt's authentication plugins as one of those whom access control asks, and our own plugin for
+`auth.password`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hmac import compare_digest
+
+from amqtt.contexts import BaseContext
+from amqtt.plugins.base import BaseAuthPlugin
+from amqtt.session import Session
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from ..engine.access import Credentials
+from ..packets.reasons import ReasonCode
+from .amqtt_views import SessionView, SessionViews
+from .step import step
+
+AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
+"""Modules whose plugins answer at once, or wait without asking for the running task: they need none."""
+
+log = logging.getLogger("broker.plugins")
+
+
+class PasswordAuthPlugin(BaseAuthPlugin):
+    """Compares user name and password with a fixed list: plain passwords, or argon2 hashes.
+
+    Without a user name, and where the list is empty, it has no opinion.
+    """
+
+    def __init__(self, context: BaseContext) -> None:
+        super().__init__(context)
+        self._hasher = Argon2Hasher()
+        self._passwords: dict[str, bytes] = {}
+        self._stand_in = b""
+        self.replace(self.config.passwords)
+
+    def replace(self, passwords: Mapping[str, str]) -> None:
+        """Go by this list from now on. Raises ValueError naming the user whose hash cannot be read."""
+        encoded = {user: password.encode() for user, password in passwords.items()}
+        for user, password in encoded.items():
+            if _is_hash(password) and not self._hasher.identify(password):
+                raise ValueError(f"the password of user {user!r} begins like an argon2 hash but is none")
+        self._passwords = encoded
+        # Compared with where the user is unknown, so that the time an answer takes does not tell.
+        self._stand_in = next(filter(_is_hash, encoded.values()), b"")
+
+    async def authenticate(self, *, session: Session) -> bool | None:
+        if session.username is None or not self._passwords:
+            return None
+        known = self._passwords.get(session.username)
+        expected = self._stand_in if known is None else known
+        given = (session.password or "").encode("utf-8", "surrogateescape")
+        if _is_hash(expected):
+            # Slow by design: tenths of a second that the event loop does not have.
+            loop = asyncio.get_running_loop()
+            same = await loop.run_in_executor(None, self._hasher.verify, given, expected)
+        else:
+            same = compare_digest(given, expected)
+        if not same or known is None:
+            return False
+        session.is_anonymous = False
+        return True
+
+    @dataclass
+    class Config:
+        """Configuration of PasswordAuthPlugin."""
+
+        passwords: dict[str, str] = field(default_factory=dict)
+        """User name to password, plain or an argon2 hash (``$argon2...``)."""
+
+
+class AuthPlugins:
+    """The authentication plugins, with amqtt's rule: every answer must be yes, and there must be one."""
+
+    def __init__(self, plugins: Sequence[BaseAuthPlugin], views: SessionViews) -> None:
+        self._views = views
+        self.use(plugins)
+
+    def use(self, plugins: Sequence[BaseAuthPlugin]) -> None:
+        """Ask these from now on."""
+        self._plugins = tuple(plugins)
+        self._at_once = all(type(plugin).__module__ in AT_ONCE for plugin in plugins)
+
+    def authenticate(self, credentials: Credentials) -> ReasonCode | Awaitable[ReasonCode | None] | None:
+        """An authenticator for the engine's access control."""
+        answer = self._ask(self._views.arriving(credentials))
+        return step(answer) if self._at_once else answer
+
+    async def _ask(self, session: SessionView) -> ReasonCode | None:
+        given = session.client.username is not None
+        consent = None
+        for plugin in self._plugins:
+            try:
+                answer = await plugin.authenticate(session=session)
+            except Exception:
+                log.exception(
+                    "plugin %s failed to authenticate client %s, which is refused",
+                    type(plugin).__qualname__,
+                    session.client_id,
+                )
+                answer = False
+            if answer:
+                consent = ReasonCode.SUCCESS
+            elif answer is not None:
+                return ReasonCode.BAD_USER_NAME_OR_PASSWORD if given else ReasonCode.NOT_AUTHORIZED
+        return consent
+
+
+def _is_hash(password: bytes) -> bool:
+    return password.startswith(b"$argon2")

@@ -1,0 +1,427 @@
+"""amqtt's broker as a face over our engine.
+
+amqtt's configuration, ``BrokerContext``, ``PluginManager`` and plugins run unchanged; connections,
+routing and delivery are the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import amqtt.broker
+from amqtt.adapters import ReaderAdapter, StreamWriterAdapter, WebSocketsWriter, WriterAdapter
+from amqtt.broker import DEFAULT_PORTS
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType, default_broker_plugins
+from amqtt.errors import BrokerError
+from amqtt.events import BrokerEvents, MQTTEvents
+from amqtt.plugins.authentication import AnonymousAuthPlugin
+from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
+from amqtt.session import Session
+from amqtt.utils import import_string
+from dacite import Config as DaciteConfig
+from dacite import DaciteError, from_dict
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from ..config.settings import AuthSettings, ListenerSettings, MqttSettings, Settings, TlsServer
+from ..engine.disconnect import end_session
+from ..engine.engine import Engine
+from ..engine.offline import add_offline_session
+from ..engine.publish import broadcast, retain
+from ..engine.subscribe import add_subscription
+from ..events import ClientConnected
+from ..loop_clock import LoopClock
+from ..packets.reasons import ReasonCode
+from ..routing.subscription import Subscription
+from ..routing.topics import filter_error
+from ..transport.listener import Listener, ListenError
+from .amqtt_auth import AuthPlugins, PasswordAuthPlugin
+from .amqtt_events import PluginEvents
+from .amqtt_packets import PacketTap
+from .amqtt_streams import packet, serve
+from .amqtt_topics import TopicPlugins
+from .amqtt_views import (
+    Handler,
+    RetainedMessages,
+    Sessions,
+    SessionView,
+    SessionViews,
+    make_message,
+    subscriptions,
+)
+from .errors import PluginError
+
+ANONYMOUS = f"{AnonymousAuthPlugin.__module__}.{AnonymousAuthPlugin.__qualname__}"
+PASSWORDS = f"{PasswordAuthPlugin.__module__}.{PasswordAuthPlugin.__qualname__}"
+
+SERVED = frozenset({"tcp"})
+"""The kinds of listeners that there are transports for."""
+REFUSED = 0x80
+"""What amqtt answers for a subscription that is not granted."""
+READ_SIZE = 256 * 1024
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds the plugins may take for each part of a shutdown."""
+
+
+def load_plugins(engine: Engine, settings: Settings) -> Broker:
+    """Load `auth.password`, `auth.allow_anonymous` and `plugins` of the settings, and let them serve
+    ``engine``. Raises PluginError naming the plugin that cannot be used."""
+    plugins: dict[str, Any] = {ANONYMOUS: {}, PASSWORDS: {"passwords": dict(settings.auth.passwords)}}
+    plugins.update((path, _plain(config)) for path, config in settings.plugins.items())
+    for path, config in plugins.items():
+        _check(path, config)
+    config = BrokerConfig(listeners={"default": ListenerConfig(bind=None)}, plugins=plugins)
+    try:
+        host = Broker(config, engine=engine)
+    except (amqtt.errors.PluginError, amqtt.errors.PluginLoadError) as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise PluginError(f"plugins: {error}{cause}") from error
+    host.reload(settings.auth)
+    return host
+
+
+class Broker(amqtt.broker.Broker):
+    """Stands where ``amqtt.broker.Broker`` stood, and serves by our engine.
+
+    Differs from amqtt's: plugins are those that the configuration names and no others. Where it names
+    none, anonymous clients may connect, as with amqtt's own default list. What plugins do in their
+    post-start event is done before the first client is accepted.
+
+    ``engine`` is one that has its listeners elsewhere: this object then hosts the plugins only.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig | dict[str, Any] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        plugin_namespace: str | None = None,
+        *,
+        engine: Engine | None = None,
+    ) -> None:
+        config = _named_plugins(config)
+        self._hosted = engine is not None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clock = LoopClock(loop or asyncio.get_running_loop())
+        self.engine = engine or Engine(self._clock, self._spawn, _mqtt_settings(config))
+        self._views = SessionViews(self.engine)
+        self._retained = RetainedMessages(self.engine)
+        self._listeners: list[Listener] = []
+        self._serving: frozenset[str] = frozenset()
+        """Names of the listeners that clients may come through."""
+        super().__init__(config, loop, plugin_namespace)
+        # BrokerContext.add_subscription writes here.
+        self._sessions = Sessions(self.engine, self._views)  # type: ignore[assignment]
+        self._attach()
+
+    def _attach(self) -> None:
+        """Let the engine ask and tell the plugins that want to be asked and told."""
+        engine = self.engine
+        plugins = self.plugins_manager.plugins
+        self._auth = AuthPlugins([p for p in plugins if isinstance(p, BaseAuthPlugin)], self._views)
+        self._topics = TopicPlugins([p for p in plugins if isinstance(p, BaseTopicPlugin)], self._views)
+        self._events = PluginEvents(plugins, self._views)
+        own = {AnonymousAuthPlugin, PasswordAuthPlugin}
+        self._views.keep = not self._hosted or any(type(plugin) not in own for plugin in plugins)
+        self._events.attach(engine)
+        engine.access.authenticators += (self._auth.authenticate,)
+        if self._topics.plugins:
+            engine.access.authorizers += (self._topics.authorize,)
+            engine.router.screen(self._topics.may_receive)
+            engine.hooks.observe(ClientConnected, self._ask_again)
+        if self._events.wanted(MQTTEvents.PACKET_RECEIVED, MQTTEvents.PACKET_SENT):
+            engine.taps += (PacketTap(engine, self._events, self._views),)
+
+    def _ask_again(self, event: ClientConnected) -> None:
+        """A session may be another user's now: its view has forgotten the answers, the routes must too."""
+        if event.session_present:
+            self.engine.router.forget_all_routes()
+
+    # The life of the plugins, for whoever owns the listeners.
+
+    async def before_listening(self) -> None:
+        """Tell the plugins that the broker starts and has started. Both come before the listeners open:
+        what a plugin restores is there when the first client comes."""
+        await self._events.fire_and_wait(BrokerEvents.PRE_START)
+        await self._events.fire_and_wait(BrokerEvents.POST_START)
+        self.engine.flush()
+
+    async def before_shutdown(self) -> None:
+        """Tell the plugins that the broker is about to stop; clients are still connected."""
+        self._events.fire(BrokerEvents.PRE_SHUTDOWN)
+        await self._events.finish(SHUTDOWN_TIMEOUT)
+        self.engine.flush()
+
+    async def after_shutdown(self) -> None:
+        """Tell the plugins that the broker has stopped, once all clients are gone, and close them."""
+        await self._events.finish(SHUTDOWN_TIMEOUT)
+        self._events.fire(BrokerEvents.POST_SHUTDOWN)
+        await self._events.finish(SHUTDOWN_TIMEOUT)
+        await self._events.close(SHUTDOWN_TIMEOUT)
+
+    def reload(self, auth: AuthSettings) -> None:
+        """Go by these settings from now on; what plugins said of topics is asked again. Raises PluginError,
+        with everything as it was, where a password cannot be read."""
+        for plugin in self.plugins_manager.plugins:
+            if type(plugin) is PasswordAuthPlugin:
+                try:
+                    plugin.replace(auth.passwords)
+                except ValueError as error:
+                    raise PluginError(f"auth.password: {error}") from error
+        self._auth.use(
+            [
+                plugin
+                for plugin in self.plugins_manager.plugins
+                if isinstance(plugin, BaseAuthPlugin)
+                and (auth.allow_anonymous or type(plugin) is not AnonymousAuthPlugin)
+            ]
+        )
+        self._topics.forget()
+        self.engine.forget_answers()
+        self.engine.router.forget_all_routes()
+
+    # amqtt's broker, for whoever embeds it.
+
+    async def start(self) -> None:
+        """Let the plugins get ready, then open the listeners. Raises amqtt's BrokerError."""
+        if self._hosted:
+            raise BrokerError("this broker hosts plugins only: its listeners belong to the application")
+        try:
+            self.transitions.start()
+        except Exception as error:  # as amqtt's: it depends on the version of transitions
+            raise BrokerError(f"Broker instance can't be started: {error}") from error
+        try:
+            listeners = [Listener(self.engine, one) for one in self._listener_settings()]
+        except BrokerError:
+            self.transitions.starting_fail()
+            raise
+        try:
+            self._listeners = listeners
+            self.engine.start()
+            await self.before_listening()
+            for listener in listeners:
+                await listener.open()
+        except ListenError as error:
+            await self.before_shutdown()
+            self._close()
+            await self.after_shutdown()
+            self.transitions.starting_fail()
+            raise BrokerError(f"Broker instance can't be started: {error}") from error
+        self._serving = frozenset(self.listeners_config)
+        self.transitions.starting_success()
+
+    async def shutdown(self) -> None:
+        """Send everybody away, forget all sessions and retained messages, close the plugins."""
+        self.transitions.shutdown()
+        await self.before_shutdown()
+        self._serving = frozenset()
+        self._close()
+        await self.after_shutdown()
+        self.transitions.stopping_success()
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Listener to the host and port it serves; the port the system chose where 0 was configured."""
+        return {one.settings.name: (one.settings.host, one.port) for one in self._listeners}
+
+    async def stream_connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+    ) -> None:
+        """Serve the client on these streams until it is gone."""
+        read = partial(reader.read, READ_SIZE)
+        await self._serve(read, StreamWriterAdapter(writer), listener_name, writer.transport.abort)
+
+    async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
+        """Serve the client on this WebSocket until it is gone."""
+
+        async def read() -> bytes:
+            try:
+                data = await websocket.recv()
+            except ConnectionClosed:
+                return b""
+            return data.encode() if isinstance(data, str) else data
+
+        abort = websocket.transport.abort
+        await self._serve(read, WebSocketsWriter(websocket), listener_name, abort)
+
+    async def external_connected(
+        self, reader: ReaderAdapter, writer: WriterAdapter, listener_name: str
+    ) -> None:
+        """Serve the client behind these adapters until it is gone."""
+        read = partial(packet, reader, self.engine.mqtt.max_packet_size)
+        await self._serve(read, writer, listener_name)
+
+    async def _serve(
+        self,
+        read: Callable[[], Awaitable[bytes]],
+        writer: WriterAdapter,
+        listener_name: str,
+        abort: Callable[[], None] | None = None,
+    ) -> None:
+        if not self._hosted and listener_name not in self._serving:
+            raise BrokerError(f"Invalid listener name '{listener_name}'")
+        await serve(self.engine, read, writer, listener_name, abort)
+
+    # What BrokerContext asks for on behalf of plugins.
+
+    @property
+    def sessions(self) -> Mapping[str, tuple[Session, Any]]:  # type: ignore[override]
+        """Client identifier to session and handler, as of now."""
+        return Sessions(self.engine, self._views)
+
+    @property
+    def subscriptions(self) -> dict[str, list[tuple[Session, int]]]:
+        """Topic filter to sessions and QoS: a copy."""
+        return subscriptions(self.engine, self._views)
+
+    @property
+    def retained_messages(self) -> RetainedMessages:  # type: ignore[override]
+        """Topic to retained message; what is written here is retained."""
+        return self._retained
+
+    async def internal_message_broadcast(self, topic: str, data: bytes, qos: int | None = None) -> None:
+        """Publish in the broker's own name. Without ``qos`` each receiver gets the message at the QoS of
+        its subscription. Raises ValueError where the topic or the QoS is none."""
+        message = make_message(topic, data, self.engine.mqtt.max_qos if qos is None else qos)
+        broadcast(self.engine, message.topic, message.payload, qos=message.qos)
+        self.engine.flush()
+
+    async def retain_message(
+        self,
+        source_session: Session | None,
+        topic_name: str | None,
+        data: bytes | bytearray | None,
+        qos: int | None = None,
+    ) -> None:
+        """Retain a message for those who subscribe later, or clear the topic where ``data`` is empty."""
+        if topic_name is None:
+            return
+        qos = self.engine.mqtt.max_qos if qos is None else qos
+        message = make_message(topic_name, data, qos, retain=True)
+        message.source = source_session.client if isinstance(source_session, SessionView) else None
+        retain(self.engine, message)
+
+    def create_offline_session(self, client_id: str) -> tuple[Handler, Session]:  # type: ignore[override]
+        """A session that waits for its client; the one there is, if there is one."""
+        session = self.engine.sessions.get(client_id) or add_offline_session(self.engine, client_id)
+        view = self._views.of(session)
+        return Handler(view), view
+
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """Subscribe in the name of a session. The QoS that is granted, or 0x80.
+
+        Topic plugins are not asked: whoever calls this is the broker. They are asked what the session may
+        receive."""
+        topic_filter, qos = subscription
+        own = self.engine.sessions.get(session.client_id or "")
+        if own is None or filter_error(topic_filter) or qos not in (0, 1, 2):
+            return REFUSED
+        granted = Subscription(topic_filter, min(qos, self.engine.mqtt.max_qos))
+        self._events.subscribing = True
+        try:
+            add_subscription(self.engine, own, granted)
+        finally:
+            self._events.subscribing = False
+        return granted.qos
+
+    # How it is done.
+
+    def _listener_settings(self) -> list[ListenerSettings]:
+        """The listeners to open. Raises BrokerError where one is of a kind that is not served."""
+        found = []
+        for name, listener in self.listeners_config.items():
+            if listener.bind is None or listener.type == ListenerType.EXTERNAL:
+                continue
+            kind = {("tcp", True): "ssl", ("ws", True): "wss"}.get(
+                (listener.type, bool(listener.ssl)), str(listener.type)
+            )
+            if kind not in SERVED:
+                raise BrokerError(
+                    f"listener '{name}' is of type {kind}, which is not served yet; "
+                    f"served: {', '.join(sorted(SERVED))}"
+                )
+            found.append(_listener(name, kind, listener, *self._address(listener)))
+        return found
+
+    def _address(self, listener: ListenerConfig) -> tuple[str, int]:
+        try:
+            host, port = self._split_bindaddr_port(str(listener.bind), DEFAULT_PORTS[listener.type])
+        except ValueError as error:
+            raise BrokerError(f"Invalid port value in bind value: {listener.bind}") from error
+        return (host or "").strip("[]"), port
+
+    def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+        for channel in list(self.engine.channels):
+            channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
+        for session in self.engine.sessions:
+            end_session(self.engine, session, "disconnected")
+        self.engine.retained.clear()
+        self.engine.flush()
+        for task in self._tasks:
+            task.cancel()
+        self._clock.stop()
+
+    def _spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
+        async def hand_on() -> None:
+            then(await answer)
+
+        task = asyncio.ensure_future(hand_on())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _named_plugins(config: BrokerConfig | dict[str, Any] | None) -> BrokerConfig:
+    """The configuration with the plugins that it names itself."""
+    if not isinstance(config, BrokerConfig):
+        config = BrokerConfig.from_dict(copy.copy(config))
+    if config.plugins is None:
+        raise BrokerError("amqtt's entry points are not read: name each plugin under 'plugins'")
+    if config.plugins == default_broker_plugins():
+        config = copy.copy(config)
+        config.plugins = {ANONYMOUS: {}}
+    return config
+
+
+def _mqtt_settings(config: BrokerConfig) -> MqttSettings:
+    expiry = config.session_expiry_interval
+    settings = MqttSettings()
+    if expiry is None:
+        return settings
+    return replace(settings, session_expiry=float(expiry), max_session_expiry=float(expiry))
+
+
+def _listener(name: str, kind: str, listener: ListenerConfig, host: str, port: int) -> ListenerSettings:
+    tls = None
+    if listener.certfile is not None and listener.keyfile is not None:
+        # amqtt's configuration has turned both into paths.
+        tls = TlsServer(listener.certfile, listener.keyfile, listener.cafile)  # type: ignore[arg-type]
+    limit = listener.max_connections if listener.max_connections > 0 else None
+    return ListenerSettings(name, kind, host, port, tls=tls, max_connections=limit)
+
+
+def _check(path: str, config: dict[str, Any]) -> None:
+    """Raises PluginError where the class cannot be had, or its settings are not those it knows."""
+    try:
+        plugin = import_string(path)
+    except Exception as error:  # whatever its module does when it is imported
+        raise PluginError(f"plugins: {path} cannot be imported: {error}") from error
+    if not isinstance(plugin, type) or not issubclass(plugin, BasePlugin):
+        raise PluginError(f"plugins: {path} is not a subclass of amqtt.plugins.base.BasePlugin")
+    try:
+        from_dict(plugin.Config, config, DaciteConfig(strict=True))
+    except (DaciteError, TypeError, ValueError) as error:
+        raise PluginError(f"plugins: {path}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Dicts where the settings have frozen mappings: amqtt checks for dict."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
