@@ -253,6 +253,7 @@ class Channel:
         self._suspended = False
         if self.closed:
             return
+        self.heard_at = self.engine.clock.monotonic()
         try:
             then(result)
         except ProtocolError as error:
