@@ -62,6 +62,7 @@ class Channel:
         "_verbs",
         "authentication",
         "certificate",
+        "certified_username",
         "checks_topics",
         "client",
         "closed",
@@ -86,6 +87,7 @@ class Channel:
         listener: str = "",
         peer: str = "",
         certificate: Mapping[str, Any] | None = None,
+        certified_username: str | None = None,
     ) -> None:
         mqtt = engine.mqtt
         self.engine = engine
@@ -95,6 +97,9 @@ class Channel:
         self.peer = peer
         """The client's address, ``host:port``."""
         self.certificate = certificate
+        """The client's, as ``ssl.SSLSocket.getpeercert`` gives it."""
+        self.certified_username = certified_username
+        """Where the listener takes the user name from the certificate: that name, empty if there is none."""
         self.connection = Connection(
             mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
         )

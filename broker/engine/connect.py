@@ -29,7 +29,7 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     """Decide on the client; the answer of access control may take its time."""
     client = channel.client = Client(
         client_id=packet.client_id or _assigned_client_id(engine),
-        username=packet.username,
+        username=packet.username if channel.certified_username is None else channel.certified_username,
         protocol_version=packet.version,
         keepalive=packet.keepalive,
         clean_start=packet.clean_start,
@@ -39,6 +39,8 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     if engine.hooks.client_connect:
         tell(engine.hooks.client_connect, ClientConnect(at=engine.clock.time(), client=client))
     reason, text = _unacceptable(engine, packet)
+    if channel.certified_username == "":
+        reason, text = ReasonCode.BAD_USER_NAME_OR_PASSWORD, "a certificate with a common name is needed"
     if reason:
         _refuse(engine, channel, reason, text)
         return

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ..config.settings import ListenerSettings
+from ..config.settings import ListenerSettings, TlsServer
 from ..engine import verbs
-from ..engine.channel import Channel, Link
+from ..engine.channel import LINGER, Channel, Link
 from ..engine.engine import Engine
+from . import tls
+from .errors import ListenError
+from .proxy_protocol import ProxiedServer
+from .sockets import inode, listen_tcp, listen_unix
 from .tcp import TcpConnection, peer_of
+from .websocket import WebSocketConnection
 
-BACKLOG = 4096
-"""Connections the system may hold until we accept them; the kernel has its own bound."""
+__all__ = ["ListenError", "Listener", "OpenChannel"]
 
+SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss", "unix": "unix"}
+DEFAULT_PATH = "/mqtt"
 
 OpenChannel = Callable[..., Channel]
 """Makes a channel of what :class:`Channel` takes: the class itself, or one that adds to it."""
-
-
-class ListenError(Exception):
-    """A listener could not be opened: one line for people."""
 
 
 class Listener:
@@ -35,54 +38,125 @@ class Listener:
         self.settings = settings
         self._engine = engine
         self._open_channel = open_channel
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server | ProxiedServer] = []
+        self._context: tls.ReloadableContext | None = None
+        self._port = settings.port
+        self._path = settings.path or (DEFAULT_PATH if settings.type in ("ws", "wss") else "")
+        self._inode: int | None = None
+        if settings.type == "unix":
+            self._path = str(Path(settings.path).absolute())
 
     async def open(self) -> None:
         """Bind and accept. Raises ListenError naming the listener, the address and the cause."""
         settings = self.settings
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                lambda: TcpConnection(self._accept), settings.host, settings.port, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise ListenError(f"listener {settings.name}: {_cause(error, settings)}") from None
+            if settings.tls is not None:
+                self._context = tls.reloadable(tls.server_context(settings.name, settings.tls))
+            elif settings.type in ("ssl", "wss"):
+                raise ListenError("TLS needs a certificate (certfile) and its private key (keyfile)")
+            for listening in await self._listen():
+                self._servers.append(await self._serve(listening))
+        except ListenError as error:
+            self.close()
+            raise ListenError(f"listener {settings.name}: {error}") from None
+
+    def close(self) -> None:
+        """Accept nobody more; the clients that are connected stay."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._inode is not None and inode(self._path) == self._inode:
+            Path(self._path).unlink(missing_ok=True)
+
+    def load_certificates(self, settings: TlsServer) -> tls.ServerContext:
+        """Read the files of ``settings``, for :meth:`use_certificates`. Raises ListenError; nothing has
+        changed then, nor before that call."""
+        try:
+            return tls.server_context(self.settings.name, settings)
+        except ListenError as error:
+            raise ListenError(f"listener {self.settings.name}: {error}") from None
+
+    def use_certificates(self, loaded: tls.ServerContext) -> None:
+        """From now on clients are shown these, and checked against these; who is connected stays."""
+        assert self._context is not None
+        self._context.current = loaded
 
     @property
     def port(self) -> int:
         """The port that clients connect to; the system's choice where the file says 0."""
-        if self._server is not None and self._server.sockets:
-            return int(self._server.sockets[0].getsockname()[1])
-        return self.settings.port
+        return self._port
 
     @property
     def url(self) -> str:
+        scheme = SCHEMES[self.settings.type]
+        if self.settings.type == "unix":
+            return f"{scheme}://{self._path}"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"mqtt://{host}:{self.port}"
+        return f"{scheme}://{host}:{self.port}{self._path}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For programs: name, type, host and port, as the ready file has them."""
+        """For programs: name, type, host and port, as the ready file has them; the path of a WebSocket,
+        or the file of a unix socket, whose host is empty and whose port is 0."""
         settings = self.settings
-        return {"name": settings.name, "type": settings.type, "host": settings.host, "port": self.port}
+        facts = {"name": settings.name, "type": settings.type, "host": settings.host, "port": self.port}
+        if settings.type == "unix":
+            facts |= {"host": "", "port": 0}
+        return facts | {"path": self._path} if self._path else facts
 
-    def close(self) -> None:
-        """Accept nobody more; the clients that are connected stay."""
-        if self._server is not None:
-            self._server.close()
+    async def _listen(self) -> list[socket.socket]:
+        settings = self.settings
+        if settings.type == "unix":
+            listening = [listen_unix(self._path, settings.backlog)]
+            self._inode = inode(self._path)
+        else:
+            listening = await listen_tcp(settings.host, settings.port, settings.backlog)
+            self._port = listening[0].getsockname()[1]
+        return listening
 
-    def _accept(self, link: Link, transport: asyncio.Transport) -> Channel:
-        return self._open_channel(
-            self._engine, verbs, link, listener=self.settings.name, peer=peer_of(transport)
+    async def _serve(self, listening: socket.socket) -> asyncio.Server | ProxiedServer:
+        if self.settings.proxy_protocol:
+            proxied = ProxiedServer(
+                listening,
+                self._serve_announced,
+                listener=self.settings.name,
+                timeout=self._engine.limits.connect_timeout,
+            )
+            proxied.start()
+            return proxied
+        return await asyncio.get_running_loop().create_server(
+            self._connection, sock=listening, backlog=self.settings.backlog, **self._tls_options()
         )
 
+    async def _serve_announced(self, connection: socket.socket, peer: str | None) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            partial(self._connection, peer), connection, **self._tls_options()
+        )
 
-def _cause(error: OSError, settings: ListenerSettings) -> str:
-    where = f"port {settings.port} on {settings.host or 'all addresses'}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use by another program; stop it, or bind another port (0 picks a free one)"
-    if error.errno == errno.EACCES:
-        return f"{where} may not be bound by this user; ports below 1024 need more rights"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{settings.host} is not an address of this machine"
-    return f"{where} cannot be bound: {error.strerror or error}"
+    def _tls_options(self) -> dict[str, Any]:
+        if self._context is None:
+            return {}
+        return {
+            "ssl": self._context,
+            "ssl_handshake_timeout": self._engine.limits.connect_timeout or None,
+            "ssl_shutdown_timeout": LINGER,
+        }
+
+    def _connection(self, peer: str | None = None) -> TcpConnection:
+        accept = partial(self._accept, peer=peer) if peer else self._accept
+        if self.settings.type in ("ws", "wss"):
+            return WebSocketConnection(accept, self._path, self._engine.mqtt.max_packet_size)
+        return TcpConnection(accept)
+
+    def _accept(self, link: Link, transport: asyncio.Transport, peer: str | None = None) -> Channel:
+        settings = self.settings
+        certificate = transport.get_extra_info("peercert") or None
+        return self._open_channel(
+            self._engine,
+            verbs,
+            link,
+            listener=settings.name,
+            peer=peer or peer_of(transport),
+            certificate=certificate,
+            certified_username=tls.common_name(certificate) if settings.peer_cert_as_username else None,
+        )
