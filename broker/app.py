@@ -45,6 +45,8 @@ class App:
         self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
         self.engine.access.no_match = settings.auth.no_match == "allow"
         self.engine.access.deny_disconnects = settings.auth.deny_action == "disconnect"
+        self.engine.access.max_remembered = settings.auth.cache_max_size
+        self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
         self.sys_topics = SysTopics(self.engine, settings.sys.interval)
         self.listeners = [Listener(self.engine, one, open_channel) for one in settings.listeners]

@@ -14,6 +14,7 @@ class Counters:
         "clients_maximum",
         "connects",
         "dropped",
+        "limited",
         "packets_received",
         "packets_sent",
         "publish_received",
@@ -35,3 +36,5 @@ class Counters:
         """Connections refused, by the name of the reason."""
         self.dropped: Counter[str] = Counter()
         """Messages not delivered to a receiver, by the reason of MessageDropped."""
+        self.limited: Counter[str] = Counter()
+        """How often each key of `limits {}` took effect; ``failed_logins`` are answers held back."""

@@ -50,6 +50,7 @@ class SysTopics:
             "messages/sent": str(counters.publish_sent),
             "messages/dropped": str(counters.dropped.total()),
             **{f"messages/dropped/{reason}": str(n) for reason, n in counters.dropped.items()},
+            **{f"limits/{key}": str(n) for key, n in counters.limited.items()},
             "packets/received": str(counters.packets_received),
             "packets/sent": str(counters.packets_sent),
             "bytes/received": str(counters.bytes_received),

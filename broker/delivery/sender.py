@@ -31,9 +31,9 @@ class Sender:
         "_hooks",
         "_pending",
         "_reports",
-        "_retry_interval",
         "max_bytes",
         "max_messages",
+        "retry_interval",
     )
 
     def __init__(
@@ -51,7 +51,8 @@ class Sender:
         self._counters = reports.counters
         self._hooks = reports.hooks
         self._clock = clock
-        self._retry_interval = retry_interval
+        self.retry_interval = retry_interval
+        """Seconds without an acknowledgement after which a 3.x client is sent a message again; 0 never."""
         self.max_messages = max_messages
         """How many messages may wait for one session."""
         self.max_bytes = max_bytes
@@ -192,6 +193,8 @@ class Sender:
         if message.qos and not session.connected and message not in refused:
             self._reports.queued(session.client, message.publish, message.qos, message.retain)
         for dropped in refused:
+            if len(queue) < queue.max_messages:
+                self._reports.counters.limited["max_queued_bytes"] += 1
             reason = "queue_full" if dropped.qos or not session.connected else "slow_receiver"
             self._reports.dropped(reason, dropped.publish, session.client)
 
@@ -230,13 +233,13 @@ class Sender:
 
     def _start_retries(self, session: Session) -> None:
         """3.1 and 3.1.1 may repeat on a live connection; 5.0 must not [MQTT-4.4.0-1]."""
-        if self._retry_interval and session.version != 5 and session.inflight.messages:
-            due = self._clock.monotonic() + self._retry_interval
+        if self.retry_interval and session.version != 5 and session.inflight.messages:
+            due = self._clock.monotonic() + self.retry_interval
             session.retry_timer = self._clock.call_at(due, partial(self._retry, session))
 
     def _retry(self, session: Session) -> None:
         session.retry_timer = None
-        overdue = self._clock.monotonic() - self._retry_interval
+        overdue = self._clock.monotonic() - self.retry_interval
         inflight = session.inflight
         for packet_id, message in list(inflight.messages.items()):
             if message.sent_at <= overdue and packet_id not in inflight.unsent:

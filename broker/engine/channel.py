@@ -13,7 +13,9 @@ from ..packets.model import Packet, Publish
 from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
+from .doors import MAX_UNANNOUNCED
 from .enhanced_auth import Authentication
+from .rates import meter
 
 if TYPE_CHECKING:
     from ..clock import Timer
@@ -25,6 +27,9 @@ LINGER = 5.0
 """Seconds a client that is sent away may take to read what was written to it."""
 MAX_UNREAD_ANSWERS = 1 << 20
 """Bytes of acknowledgements that may pile up for a client that reads nothing."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds by which a client may be ahead of `limits.message_rate`."""
 
 
 class Link(Protocol):
@@ -67,11 +72,14 @@ class Channel:
         "client",
         "closed",
         "connection",
+        "door",
         "engine",
         "heard_at",
         "link",
         "listener",
+        "meter",
         "outbox",
+        "over_rate",
         "peer",
         "session",
         "superuser",
@@ -123,9 +131,20 @@ class Channel:
         now = engine.clock.monotonic()
         self.heard_at = now
         """When the last packet came."""
-        self.timer: Timer | None = engine.clock.call_at(
-            now + engine.limits.connect_timeout, self._never_connected
-        )
+        self.meter = meter(engine.limits, now)
+        """What the client sends, where that is limited."""
+        self.door = engine.doors[listener]
+        self.over_rate = self.door.arrivals is not None and not self.door.arrivals.has_one(now)
+        """Whether it has come too soon after others."""
+        if self.over_rate:
+            engine.counters.limited["connect_rate"] += 1
+        self.timer: Timer | None = None
+        if len(engine.channels) >= engine.limits.max_connections + MAX_UNANNOUNCED:
+            engine.counters.limited["max_connections"] += 1
+            self.closed = True
+            link.abort()
+            return
+        self.timer = engine.clock.call_at(now + engine.limits.connect_timeout, self._never_connected)
         engine.channels.add(self)
 
     def received(self, data: bytes) -> None:
@@ -146,6 +165,8 @@ class Channel:
         else:
             self._handle(iter(packets))
         engine.flush()
+        if self.meter is not None and not self.closed:
+            self._throttle(packets, len(data))
         if self._unsent_limit is not None and self.link.unsent_bytes() > self._unsent_limit:
             self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "answers pile up unread")
 
@@ -180,6 +201,13 @@ class Channel:
         self._suspended = True
         self.link.pause_reading()
         self.engine.spawn(answer, lambda result: self._resume(then, result))
+
+    def wait(self, seconds: float, then: Callable[[], None]) -> None:
+        """Handle nothing more from this client for ``seconds``, then go on with ``then``."""
+        self._suspended = True
+        self.link.pause_reading()
+        due = self.engine.clock.monotonic() + seconds
+        self.engine.clock.call_at(due, lambda: self._resume(lambda _: then(), None))
 
     def close(self, reason: ReasonCode, name: str = "", text: str = "") -> None:
         """Send the client away. ``name`` is what the webhook says of it, the reason code's name if empty."""
@@ -269,9 +297,26 @@ class Channel:
             self.link.resume_reading()
         self.engine.flush()
 
+    def _throttle(self, packets: list[Packet], size: int) -> None:
+        """Read nothing more until the client is back within its limits: so it is slowed down, and nothing
+        of it is lost. One that is far ahead is sent away."""
+        assert self.meter is not None
+        engine = self.engine
+        messages = sum(packet.__class__ is Publish for packet in packets)
+        pause, limit = self.meter.pause(messages, size, engine.clock.monotonic())
+        if not pause:
+            return
+        engine.counters.limited[limit] += 1
+        if limit == "message_rate" and pause > LONGEST_PAUSE:
+            text = f"more than {engine.limits.message_rate:g} messages a second"
+            self.close(ReasonCode.MESSAGE_RATE_TOO_HIGH, text=text)
+        elif not self._suspended:
+            self.wait(pause, lambda: None)
+
     def _never_connected(self) -> None:
         if self._suspended:  # it has, and access control takes its time
             again = self.engine.clock.monotonic() + self.engine.limits.connect_timeout
             self.timer = self.engine.clock.call_at(again, self._never_connected)
             return
+        self.engine.counters.limited["connect_timeout"] += 1
         self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")

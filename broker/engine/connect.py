@@ -17,12 +17,14 @@ from ..session.session import Session
 from .access import Action, Credentials
 from .channel import Channel
 from .disconnect import cancel_departure, end_session, expiry_seconds
+from .doors import is_full
 from .engine import Engine
 from .enhanced_auth import Accepted, Authentication, known_as
 from .publish import SYS
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
+FAILED_LOGIN = {ReasonCode.BAD_USER_NAME_OR_PASSWORD, ReasonCode.NOT_AUTHORIZED, ReasonCode.BANNED}
 
 
 def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
@@ -38,7 +40,7 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     )
     if engine.hooks.client_connect:
         tell(engine.hooks.client_connect, ClientConnect(at=engine.clock.time(), client=client))
-    reason, text = _unacceptable(engine, packet)
+    reason, text = _no_room(engine, channel, client) or _unacceptable(engine, packet)
     if channel.certified_username == "":
         reason, text = ReasonCode.BAD_USER_NAME_OR_PASSWORD, "a certificate with a common name is needed"
     if reason:
@@ -68,7 +70,7 @@ def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Cr
         _check_will(engine, channel, packet, authentication.credentials, accepted.data)
 
     authentication = channel.authentication = Authentication(
-        name, engine.auth_methods[name], credentials, admit, partial(_refuse, engine, channel)
+        name, engine.auth_methods[name], credentials, admit, partial(_refuse_login, engine, channel)
     )
     authentication.begin(channel, packet.properties.authentication_data)
 
@@ -77,7 +79,7 @@ def _decided(
     engine: Engine, channel: Channel, packet: Connect, credentials: Credentials, reason: ReasonCode
 ) -> None:
     if reason:
-        _refuse(engine, channel, reason, "access control refused the client")
+        _refuse_login(engine, channel, reason, "access control refused the client")
     else:
         _check_will(engine, channel, packet, credentials)
 
@@ -104,9 +106,7 @@ def _check_will(
             text = f"the client may not publish to {will.topic}, the topic of its will"
             _refuse(engine, channel, ReasonCode.NOT_AUTHORIZED, text)
 
-    if will.topic.startswith(SYS):
-        decided(False)
-    elif credentials.superuser or not engine.access.checks_topics:
+    if credentials.superuser or not engine.access.checks_topics:
         admit()
     else:
         answer = engine.access.authorize(credentials.client, will.topic, Action.PUBLISH)
@@ -114,6 +114,19 @@ def _check_will(
             channel.suspend(answer, decided)
         else:
             decided(answer)
+
+
+def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:
+    """Why nobody more is connected just now, or None."""
+    if channel.over_rate:
+        return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many connections come in a second"
+    session = engine.sessions.get(client.client_id)
+    if session is not None and session.connected:
+        return None  # it takes its own place
+    if text := is_full(channel.door, engine.connected, engine.limits):
+        engine.counters.limited["max_connections"] += 1
+        return ReasonCode.QUOTA_EXCEEDED, text
+    return None
 
 
 def _assigned_client_id(engine: Engine) -> str:
@@ -138,9 +151,25 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
             return ReasonCode.QOS_NOT_SUPPORTED, f"the highest QoS served is {engine.mqtt.max_qos}"
         if packet.will.retain and not engine.mqtt.retain_available:  # [MQTT-3.2.2-13]
             return ReasonCode.RETAIN_NOT_SUPPORTED, "retained messages are not served"
-        if packet.will.topic.startswith("$SYS/"):
+        if packet.will.topic.startswith(SYS):
             return ReasonCode.NOT_AUTHORIZED, "only the broker publishes to $SYS"
+        if packet.will.topic.count("/") >= engine.limits.max_topic_levels:
+            engine.counters.limited["max_topic_levels"] += 1
+            return ReasonCode.TOPIC_NAME_INVALID, "the topic of the will has too many levels"
     return ReasonCode.SUCCESS, ""
+
+
+def _refuse_login(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> None:
+    """Refuse a client that is not who it says, at leisure where its address has failed before."""
+    assert channel.client is not None
+    delay = 0.0
+    if reason in FAILED_LOGIN:
+        delay = engine.failures.note(channel.client.host, engine.clock.monotonic())
+    if delay:
+        engine.counters.limited["failed_logins"] += 1
+        channel.wait(delay, partial(_refuse, engine, channel, reason, text))
+    else:
+        _refuse(engine, channel, reason, text)
 
 
 def _refuse(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> None:
@@ -160,6 +189,9 @@ def _tell_connack(engine: Engine, client: Client, reason: ReasonCode) -> None:
 def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None) -> None:
     client = channel.client
     assert client is not None
+    if no_room := _no_room(engine, channel, client):  # others may have come while this one was asked about
+        _refuse(engine, channel, *no_room)
+        return
     session, present = _session_for(engine, client)
     _bind(engine, channel, packet, session)
     channel.send(_connack(engine, channel, packet, present, last_words))
@@ -223,6 +255,7 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     channel.session = session
     channel.checks_topics = engine.access.checks_topics and not channel.superuser
     engine.connected += 1
+    channel.door.connected += 1
 
 
 def _connack(

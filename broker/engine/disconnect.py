@@ -58,6 +58,7 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
         session.channel = None
         session.outbox = None
         engine.connected -= 1
+        channel.door.connected -= 1
         if session.retry_timer is not None:
             session.retry_timer.cancel()
             session.retry_timer = None

@@ -20,7 +20,10 @@ from ..routing.router import Router
 from ..session.registry import Registry
 from ..session.session import Session
 from .access import AccessControl
+from .doors import Doors
 from .enhanced_auth import Method
+from .failures import LoginFailures
+from .rates import meter
 
 EXPIRY_SWEEP = 60.0
 """Seconds between two looks for expired retained messages."""
@@ -64,7 +67,9 @@ class Engine:
         self.auth_methods: dict[str, Method] = {}
         """Enhanced authentication: what may be named as the authentication method of CONNECT."""
         self.counters = Counters()
-        self.topics = TopicCache()
+        self.topics = TopicCache(max_levels=self.limits.max_topic_levels, limited=self.counters.limited)
+        self.doors = Doors()
+        self.failures = LoginFailures()
         self.sessions = Registry()
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""
@@ -105,6 +110,23 @@ class Engine:
         """Write what the last packets brought about: called once after all of them."""
         if self.pending.outboxes:
             self.counters.packets_sent += self.pending.flush()
+
+    def use(self, mqtt: MqttSettings, limits: Limits) -> None:
+        """Go by other settings from now on. What CONNACK has announced to a client holds until it leaves."""
+        self.mqtt, self.limits = mqtt, limits
+        self.topics.max_levels = limits.max_topic_levels
+        self.topics.names.clear()
+        self.retained.limit = limits.max_retained
+        self.sender.max_messages = mqtt.max_mqueue_len
+        self.sender.max_bytes = limits.max_queued_bytes
+        self.sender.retry_interval = mqtt.retry_interval
+        for session in self.sessions:
+            if session.queue is not None:
+                session.queue.max_messages = mqtt.max_mqueue_len
+                session.queue.max_bytes = limits.max_queued_bytes
+        now = self.clock.monotonic()
+        for channel in self.channels:
+            channel.meter = meter(limits, now)
 
     def forget_answers(self) -> None:
         """Ask access control anew about every topic: to be called when its rules have changed."""

@@ -124,6 +124,7 @@ def retain(engine: Engine, packet: Publish) -> None:
     elif packet.topic.count("/") >= engine.limits.max_topic_levels or not engine.retained.set(
         packet.topic, packet
     ):
+        engine.counters.limited["max_retained"] += 1
         engine.reports.dropped("quota_exceeded", packet)
         return
     if engine.hooks.message_retained:

@@ -154,9 +154,11 @@ def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed:
     if has_wildcard(topic_filter) and not engine.mqtt.wildcard_subscription:
         return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
     if topic_filter.count("/") >= engine.limits.max_topic_levels:
+        engine.counters.limited["max_topic_levels"] += 1
         return ReasonCode.TOPIC_FILTER_INVALID
     full = len(session.subscriptions) >= engine.limits.max_subscriptions
     if full and topic_filter not in session.subscriptions:
+        engine.counters.limited["max_subscriptions"] += 1
         return ReasonCode.QUOTA_EXCEEDED
     return ReasonCode.SUCCESS
 

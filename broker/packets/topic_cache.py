@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from .errors import ProtocolError
 from .primitives import text
 from .reasons import ReasonCode
@@ -16,15 +18,25 @@ class TopicCache:
     Bounded: it is emptied when it holds ``limit`` names, and names of more than 256 bytes are not kept.
     """
 
-    __slots__ = ("limit", "names")
+    __slots__ = ("limit", "limited", "max_levels", "names")
 
-    def __init__(self, limit: int = 16_384) -> None:
+    def __init__(
+        self, limit: int = 16_384, max_levels: int = 65_535, limited: Counter[str] | None = None
+    ) -> None:
         self.limit = limit
+        self.max_levels = max_levels
+        """A topic of more levels is refused, and counted in ``limited``."""
+        self.limited: Counter[str] = Counter() if limited is None else limited
         self.names: dict[bytes, str] = {}
 
     def add(self, raw: bytes) -> str:
         """The topic name in ``raw``, checked and remembered. Raises ProtocolError, also for an empty one."""
         topic = topic_name(text(raw))
+        if raw.count(b"/") >= self.max_levels:
+            self.limited["max_topic_levels"] += 1
+            raise ProtocolError(
+                f"the topic has more than {self.max_levels} levels", ReasonCode.TOPIC_NAME_INVALID
+            )
         if len(raw) <= LONGEST_KEPT:
             if len(self.names) >= self.limit:
                 self.names.clear()

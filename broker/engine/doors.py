@@ -1,0 +1,55 @@
+"""How many connections each listener, and the broker, may have, and how fast they may come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..config.settings import Limits, ListenerSettings
+from .rates import Bucket
+
+MAX_UNANNOUNCED = 1000
+"""Connections beyond `limits.max_connections` that are kept until their CONNECT, to be told why they are
+refused. Still others are closed at once."""
+
+
+class Door:
+    """One listener's."""
+
+    __slots__ = ("arrivals", "connected", "max_connections")
+
+    def __init__(self) -> None:
+        self.connected = 0
+        """Clients that came through it and are connected."""
+        self.max_connections: int | None = None
+        self.arrivals: Bucket | None = None
+        """What is left of the rate at which connections may come; None is without bound."""
+
+
+class Doors:
+    """All of them, by the listener's name. One nobody has set up bounds nothing of its own."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, Door] = {}
+
+    def __getitem__(self, listener: str) -> Door:
+        door = self._doors.get(listener)
+        if door is None:
+            door = self._doors[listener] = Door()
+        return door
+
+    def set(self, limits: Limits, listeners: Iterable[ListenerSettings], now: float) -> None:
+        """Go by these from now on; who is connected stays."""
+        for listener in listeners:
+            door = self[listener.name]
+            door.max_connections = listener.max_connections
+            rate = limits.connect_rate if listener.connect_rate is None else listener.connect_rate
+            door.arrivals = Bucket(rate, now) if rate else None
+
+
+def is_full(door: Door, connected: int, limits: Limits) -> str:
+    """Why no further client may be connected through ``door``; empty where one may."""
+    if connected >= limits.max_connections:
+        return f"{limits.max_connections} clients are connected, no more are served"
+    if door.max_connections is not None and door.connected >= door.max_connections:
+        return f"{door.max_connections} clients are connected to this listener, no more are served"
+    return ""
