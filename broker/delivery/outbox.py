@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from ..session.session import Writable
 
+LARGE = 8192
+"""Packets of this size are written one by one: joining them would cost a copy, and saves little."""
+
 
 class Outbox:
     """Packets for one connection, in order. Append to ``chunks`` by way of :class:`Pending` only."""
@@ -20,10 +23,16 @@ class Outbox:
         """Write everything in one call; how many packets that were."""
         chunks = self.chunks
         count = len(chunks)
-        if count:
-            data = chunks[0] if count == 1 else b"".join(chunks)
-            chunks.clear()
-            self.write(data)
+        if count == 1:
+            self.write(chunks.pop())
+        elif count:
+            # Taken out first: a connection that takes no more says so while it is written to.
+            self.chunks = []
+            if len(chunks[-1]) < LARGE:
+                self.write(b"".join(chunks))
+            else:
+                for chunk in chunks:
+                    self.write(chunk)
         return count
 
 

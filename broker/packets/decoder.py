@@ -60,24 +60,35 @@ class Decoder:
         self.special = False
         if self.error is not None:
             return packets
-        rest = self._rest
-        if rest:
-            if len(rest) + len(data) < self._needed:
-                rest += data
-                return packets
-            data = b"".join((rest, data))
-            self._rest = bytearray()
         try:
-            done = self._decode(data, packets)
+            start = self._finish(data, packets) if self._rest else 0
+            if start < len(data):
+                done = self._decode(data, start, packets)
+                if done < len(data):
+                    self._rest += data[done:]
         except ProtocolError as error:
             self.error = error
-        else:
-            if done < len(data):
-                self._rest += data[done:]
         return packets
 
-    def _decode(self, data: bytes, packets: list[Packet]) -> int:
-        """Append each whole packet in ``data`` to ``packets``; returns where the unfinished one starts.
+    def _finish(self, data: bytes, packets: list[Packet]) -> int:
+        """Complete the packet that was begun, and nothing more: the rest of ``data``, which may be large, is
+        not copied for it. Returns how much of ``data`` it took."""
+        rest = self._rest
+        taken = 0
+        while rest:
+            missing = self._needed - len(rest)
+            part = data[taken : taken + missing]
+            rest += part
+            taken += len(part)
+            if len(part) < missing:
+                break
+            if self._decode(bytes(rest), 0, packets):
+                self._rest = rest = bytearray()
+        return taken
+
+    def _decode(self, data: bytes, pos: int, packets: list[Packet]) -> int:
+        """Append each whole packet in ``data`` from ``pos`` on to ``packets``; returns where the unfinished
+        one starts.
 
         All of a broker's traffic passes this loop, so PUBLISH and the acknowledgements are read right
         here, without a call for each.
@@ -86,7 +97,7 @@ class Decoder:
         known_topic = self._topics.names.get
         version = self.version
         max_packet_size = self.max_packet_size
-        pos, end = 0, len(data)
+        end = len(data)
         while end - pos >= 2:
             first = data[pos]
             length = data[pos + 1]

@@ -6,9 +6,13 @@ from collections import deque
 
 from .inflight import Outgoing
 
+OVERHEAD = 300
+"""What a message takes beside its bytes, roughly: so that many small ones are bounded as well."""
+
 
 class MessageQueue:
-    """At most ``max_messages`` messages and ``max_bytes`` bytes; what gives way first is QoS 0.
+    """At most ``max_messages`` messages of QoS 1 and 2, and ``max_bytes`` bytes of all; what gives way
+    first is QoS 0, which waits for a connected client only.
 
     QoS 0 has a line of its own: it never waits for an acknowledgement, and order is promised within
     one QoS only [MQTT-4.6.0-5].
@@ -29,12 +33,14 @@ class MessageQueue:
     def add(self, message: Outgoing) -> list[Outgoing]:
         """Put ``message`` at the end. Returns what had to go: nothing, the oldest messages of QoS 0, or
         ``message`` itself."""
-        size = len(message.publish.wire)
+        size = len(message.publish.wire) + OVERHEAD
+        full = message.qos and len(self._acknowledged) >= self.max_messages
+        if full or size > self.max_bytes or (self.bytes + size > self.max_bytes and not message.qos):
+            return [message]
         dropped = []
-        while len(self) >= self.max_messages or self.bytes + size > self.max_bytes:
-            if not message.qos or not self._plain or size > self.max_bytes:
-                dropped.append(message)
-                return dropped
+        while self.bytes + size > self.max_bytes:
+            if not self._plain:
+                return [*dropped, message]
             dropped.append(self._taken(self._plain.popleft()))
         (self._acknowledged if message.qos else self._plain).append(message)
         self.bytes += size
@@ -62,5 +68,5 @@ class MessageQueue:
         self.bytes = 0
 
     def _taken(self, message: Outgoing) -> Outgoing:
-        self.bytes -= len(message.publish.wire)
+        self.bytes -= len(message.publish.wire) + OVERHEAD
         return message

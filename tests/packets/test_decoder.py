@@ -174,9 +174,9 @@ class Diligent(Decoder):
         self.version = 4
         self.looked_at = 0
 
-    def _decode(self, data: bytes, packets: list[Packet]) -> int:
-        self.looked_at += len(data)
-        return super()._decode(data, packets)
+    def _decode(self, data: bytes, pos: int, packets: list[Packet]) -> int:
+        self.looked_at += len(data) - pos
+        return super()._decode(data, pos, packets)
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7, 100, 1460])
