@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from webhook.client import AiohttpTransport, MakeTransport
+from webhook.client import AiohttpTransport, MakeTransport, TlsError
+from webhook.settings import SettingsError
+from webhook.signature import SecretError
 from webhook.sink import Left, Sink
+from webhook.spool import SpoolError
 
 from .clock import Clock
 from .config.settings import Settings
@@ -18,14 +21,23 @@ from .events import MessagePublished
 from .hooks import Hooks
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
+from .plugins.errors import PluginError
 from .sys_topics import SysTopics
+from .transport.errors import ListenError
 from .transport.listener import Listener, OpenChannel
+
+if TYPE_CHECKING:
+    from .plugins.amqtt_host import Broker as PluginHost
 
 log = logging.getLogger("broker")
 
+START_ERRORS = (ListenError, PluginError, SecretError, SettingsError, SpoolError, TlsError)
+"""What keeps a broker from starting: each says in one line what is wrong with which part."""
+
 
 class App:
-    """One broker. Start it inside the event loop that is to serve it.
+    """One broker. Make and start it inside the event loop that is to serve it; both may raise any of
+    START_ERRORS.
 
     A test hands in what it wants to hold in its own hands: the time, where webhooks are posted to, and
     what is made of each connection.
@@ -50,14 +62,17 @@ class App:
         self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
         self.sys_topics = SysTopics(self.engine, settings.sys.interval)
         self.listeners = [Listener(self.engine, one, open_channel) for one in settings.listeners]
+        self.plugins = _load_plugins(self.engine, settings)
 
     async def start(self) -> None:
-        """Open everything, the listeners last. Raises ListenError, SpoolError; then nothing stays open."""
+        """Open everything, the listeners last. Where it raises, nothing stays open."""
         await self.webhooks.start()
         attach(self.webhooks, self.engine.hooks)
         self.engine.start()
         self.sys_topics.start()
         try:
+            if self.plugins is not None:
+                await self.plugins.before_listening()
             for listener in self.listeners:
                 await listener.open()
         except BaseException:
@@ -69,9 +84,13 @@ class App:
         as configured) to empty. Returns what they had left."""
         for listener in self.listeners:
             listener.close()
+        if self.plugins is not None:
+            await self.plugins.before_shutdown()
         for channel in list(self.engine.channels):
             channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
         left = await self.webhooks.stop(self.settings.drain_timeout if grace is None else grace)
+        if self.plugins is not None:
+            await self.plugins.after_shutdown()
         for task in self._tasks:
             task.cancel()
         self.clock.stop()
@@ -81,6 +100,17 @@ class App:
         task = asyncio.ensure_future(_hand_on(answer, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _load_plugins(engine: Engine, settings: Settings) -> PluginHost | None:
+    """amqtt's plugins, where any has a say. Raises PluginError. amqtt takes a while to import: a broker that
+    lets everybody in and names no plugin does without."""
+    auth = settings.auth
+    if auth.allow_anonymous and not auth.passwords and not settings.plugins:
+        return None
+    from .plugins.amqtt_host import load_plugins
+
+    return load_plugins(engine, settings)
 
 
 async def _hand_on(answer: Awaitable[Any], then: Callable[[Any], None]) -> None:

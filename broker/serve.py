@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, control, instances, log
-from .app import App
+from .app import START_ERRORS, App
 from .config import Settings
 from .config.describe import describe
-from .transport.listener import ListenError
 
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
@@ -64,20 +63,21 @@ def _settle_garbage_collector() -> None:
 
 
 async def _serve(settings: Settings, options: StartOptions) -> int:
-    app = App(settings)
     stopping = asyncio.Event()
     _on_signals(stopping)
     try:
+        control_path = instances.runtime_dir() / f"{os.getpid()}.sock"
+        app = App(settings)
         await app.start()
-    except ListenError as error:
+    except (*START_ERRORS, OSError) as error:
         return fail(str(error))
     instance = instances.Instance(
         pid=os.getpid(),
         conf=str(settings.source.resolve()) if settings.source else None,
         listeners=[listener.facts for listener in app.listeners],
-        control=str(instances.runtime_dir() / f"{os.getpid()}.sock"),
+        control=str(control_path),
     )
-    commands = control.ControlSocket(Path(instance.control), {"stop": _stop_command(stopping)})
+    commands = control.ControlSocket(control_path, {"stop": _stop_command(stopping)})
     await commands.open()
     announced = instances.announce(instance)
     _settle_garbage_collector()

@@ -37,7 +37,7 @@ class MessageQueue:
         full = message.qos and len(self._acknowledged) >= self.max_messages
         if full or size > self.max_bytes or (self.bytes + size > self.max_bytes and not message.qos):
             return [message]
-        dropped = []
+        dropped: list[Outgoing] = []
         while self.bytes + size > self.max_bytes:
             if not self._plain:
                 return [*dropped, message]

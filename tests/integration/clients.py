@@ -24,6 +24,9 @@ class Client(paho.Client):
         self.answered = threading.Event()
         self.left = threading.Event()
         self.reason: Any = None
+        """What CONNACK said."""
+        self.left_reason: Any = None
+        """What DISCONNECT said, or how paho calls the end of the connection."""
         self.session_present = False
         self.granted: list[Any] = []
         self._suback = threading.Event()
@@ -38,7 +41,7 @@ class Client(paho.Client):
         self.answered.set()
 
     def _left_now(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
-        self.reason = reason
+        self.left_reason = reason
         self.left.set()
 
     def _subscribed_now(self, _c: Any, _u: Any, _mid: int, reasons: Any, _p: Any) -> None:

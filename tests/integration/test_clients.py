@@ -97,7 +97,7 @@ def test_a_second_connection_takes_the_session_over(start_broker: Start) -> None
     same = {"client_id": "same", "version": V5, "reconnect_on_failure": False}
     with connected(broker.port, **same) as first, connected(broker.port, **same):
         assert first.left.wait(DEADLINE)
-        assert first.reason.value == 0x8E
+        assert first.left_reason.value == 0x8E
 
 
 def test_properties_travel_with_a_5_0_message(start_broker: Start) -> None:

@@ -160,3 +160,12 @@ def test_sys_topics(start_broker: Start) -> None:
             ("other", "disconnected"),
         ]
         assert watch.received[1].topic == "$SYS/brokers/client_status/other"
+
+
+def test_a_plugin_that_is_not_there_is_one_line_and_a_status(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('listeners.tcp { bind = "127.0.0.1:0" }\nplugins { "no.such.Plugin" {} }\n')
+    answer = pybroker("start", "--conf", conf, XDG_RUNTIME_DIR=str(tmp_path))
+    assert answer.returncode == 1
+    assert len(answer.stderr.splitlines()) == 1
+    assert "no.such.Plugin" in answer.stderr

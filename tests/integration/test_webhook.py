@@ -107,7 +107,7 @@ def test_stopping_tells_the_clients_and_empties_the_queue(start_broker: Start, e
             client.publish("nmq/x", str(number), 1).wait_for_publish(DEADLINE)
         assert broker.stop(signal.SIGTERM) == 0
         assert client.left.wait(DEADLINE)
-        assert client.reason.value == 0x8B
+        assert client.left_reason.value == 0x8B
     assert endpoint.actions().count("message_publish") == 50
     assert endpoint.requests[-1].json["reason"] == "server_shutdown"
 
