@@ -168,14 +168,14 @@ class Client:
         properties = Properties(subscription_identifiers=(identifier,)) if identifier else None
         packet_id = self.new_id()
         self.send(Subscribe(packet_id, [SubscribeFilter(topic_filter, qos, **options)], properties))
-        suback = self.next(Suback)
+        suback = self.next_of(Suback)
         assert suback.packet_id == packet_id
         return suback.reasons[0]
 
     def unsubscribe(self, *topic_filters: str) -> Unsuback:
         packet_id = self.new_id()
         self.send(Unsubscribe(packet_id, list(topic_filters)))
-        unsuback = self.next(Unsuback)
+        unsuback = self.next_of(Unsuback)
         assert unsuback.packet_id == packet_id
         return unsuback
 
@@ -211,11 +211,11 @@ class Client:
         packet_id = self.send_publish(topic, payload, qos, **options)
         if qos == 0:
             return ReasonCode.SUCCESS
-        first = self.next(Puback if qos == 1 else Pubrec)
+        first: Puback | Pubrec = self.next_of(Puback if qos == 1 else Pubrec)
         assert first.packet_id == packet_id
         if qos == 2 and first.reason < 0x80:
             self.send(Pubrel(packet_id))
-            assert self.next(Pubcomp) == Pubcomp(packet_id)
+            assert self.next_of(Pubcomp) == Pubcomp(packet_id)
         return first.reason
 
     def acknowledge(self, *messages: Publish) -> None:
