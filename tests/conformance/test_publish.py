@@ -118,14 +118,6 @@ def test_expired_retained_messages_are_removed_without_being_asked_for(
     assert broker.retained() == {"u": b"x"}
 
 
-@every_version
-def test_many_levels_are_not_retained(broker: Broker, version: int) -> None:
-    publisher = broker.connect("p", version)
-    publisher.publish("/" * 1000, retain=True, qos=1)
-    assert broker.retained() == {}
-    assert broker.dropped("quota_exceeded") == 1
-
-
 # What is handed on
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from broker.config.settings import Limits
 from broker.packets.model import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from broker.packets.reasons import ReasonCode
+from broker.session.queue import OVERHEAD
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version, oasis
@@ -303,7 +305,7 @@ def test_acknowledgements_keep_the_order(broker: Broker, version: int) -> None:
 
 @oasis
 def test_a_queue_that_is_full_drops_qos_0_first(version: int) -> None:
-    broker = Broker(max_mqueue_len=4)
+    broker = Broker(limits=Limits(max_queued_bytes=4 * (10 + OVERHEAD)))
     client = broker.connect("c", version, **kept(version))
     client.subscribe("t", qos=1)
     client.stop_reading()
