@@ -1,0 +1,48 @@
+"""A connection whose packets are watched, and meet with the faults that are in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..engine.channel import Channel, Link, Verbs
+from ..engine.engine import Engine
+from .rules import Faults
+from .wire import Observer, Wire
+
+
+class WatchedChannel(Channel):
+    """Does what a Channel does, behind a wire that can be disturbed."""
+
+    __slots__ = ("wire",)
+
+    def __init__(
+        self,
+        faults: Faults,
+        observer: Observer | None,
+        engine: Engine,
+        verbs: Verbs,
+        link: Link,
+        *,
+        listener: str = "",
+        peer: str = "",
+        certificate: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.wire = Wire(faults, observer, engine, link, self, peer=peer, listener=listener)
+        super().__init__(engine, verbs, self.wire, listener=listener, peer=peer, certificate=certificate)
+
+    # The transport calls these; what comes through the wire goes on to Channel.
+
+    def received(self, data: bytes) -> None:
+        self.wire.received(data)
+
+    def lost(self) -> None:
+        self.wire.lost()
+
+    # The wire calls these.
+
+    def hand_on(self, data: bytes) -> None:
+        super().received(data)
+
+    def hang_up(self) -> None:
+        super().lost()

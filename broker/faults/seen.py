@@ -1,0 +1,120 @@
+"""A packet as it was seen on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import localtime, strftime
+
+from ..packets.model import (
+    Connack,
+    Connect,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+)
+from ..packets.properties import Properties
+from ..packets.reasons import reason_name
+
+SHOWN_BYTES = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPacket:
+    """One packet between a client and the broker."""
+
+    at: float
+    """Seconds since the epoch, by the broker's clock."""
+    direction: str
+    """``in``: from the client; ``out``: to it."""
+    client: str
+    """The client identifier; empty as long as it is not known."""
+    type: str
+    """``CONNECT``, ``PUBACK``, ...; ``MALFORMED`` for what is no packet; ``CLOSED`` for the end of the
+    connection."""
+    topics: tuple[str, ...] = ()
+    """What it is about: the topic of a PUBLISH or of the message that it acknowledges, the filters of a
+    SUBSCRIBE or UNSUBSCRIBE."""
+    packet: Packet | None = None
+    """All that it says: one of ``broker.packets.model``."""
+    size: int = 0
+    """Bytes."""
+    peer: str = ""
+    """The client's address, ``host:port``."""
+    listener: str = ""
+    fate: str = ""
+    """What a fault made of it, such as ``dropped``; why the connection is CLOSED; else empty."""
+
+    @property
+    def topic(self) -> str | None:
+        """The first of ``topics``."""
+        return self.topics[0] if self.topics else None
+
+    @property
+    def properties(self) -> Properties:
+        """MQTT 5.0's; empty where there are none."""
+        return getattr(self.packet, "properties", None) or Properties()
+
+    def __str__(self) -> str:
+        arrow = "->" if self.direction == "in" else "<-"
+        who = self.client or self.peer or "(unknown)"
+        words = " ".join(word for word in (self.type, _told(self)) if word)
+        return f"{moment(self.at)} {who} {arrow} {words}" + (f"  [{self.fate}]" if self.fate else "")
+
+
+def moment(at: float) -> str:
+    """Seconds since the epoch as a time of day, for eyes."""
+    return f"{strftime('%H:%M:%S', localtime(at))}.{int(at % 1 * 1000):03}"
+
+
+def shown(payload: bytes) -> str:
+    """The beginning of a payload, for eyes."""
+    start = payload[:SHOWN_BYTES]
+    try:
+        text = start.decode()
+        words = text if text.isprintable() else repr(text)[1:-1]
+    except UnicodeDecodeError:
+        words = start.hex(" ")
+    return words + (f"... ({len(payload):,} bytes)" if len(payload) > SHOWN_BYTES else "")
+
+
+def _told(seen: SeenPacket) -> str:
+    packet = seen.packet
+    match packet:
+        case Publish():
+            marks = "".join(f" {name}" for name in ("retain", "dup") if getattr(packet, name))
+            number = f" id {packet.packet_id}" if packet.qos else ""
+            return f"{seen.topic} qos {packet.qos}{number}{marks}: {shown(packet.payload)}"
+        case Connect():
+            start = "clean start" if packet.clean_start else "session kept"
+            user = f" user {packet.username}" if packet.username is not None else ""
+            will = f" will to {packet.will.topic}" if packet.will else ""
+            version = {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(packet.version, str(packet.version))
+            return f"MQTT {version}{user} keepalive {packet.keepalive} s, {start}{will}"
+        case Connack():
+            return reason_name(packet.reason) + (", session present" if packet.session_present else "")
+        case Puback() | Pubrec() | Pubrel() | Pubcomp():
+            reason = f" {reason_name(packet.reason)}" if packet.reason else ""
+            about = f" ({seen.topic})" if seen.topic else ""
+            return f"id {packet.packet_id}{reason}{about}"
+        case Subscribe():
+            return _listed([f"{one.topic_filter} qos {one.qos}" for one in packet.filters])
+        case Unsubscribe():
+            return _listed(packet.topic_filters)
+        case Unsuback():
+            return _listed([reason_name(reason) for reason in packet.reasons])
+        case Suback():
+            return _listed([reason_name(r) if r > 2 else f"qos {r.value}" for r in packet.reasons])
+    code = getattr(packet, "reason", None)
+    return reason_name(code) if code else ""
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words)

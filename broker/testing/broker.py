@@ -1,0 +1,140 @@
+"""The test broker as plain code and synchronous tests hold it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Unpack, overload
+
+from ..faults.seen import SeenPacket
+from .aio import AsyncTestBroker
+from .face import Face
+from .messages import Message
+from .queries import PacketQuery, Query, WebhookQuery
+from .running import Running
+from .setup import Setup
+from .waiting import TIMEOUT, refuse_to_block, wait, wait_until
+from .webhooks import Webhook
+
+
+class TestBroker(Face):
+    """A whole broker on a free port, in a thread of this process, watched and at your command.
+
+    ``with TestBroker() as broker:`` in plain code; ``async with TestBroker() as broker:`` gives an
+    AsyncTestBroker, whose waits are awaited. Takes what `broker.testing.setup.Setup` lists. Raises
+    ConfigError for a bad ``conf``; ``start`` raises ListenError where a port cannot be had.
+    """
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    def __init__(self, conf: Any = None, **setup: Any) -> None:
+        super().__init__(Running(Setup(conf=conf, **setup)))
+        self.aio = AsyncTestBroker(self._running)
+        """The same broker for tests that run in an event loop."""
+
+    def start(self) -> TestBroker:
+        """Return when clients can connect."""
+        self._running.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop the broker; who is still connected is named in a ConnectionLeftBehind warning."""
+        self._warn(self._running.stop())
+
+    def __enter__(self) -> TestBroker:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        left = self._running.stop()
+        if kind is None:  # else there is worse to tell
+            self._warn(left)
+
+    async def __aenter__(self) -> AsyncTestBroker:
+        self.start()
+        return self.aio
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    # ---- waiting
+
+    @overload
+    def wait_for(
+        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+    ) -> Message: ...
+    @overload
+    def wait_for(
+        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query]
+    ) -> list[Message]: ...
+    def wait_for(
+        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+    ) -> Message | list[Message]:
+        """The first message that matches the topic filter, be it there already or not; with ``count`` the
+        first so many. ``where`` narrows it: ``where=lambda m: m.json()["t"] > 20``. ``timeout`` is real
+        seconds. Raises WaitTimeout, which says what did arrive."""
+        refuse_to_block("wait_for")
+        found = wait(self._messages(topic, count, **query), timeout)
+        return found[0] if count is None else found
+
+    @overload
+    def wait_for_packet(
+        self, type: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+    ) -> SeenPacket: ...
+    @overload
+    def wait_for_packet(
+        self, type: str, count: int, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+    ) -> list[SeenPacket]: ...
+    def wait_for_packet(
+        self, type: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+    ) -> SeenPacket | list[SeenPacket]:
+        """The same for packets on the wire: ``wait_for_packet("PUBACK", client="dev", direction="out")``;
+        ``CLOSED`` is the end of a connection."""
+        refuse_to_block("wait_for_packet")
+        found = wait(self._packets(type, count, **query), timeout)
+        return found[0] if count is None else found
+
+    @overload
+    def wait_for_webhook(
+        self,
+        action: str | None = None,
+        count: None = None,
+        timeout: float = TIMEOUT,
+        **query: Unpack[WebhookQuery],
+    ) -> Webhook: ...
+    @overload
+    def wait_for_webhook(
+        self, action: str | None, count: int, timeout: float = TIMEOUT, **query: Unpack[WebhookQuery]
+    ) -> list[Webhook]: ...
+    def wait_for_webhook(
+        self,
+        action: str | None = None,
+        count: int | None = None,
+        timeout: float = TIMEOUT,
+        **query: Unpack[WebhookQuery],
+    ) -> Webhook | list[Webhook]:
+        """The same for webhooks; one counts when it was answered 2xx, unless ``delivered=False``."""
+        refuse_to_block("wait_for_webhook")
+        found = wait(self._webhooks(action, count, **query), timeout)
+        return found[0] if count is None else found
+
+    def wait_for_client(self, client: str, *, connected: bool = True, timeout: float = TIMEOUT) -> None:
+        """Until the client is connected, or no longer is. Raises WaitTimeout."""
+        refuse_to_block("wait_for_client")
+        wait_until(
+            lambda: (client in self.clients) is connected, timeout, lambda: self._who(client, connected)
+        )
+
+    def drain(self, timeout: float = TIMEOUT) -> None:
+        """Until nothing waits for clients that are connected, everything sent to them is acknowledged, and
+        every webhook is settled. Raises WaitTimeout, which says what is left."""
+        refuse_to_block("drain")
+        wait_until(lambda: not self._unfinished(), timeout, self._still)

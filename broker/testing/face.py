@@ -1,0 +1,323 @@
+"""What a test sees of its broker and does to it, whether or not it runs in an event loop."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..engine.publish import broadcast
+from ..faults.rules import Rule, make
+from ..faults.seen import SeenPacket
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode
+from ..routing.topics import filter_error, matches
+from . import messages as views
+from .clock import VirtualClock
+from .messages import ClientView, Message, SubscriptionView
+from .recorder import Recorder
+from .report import report
+from .running import Running
+from .waiting import Plan, Search
+from .webhooks import Webhook, Webhooks
+
+T = TypeVar("T")
+
+
+class ConnectionLeftBehind(UserWarning):
+    """A client was still connected when its test had ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one listener accepts clients."""
+
+    host: str
+    port: int
+    """0 for a unix socket."""
+    url: str
+    path: str = ""
+    """The URL path of ws and wss, the file of a unix socket."""
+    cafile: Path | None = None
+    """For TLS: the certificate that clients have to trust."""
+
+
+class Clock:
+    """The broker's time. Only one that is virtual can be moved."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return self._running.clock.time()
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass without sleeping: keepalives run out, sessions, messages and wills fall due,
+        webhooks are tried again, in order; all of it has happened when this returns."""
+        clock = self._running.clock
+        if not isinstance(clock, VirtualClock):
+            raise RuntimeError("this broker runs by the real clock; make it with virtual_clock=True")
+        self._running.run(clock.advance(seconds)).result()
+
+
+class Face:
+    """What does not have to wait for clients: the same for tests with and without an event loop."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self.clock = Clock(running)
+
+    # ---- where it is
+
+    @property
+    def host(self) -> str:
+        """Of the tcp listener, or of the first there is."""
+        return self._address(None).host
+
+    @property
+    def port(self) -> int:
+        return self._address(None).port
+
+    @property
+    def url(self) -> str:
+        """Such as ``mqtt://127.0.0.1:40123``."""
+        return self._address(None).url
+
+    @property
+    def tls(self) -> Address:
+        """The ssl listener."""
+        return self._address("ssl")
+
+    @property
+    def ws(self) -> Address:
+        return self._address("ws")
+
+    @property
+    def wss(self) -> Address:
+        return self._address("wss")
+
+    @property
+    def listeners(self) -> dict[str, Address]:
+        """All, by the names of the configuration."""
+        return {one.settings.name: self._address(one.settings.name) for one in self._running.app.listeners}
+
+    def _address(self, name: str | None) -> Address:
+        found = self._running.app.listeners
+        if name is None:
+            one = next((one for one in found if one.settings.name == "tcp"), found[0])
+        else:
+            fitting = [one for one in found if name in (one.settings.name, one.settings.type)]
+            if not fitting:
+                there = ", ".join(one.settings.name for one in found)
+                raise RuntimeError(
+                    f"this broker has no {name} listener, only {there}; make it with "
+                    f"{'ws=True' if name == 'ws' else 'tls=True, ws=True' if name == 'wss' else 'tls=True'}"
+                )
+            one = fitting[0]
+        facts = one.facts
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(facts["host"], facts["host"])  # noqa: S104
+        tls = one.settings.tls
+        cafile = (tls.cacertfile or tls.certfile.with_name("ca.pem")) if tls is not None else None
+        url = one.url.replace(facts["host"], host, 1)
+        return Address(host, facts["port"], url, facts.get("path", ""), cafile)
+
+    # ---- what happened
+
+    @property
+    def _recorder(self) -> Recorder:
+        return self._running.recorder
+
+    def messages(self, topic_filter: str = "#") -> list[Message]:
+        """The messages that the broker took in, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT."""
+        _check(topic_filter)
+        return [one for one in list(self._recorder.messages) if matches(topic_filter, one.topic)]
+
+    def packets(
+        self, type: str | None = None, *, client: str | None = None, direction: str | None = None
+    ) -> list[SeenPacket]:
+        """The packets on the wire in both directions, oldest first; ``CLOSED`` is the end of a connection."""
+        fits = _packet_test(type, client, direction)
+        return [one for one in list(self._recorder.packets) if fits(one)]
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """What was posted, each with its tries; ``answer_with`` says what the endpoint answers."""
+        return self._recorder.webhooks
+
+    @property
+    def clients(self) -> dict[str, ClientView]:
+        """The clients that are connected, by their identifiers."""
+        return {name: one for name, one in self.sessions.items() if one.connected}
+
+    @property
+    def sessions(self) -> dict[str, ClientView]:
+        """All sessions, also those of clients that are away."""
+        return self._call(lambda: views.clients(self._running.engine))
+
+    @property
+    def subscriptions(self) -> list[SubscriptionView]:
+        """All subscriptions of all sessions."""
+        return self._call(lambda: views.subscriptions(self._running.engine))
+
+    @property
+    def retained(self) -> dict[str, Message]:
+        """The retained messages by topic, without ``$SYS``."""
+        return self._call(lambda: views.retained(self._running.engine))
+
+    def report(self) -> str:
+        """The last packets and webhooks, for people."""
+        return report(self._recorder)
+
+    # ---- what a test does
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str | Any = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Publish in the broker's own name. Text is sent as UTF-8, what is neither bytes nor text as JSON."""
+        data = payload if isinstance(payload, bytes) else _encoded(payload)
+
+        def send() -> None:
+            engine = self._running.engine
+            broadcast(engine, topic, data, qos=qos, retain=retain, properties=properties)
+            engine.flush()
+
+        self._call(send)
+
+    def disconnect(self, client: str, reason: ReasonCode = ReasonCode.ADMINISTRATIVE_ACTION) -> None:
+        """Send a client away. Raises KeyError where it is not connected."""
+
+        def close() -> None:
+            session = self._running.engine.sessions.get(client)
+            if session is None or session.channel is None:
+                raise KeyError(f"{client} is not connected")
+            session.channel.close(reason, "kicked", "sent away by the test")
+
+        self._call(close)
+
+    @contextmanager
+    def faults(self, action: str, **aim_and_amount: Any) -> Iterator[Rule]:
+        """A fault for as long as the ``with`` block runs:
+        ``broker.faults("drop", packet="PUBACK", times=1)``. `broker.faults.fault.Fault` has all there are.
+        Gives the rule, whose ``fired`` says how often it struck. Raises FaultError."""
+        fault = make({"action": action, **aim_and_amount})
+        rule = self._call(lambda: self._running.faults.add(fault))
+        try:
+            yield rule
+        finally:
+            if self._running.is_running:
+                self._call(lambda: self._running.faults.remove(rule.number))
+
+    @contextmanager
+    def outage(self, *, keep_state: bool = True) -> Iterator[None]:
+        """Nobody can connect while the ``with`` block runs; who was connected is cut off. Without
+        ``keep_state`` sessions and retained messages are gone afterwards. The port stays the same."""
+        self._call(lambda: self._running.take_down(keep_state))
+        try:
+            yield
+        finally:
+            self._running.run(self._running.bring_up()).result()
+
+    def restart(self, *, keep_state: bool = True) -> None:
+        """Down and up again."""
+        with self.outage(keep_state=keep_state):
+            pass
+
+    def reset(self) -> None:
+        """As if just started: no messages, sessions, retained messages, records and faults; ports and time
+        go on. A client that is still connected is cut off, with a ConnectionLeftBehind warning."""
+        self._warn(self._running.run(self._running.reset()).result())
+
+    def _call(self, function: Callable[[], T]) -> T:
+        return self._running.call(function)
+
+    def _warn(self, left: Sequence[str]) -> None:
+        for name in left:
+            warnings.warn(f"left connected: {name}", ConnectionLeftBehind, stacklevel=3)
+
+    # ---- what is waited for
+
+    def _messages(
+        self, topic: str, count: int | None, where: Callable[[Message], object] | None = None
+    ) -> Plan[Message]:
+        _check(topic)
+        wanted = f'messages to "{topic}"'
+        search = Search[Message](wanted, count, lambda message: matches(topic, message.topic), where)
+        return self._plan(search, Message, lambda: self._recorder.messages)
+
+    def _packets(
+        self,
+        type: str,
+        count: int | None,
+        *,
+        client: str | None = None,
+        direction: str | None = None,
+        where: Callable[[SeenPacket], object] | None = None,
+    ) -> Plan[SeenPacket]:
+        wanted = " ".join(word for word in (type, direction, client and f"of {client}") if word)
+        search = Search[SeenPacket](wanted, count, _packet_test(type, client, direction), where)
+        return self._plan(search, SeenPacket, lambda: self._recorder.packets)
+
+    def _webhooks(
+        self,
+        action: str | None,
+        count: int | None,
+        *,
+        delivered: bool = True,
+        where: Callable[[Webhook], object] | None = None,
+    ) -> Plan[Webhook]:
+        def fits(hook: Webhook) -> bool:
+            named = action is None or hook.action == action.removeprefix("on_")
+            return named and (hook.delivered or not delivered)
+
+        wanted = " ".join(word for word in ("webhooks", action, "delivered" if delivered else "") if word)
+        search = Search[Webhook](wanted, count, fits, where)
+        return self._plan(search, Webhook, lambda: self._recorder.webhooks)
+
+    def _plan(self, search: Search[T], kind: type[T], there: Callable[[], Iterable[T]]) -> Plan[T]:
+        def begin(listener: Callable[[T], None]) -> list[T]:
+            self._recorder.listen(kind, listener)
+            return list(there())
+
+        return Plan(
+            search,
+            lambda listener: self._call(lambda: begin(listener)),
+            lambda listener: self._call(lambda: self._recorder.unlisten(kind, listener)),
+        )
+
+    def _unfinished(self) -> list[str]:
+        return self._call(self._running.unfinished)
+
+    def _still(self) -> str:
+        return "still on their way:\n" + "\n".join(f"  {line}" for line in self._unfinished())
+
+    def _who(self, client: str, connected: bool) -> str:
+        there = ", ".join(self.clients) or "nobody"
+        return f"{client} is {'not' if connected else 'still'} connected; connected: {there}\n{self.report()}"
+
+
+def _check(topic_filter: str) -> None:
+    if error := filter_error(topic_filter):
+        raise ValueError(f'topic filter "{topic_filter}": {error}')
+
+
+def _packet_test(type: str | None, client: str | None, direction: str | None) -> Callable[[SeenPacket], bool]:
+    return lambda seen: (
+        (type is None or seen.type == type.upper())
+        and (client is None or seen.client == client)
+        and (direction is None or seen.direction == direction)
+    )
+
+
+def _encoded(payload: Any) -> bytes:
+    return (payload if isinstance(payload, str) else json.dumps(payload)).encode()

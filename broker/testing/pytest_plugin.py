@@ -1,0 +1,118 @@
+"""The pytest plugin: fixtures that are brokers. Loaded wherever pybroker is installed, so it imports nothing
+before a fixture is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .broker import TestBroker
+
+    MakeBroker = Callable[..., TestBroker]
+
+_running = pytest.StashKey[list["TestBroker"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mqtt", "MQTT test broker (pybroker)")
+    group.addoption(
+        "--mqtt-port",
+        type=int,
+        default=0,
+        metavar="PORT",
+        help="port of the tcp listener of mqtt_broker, or of mqtt_broker_session; 0, the default, picks a "
+        "free one; under pytest-xdist each worker adds its number",
+    )
+    group.addoption(
+        "--mqtt-conf",
+        metavar="FILE",
+        help="the nanomq.conf of every broker that names none itself",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_running] = []
+    config.addinivalue_line(
+        "markers",
+        "mqtt_broker(conf=, options=, tls=, ws=, users=, plugins=, webhooks=, virtual_clock=, ...): "
+        "how the broker of the mqtt_broker fixture is made; see broker.testing.setup.Setup",
+    )
+
+
+@pytest.fixture
+def make_mqtt_broker(pytestconfig: pytest.Config) -> Iterator[MakeBroker]:
+    """Makes running brokers, each on free ports; they stop when the test ends. Takes what
+    `broker.testing.setup.Setup` lists: ``make_mqtt_broker(conf="my.conf", tls=True, users={"ann": "x"})``."""
+    with _Makers(pytestconfig) as make:
+        yield make
+
+
+@pytest.fixture
+def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeBroker) -> TestBroker:
+    """A broker of the test's own, made as its ``mqtt_broker`` marker says."""
+    setup: dict[str, Any] = {"port": _port(request.config)}
+    for marker in reversed(list(request.node.iter_markers("mqtt_broker"))):
+        setup.update(marker.kwargs)
+    return make_mqtt_broker(**setup)
+
+
+@pytest.fixture(scope="session")
+def mqtt_broker_session(pytestconfig: pytest.Config) -> Iterator[TestBroker]:
+    """One broker for all tests, as if just started for each that uses it."""
+    with _Makers(pytestconfig) as make:
+        yield make(port=_port(pytestconfig))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    yield
+    if "mqtt_broker_session" in getattr(item, "fixturenames", ()):
+        for broker in item.config.stash[_running]:
+            broker.reset()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and report.when != "teardown":
+        for broker in item.config.stash[_running]:
+            report.sections.append((f"MQTT broker {broker.url}", broker.report()))
+    return report
+
+
+class _Makers:
+    """Makes brokers, and stops them at the end, the last one first."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._made: list[TestBroker] = []
+
+    def __enter__(self) -> MakeBroker:
+        return self._make
+
+    def __exit__(self, *_: object) -> None:
+        running = self._config.stash[_running]
+        for broker in reversed(self._made):
+            running.remove(broker)
+        for broker in reversed(self._made):
+            broker.stop()
+
+    def _make(self, conf: Any = None, **setup: Any) -> TestBroker:
+        from .broker import TestBroker
+
+        broker = TestBroker(conf or self._config.getoption("--mqtt-conf"), **setup).start()
+        self._made.append(broker)
+        self._config.stash[_running].append(broker)
+        return broker
+
+
+def _port(config: pytest.Config) -> int:
+    """``--mqtt-port``, moved by the number of the xdist worker so that none is used twice."""
+    port: int = config.getoption("--mqtt-port")
+    worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return port + int(worker.removeprefix("gw")) if port else 0

@@ -1,0 +1,25 @@
+"""What narrows a wait, beside its first argument and ``count``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+
+class Query(TypedDict, total=False):
+    """Common to all."""
+
+    where: Callable[[Any], object]
+    """Only items for which this is true; an exception counts as no."""
+
+
+class PacketQuery(Query, total=False):
+    client: str
+    """The client identifier."""
+    direction: str
+    """``in``: from the client; ``out``: to it."""
+
+
+class WebhookQuery(Query, total=False):
+    delivered: bool
+    """Whether only those count that were answered 2xx; they do where it is not given."""

@@ -1,0 +1,262 @@
+"""A broker in a thread with an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from webhook.client import AiohttpTransport, MakeTransport
+
+from ..app import App, attach
+from ..clock import Clock
+from ..engine.channel import Channel
+from ..engine.engine import Engine
+from ..engine.forget import forget_everything
+from ..faults.channel import WatchedChannel
+from ..faults.outage import bring_up, take_down
+from ..faults.rules import Faults
+from ..faults.seen import SeenPacket
+from ..loop_clock import LoopClock
+from .clock import VirtualClock
+from .recorder import Recorder
+from .setup import Setup, settings_for
+
+T = TypeVar("T")
+
+FAREWELL = 0.2
+"""Seconds that clients have to take their DISCONNECT when the broker stops."""
+GRACE = 0.1
+"""Seconds in which a connection that is being closed may still go before it counts as left behind."""
+START_TIMEOUT = 30.0
+
+
+class Running:
+    """The App and what watches it."""
+
+    app: App
+    clock: Clock
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.settings = settings_for(setup)
+        self.recorder = Recorder()
+        self.faults = Faults()
+        self._connections: set[_Connection] = set()
+        self._stopping: asyncio.Event
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread: threading.Thread | None = None
+
+    # ---- from any thread
+
+    def start(self) -> None:
+        """Return when every listener accepts. Raises what stands in the way, such as ListenError."""
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._main, args=(started,), name="pybroker test broker", daemon=True
+        )
+        self._thread.start()
+        try:
+            started.result(START_TIMEOUT)
+        except BaseException:
+            self._thread.join()
+            self._thread = None
+            raise
+
+    def stop(self) -> list[str]:
+        """Stop the broker and its thread; harmless when it has been done. Returns who was still connected."""
+        if self._thread is None:
+            return []
+        left = self.run(self.left_behind()).result()
+        thread, self._thread = self._thread, None
+        self.loop.call_soon_threadsafe(self._stopping.set)
+        thread.join()
+        return left
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the broker's thread and return its result."""
+        if self._thread is None:
+            raise RuntimeError("the test broker is not running")
+        if threading.current_thread() is self._thread:
+            return function()
+        done: Future[T] = Future()
+        self.loop.call_soon_threadsafe(_finish, done, function)
+        return done.result()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start ``work`` on the broker's thread."""
+        if self._thread is None:
+            work.close()
+            raise RuntimeError("the test broker is not running")
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    # ---- the broker's thread
+
+    def _main(self, started: Future[None]) -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._serve(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: Future[None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        virtual = self.setup.virtual_clock
+        self.clock = VirtualClock(self.loop, self._happenings) if virtual else LoopClock(self.loop)
+        self.faults.restart = self._restart
+        self.app = App(
+            self.settings,
+            clock=self.clock,
+            webhook_transport=self._webhook_transport(),
+            open_channel=partial(_Connection, self._connections, self.faults, self.recorder.packet),
+        )
+        self.recorder.attach(self.app.engine.hooks)
+        await self.app.start()
+        started.set_result(None)
+        await self._stopping.wait()
+        await self._end()
+
+    async def _end(self) -> None:
+        """Stop, and wait until every socket is closed."""
+        self.faults.clear()
+        await self.app.stop(grace=0)
+        deadline = self.loop.time() + FAREWELL
+        while self._connections:
+            if self.loop.time() > deadline:
+                for connection in list(self._connections):
+                    connection.link.abort()
+            await asyncio.sleep(0.001)
+
+    def _webhook_transport(self) -> MakeTransport:
+        return self.recorder.webhooks.transport(self.clock, AiohttpTransport if self.setup.post else None)
+
+    def _happenings(self) -> tuple[int, ...]:
+        hooks, counters = self.recorder.webhooks, self.app.engine.counters
+        return self.recorder.happenings, hooks.tries, len(self._tasks), counters.packets_sent
+
+    # ---- what a test may do to it
+
+    @property
+    def engine(self) -> Engine:
+        return self.app.engine
+
+    async def reset(self) -> list[str]:
+        """As if just started, with the same ports and the same time. Returns who was still connected."""
+        left = await self.left_behind()
+        self.faults.clear()
+        self.faults.topics.clear()
+        forget_everything(self.app.engine)
+        if not self.app.webhooks.idle():
+            await self._replace_webhooks()
+        self.recorder.reset()
+        return left
+
+    async def left_behind(self) -> list[str]:
+        """Connections that stay, each named."""
+        channels = self.app.engine.channels
+        deadline = self.loop.time() + GRACE
+        while channels and self.loop.time() < deadline:  # noqa: ASYNC110 - it ends by the clock too
+            await asyncio.sleep(0.002)
+        return [_name(channel) for channel in channels]
+
+    async def _replace_webhooks(self) -> None:
+        """What was on its way to an endpoint is forgotten with the endpoint."""
+        app = self.app
+        app.engine.hooks.forget(app.webhooks.offer)
+        await app.webhooks.stop(0)
+        app.webhooks = type(app.webhooks)(
+            self.settings.webhooks,
+            clock=self.clock,
+            transport=self._webhook_transport(),
+        )
+        await app.webhooks.start()
+        attach(app.webhooks, app.engine.hooks)
+        app.engine.router.forget_all_routes()
+
+    def take_down(self, keep_state: bool) -> None:
+        take_down(self.app.engine, self.app.listeners, keep_state=keep_state)
+
+    async def bring_up(self) -> None:
+        await bring_up(self.app.listeners)
+
+    def _restart(self, keep_state: bool, seconds: float) -> None:
+        """For the fault: it strikes in the middle of handling a packet."""
+        self.loop.call_soon(self.take_down, keep_state)
+        self.clock.call_at(self.clock.monotonic() + seconds, self._come_up)
+
+    def _come_up(self) -> None:
+        task = self.loop.create_task(self.bring_up())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def unfinished(self) -> list[str]:
+        """What is still on its way: to clients that are connected, and to webhooks."""
+        found = []
+        for session in self.app.engine.sessions:
+            queued = len(session.queue) if session.queue is not None else 0
+            if session.connected and (queued or len(session.inflight)):
+                sent = len(session.inflight)
+                found.append(f"client {session.client_id}: {sent} messages unacknowledged, {queued} waiting")
+        for channel in self.app.engine.channels:
+            if unsent := channel.link.unsent_bytes():
+                found.append(f"{_name(channel)}: {unsent} bytes not sent")
+        found += [
+            f"webhook {one.name}: {one.queued} events waiting, {one.in_flight} in flight"
+            for one in self.app.webhooks.stats()
+            if one.queued or one.in_flight
+        ]
+        return found
+
+
+class _Connection(WatchedChannel):
+    """Known to the test broker for as long as its transport lives."""
+
+    __slots__ = ("_all",)
+
+    def __init__(
+        self,
+        everyone: set[_Connection],
+        faults: Faults,
+        observer: Callable[[SeenPacket], None],
+        *arguments: Any,
+        **about: Any,
+    ) -> None:
+        super().__init__(faults, observer, *arguments, **about)
+        self._all = everyone
+        everyone.add(self)
+
+    def lost(self) -> None:
+        self._all.discard(self)
+        super().lost()
+
+
+def _name(channel: Channel) -> str:
+    who = channel.client.client_id if channel.client is not None else "a client that sent no CONNECT"
+    return f"{who} ({channel.peer or channel.listener})"
+
+
+def _finish(done: Future[T], function: Callable[[], T]) -> None:
+    try:
+        done.set_result(function())
+    except BaseException as error:
+        done.set_exception(error)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop that `pybroker start` has."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,121 @@
+"""From what a test asks for to the settings of its broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from webhook.settings import Rule, WebhookSettings
+
+from ..config.settings import (
+    AuthSettings,
+    ListenerSettings,
+    Settings,
+    SysSettings,
+    TlsServer,
+)
+
+MEMORY_URL = "memory://webhooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What `TestBroker`, the fixtures and their marker take."""
+
+    conf: str | Path | Settings | None = None
+    """A nanomq.conf, or settings; without it the defaults, and no ``$SYS`` topics."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Dotted keys of the configuration that win over the file: ``{"mqtt.max_packet_size": "1KB"}``."""
+    host: str = "127.0.0.1"
+    """Where every listener binds, whatever the file says."""
+    port: int = 0
+    """Of the tcp listener; 0, as all others have it, picks a free one."""
+    tls: bool = False
+    """An ssl listener as well (with ``ws`` a wss listener too) with a certificate of its own."""
+    ws: bool = False
+    """A ws listener as well."""
+    users: Mapping[str, str] | None = None
+    """User name to password; nobody else may connect."""
+    plugins: Iterable[str] | Mapping[str, Mapping[str, Any]] = ()
+    """amqtt plugins by dotted path, with their settings where it is a mapping."""
+    webhooks: Iterable[str | Rule] = ()
+    """Events that go to `broker.webhooks`, beside those that the file's endpoints ask for."""
+    post: bool = False
+    """Post webhooks to their real URLs too; else they stay in memory."""
+    virtual_clock: bool = False
+    """Time stands still until `broker.clock.advance`."""
+
+
+def settings_for(setup: Setup) -> Settings:
+    """Raises ConfigError, OSError, and ImportError where ``tls`` lacks what makes certificates."""
+    settings = _read(setup)
+    listeners = [_on_free_port(one, setup) for one in settings.listeners]
+    listeners += _extra_listeners(setup, {one.type for one in listeners})
+    changes: dict[str, Any] = {"listeners": tuple(listeners), "daemon": False}
+    if setup.users is not None:
+        changes["auth"] = replace(
+            settings.auth, allow_anonymous=False, passwords=MappingProxyType(dict(setup.users))
+        )
+    if setup.plugins:
+        changes["plugins"] = MappingProxyType({**settings.plugins, **_plugins(setup)})
+    # A test must not write into the spool of the broker whose file it borrows.
+    webhooks = tuple(replace(one, spool=None) for one in settings.webhooks)
+    rules = tuple(Rule(one) if isinstance(one, str) else one for one in setup.webhooks)
+    if rules:
+        webhooks = (*webhooks, WebhookSettings(_unused_name(webhooks), MEMORY_URL, rules=rules))
+    changes["webhooks"] = webhooks
+    return replace(settings, **changes)
+
+
+def _read(setup: Setup) -> Settings:
+    if isinstance(setup.conf, Settings):
+        return setup.conf
+    if setup.conf is None and not setup.options:
+        return Settings(sys=SysSettings(interval=0), auth=AuthSettings())
+    from ..config import load
+
+    quiet = {} if setup.conf is not None else {"sys.interval": 0}
+    return load(Path(setup.conf) if setup.conf is not None else None, overrides={**quiet, **setup.options})
+
+
+def _on_free_port(listener: ListenerSettings, setup: Setup) -> ListenerSettings:
+    if listener.type == "unix":
+        return listener
+    port = setup.port if listener.name == "tcp" else 0
+    return replace(listener, host=setup.host, port=port)
+
+
+def _extra_listeners(setup: Setup, there: set[str]) -> list[ListenerSettings]:
+    wanted = {
+        "ssl": setup.tls,
+        "ws": setup.ws,
+        "wss": setup.tls and setup.ws,
+    }
+    found = []
+    for kind, asked in wanted.items():
+        if asked and kind not in there:
+            tls = _certificate(setup.host) if kind in ("ssl", "wss") else None
+            path = "/mqtt" if kind in ("ws", "wss") else ""
+            found.append(ListenerSettings(kind, kind, setup.host, 0, path, tls))
+    return found
+
+
+def _certificate(host: str) -> TlsServer:
+    from .certificates import certificate
+
+    made = certificate(host)
+    return TlsServer(made.certfile, made.keyfile)
+
+
+def _plugins(setup: Setup) -> Mapping[str, Mapping[str, Any]]:
+    if isinstance(setup.plugins, Mapping):
+        return setup.plugins
+    return {path: {} for path in setup.plugins}
+
+
+def _unused_name(webhooks: Iterable[WebhookSettings]) -> str:
+    names = {one.name for one in webhooks}
+    return next(name for name in ("webhook", "memory", "memory_") if name not in names)
