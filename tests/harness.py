@@ -89,6 +89,7 @@ class Broker:
 
     def __init__(self, *, limits: Limits | None = None, hooks: Hooks | None = None, **mqtt: Any) -> None:
         self.clock = ManualClock()
+        self.open_channel: Callable[..., Channel] = Channel
         self.waiting: list[tuple[Awaitable[Any], Callable[[Any], None]]] = []
         self.engine = Engine(self.clock, self._spawn, MqttSettings(**mqtt), limits, hooks=hooks)
         self.engine.start()
@@ -134,7 +135,9 @@ class Client:
         self.client_id = ""
         self.connack: Connack | None = None
         self.link = FakeLink()
-        self.channel = Channel(broker.engine, verbs, self.link, listener="tcp", peer="192.0.2.1:50000")
+        self.channel = broker.open_channel(
+            broker.engine, verbs, self.link, listener="tcp", peer="192.0.2.1:50000"
+        )
         self.link.channel = self.channel
         self._decoder = Decoder(LARGEST)
         self._decoder.version = version

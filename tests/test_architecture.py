@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LEAVES = {"broker.events", "broker.config.settings", "broker.clock", "webhook.settings"}
+LEAVES = {
+    "broker.events",
+    "broker.config.settings",
+    "broker.clock",
+    "broker.faults.fault",
+    "webhook.settings",
+}
 """Plain data and types that anybody may import."""
 
 PURE = {"broker.packets", "broker.protocol", "broker.session", "broker.routing", "broker.delivery"}
@@ -49,6 +55,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.routing",
         "broker.session",
     },
+    "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "webhook": {"broker.routing.topics"},
     "broker.config": {"broker.routing.topics", "webhook"},
 }

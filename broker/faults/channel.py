@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..engine.channel import Channel, Link, Verbs
@@ -26,10 +25,10 @@ class WatchedChannel(Channel):
         *,
         listener: str = "",
         peer: str = "",
-        certificate: Mapping[str, Any] | None = None,
+        **about: Any,
     ) -> None:
         self.wire = Wire(faults, observer, engine, link, self, peer=peer, listener=listener)
-        super().__init__(engine, verbs, self.wire, listener=listener, peer=peer, certificate=certificate)
+        super().__init__(engine, verbs, self.wire, listener=listener, peer=peer, **about)
 
     # The transport calls these; what comes through the wire goes on to Channel.
 
@@ -41,8 +40,8 @@ class WatchedChannel(Channel):
 
     # The wire calls these.
 
-    def hand_on(self, data: bytes) -> None:
+    def wire_received(self, data: bytes) -> None:
         super().received(data)
 
-    def hang_up(self) -> None:
+    def wire_lost(self) -> None:
         super().lost()

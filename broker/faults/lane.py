@@ -59,12 +59,13 @@ class Lane:
         self._arm()
 
     def then(self, call: Callable[[], None]) -> None:
-        """Make ``call`` after all that was put before."""
-        if self._queue:
-            self._append(0, call, self._pace())
-            self._arm()
-        else:
+        """Make ``call`` after all that was put before, as late as bytes would come."""
+        pace = self._pace()
+        if pace == FREE and not self._queue:
             call()
+        else:
+            self._append(0, call, pace)
+            self._arm()
 
     def look_again(self) -> None:
         """The pace may have changed: what waits only for a fault that was lifted comes out now."""

@@ -33,10 +33,10 @@ class End(Protocol):
 
     @property
     def client(self) -> Client | None: ...
-    def hand_on(self, data: bytes) -> None:
+    def wire_received(self, data: bytes) -> None:
         """Bytes have come through."""
 
-    def hang_up(self) -> None:
+    def wire_lost(self) -> None:
         """The connection is gone."""
 
     def paused(self) -> None: ...
@@ -93,7 +93,7 @@ class Wire:
             if isinstance(packet, Connect):
                 self._name(packet.client_id)
                 self._frames["out"].speak(packet.version)
-            self._pass(frame, packet, "in", self._end.hand_on)
+            self._pass(frame, packet, "in", self._end.wire_received)
         self._mind_reading()
 
     def lost(self) -> None:
@@ -272,7 +272,7 @@ class Wire:
         self._faults.unwatch(self._look_again)
         if self._client and not any(self._topics.values()):
             self._faults.topics.pop(self._client, None)
-        self._end.hang_up()
+        self._end.wire_lost()
 
 
 def _ignore(_: SeenPacket) -> None:

@@ -1,0 +1,195 @@
+"""What a test sees of its broker, and how it waits."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.properties import Properties as PahoProperties
+
+from broker.testing import ConnectionLeftBehind, TestBroker, WaitTimeout
+
+from .support import dial, paho_client
+
+
+def test_a_message_with_everything_it_says(mqtt_broker: TestBroker) -> None:
+    properties = PahoProperties(paho.PacketTypes.PUBLISH)
+    properties.UserProperty = ("unit", "C")
+    properties.ContentType = "application/json"
+    properties.ResponseTopic = "answers"
+    with paho_client(mqtt_broker) as client:
+        client.publish("room/1", json.dumps({"t": 21.5}), qos=1, retain=True, properties=properties)
+        message = mqtt_broker.wait_for("room/+")
+    assert (message.topic, message.qos, message.retain, message.client) == ("room/1", 1, True, "dev")
+    assert message.json() == {"t": 21.5}
+    assert message.text == '{"t": 21.5}'
+    assert message.payload == b'{"t": 21.5}'
+    assert message.user_properties == (("unit", "C"),)
+    assert message.properties.content_type == "application/json"
+    assert message.properties.response_topic == "answers"
+    assert mqtt_broker.retained["room/1"].json() == {"t": 21.5}
+    assert message.at == pytest.approx(mqtt_broker.clock.time(), abs=60)
+
+
+def test_wait_for_several_and_where(mqtt_broker: TestBroker) -> None:
+    with paho_client(mqtt_broker) as client:
+        for number in range(5):
+            client.publish(f"n/{number}", str(number))
+        assert [m.text for m in mqtt_broker.wait_for("n/#", count=5)] == ["0", "1", "2", "3", "4"]
+        assert mqtt_broker.wait_for("n/#", where=lambda m: int(m.text) > 2).text == "3"
+
+
+def test_wait_for_what_comes_later(mqtt_broker: TestBroker) -> None:
+    timer = threading.Timer(0.05, lambda: mqtt_broker.publish("later", {"a": 1}))
+    timer.start()
+    assert mqtt_broker.wait_for("later").json() == {"a": 1}
+    timer.join()
+
+
+def test_a_failed_wait_says_what_did_arrive(mqtt_broker: TestBroker) -> None:
+    mqtt_broker.publish("a/b", "not this one")
+    mqtt_broker.publish("x/y", "cold")
+    with pytest.raises(WaitTimeout) as caught:
+        mqtt_broker.wait_for("x/#", timeout=0.05, where=lambda m: m.json()["t"] > 20)
+    told = str(caught.value)
+    assert told.startswith('messages to "x/#": 0 of 1 came within 0.05 s\n2 others came:\n')
+    assert "the broker: a/b qos 0: not this one" in told
+    assert "the broker: x/y qos 0: cold  (where failed: JSONDecodeError" in told
+    with pytest.raises(WaitTimeout, match=r"PUBACK out of dev: 0 of 1 came .*\nnothing else"):
+        mqtt_broker.wait_for_packet("PUBACK", timeout=0.01, client="dev", direction="out")
+
+
+def test_a_bad_filter_is_an_error_at_once(mqtt_broker: TestBroker) -> None:
+    with pytest.raises(ValueError, match='topic filter "a#"'):
+        mqtt_broker.wait_for("a#")
+
+
+def test_packets_of_both_directions(mqtt_broker: TestBroker) -> None:
+    with paho_client(mqtt_broker) as client:
+        client.subscribe("a/#", qos=1)
+        client.publish("a/b", "hi", qos=1)
+        mqtt_broker.wait_for_packet("PUBACK", direction="in")
+        mqtt_broker.drain()
+    closed = mqtt_broker.wait_for_packet("CLOSED", client="dev")
+    assert closed.fate == "normal"
+    assert [p.type for p in mqtt_broker.packets(client="dev", direction="in")] == [
+        *("CONNECT", "SUBSCRIBE", "PUBLISH", "PUBACK", "DISCONNECT", "CLOSED")
+    ]
+    assert mqtt_broker.packets("puback", direction="out")[0].topic == "a/b"
+
+
+def test_clients_sessions_and_subscriptions(mqtt_broker: TestBroker) -> None:
+    with (
+        dial(mqtt_broker, "kept", keepalive=30, session_expiry_interval=60),
+        paho_client(mqtt_broker, version=paho.MQTTv311) as client,
+    ):
+        client.subscribe([("a/+", 1), ("$share/g/b", 2)])
+        mqtt_broker.wait_for_packet("SUBACK")
+        dev, kept = mqtt_broker.clients["dev"], mqtt_broker.clients["kept"]
+        assert (dev.version, dev.clean_start, dev.connected) == (4, True, True)
+        assert (kept.version, kept.keepalive, kept.expiry) == (5, 30, 60)
+        assert dev.subscriptions == {"a/+": 1, "$share/g/b": 2}
+        assert [(s.client, s.topic_filter, s.qos, s.share) for s in mqtt_broker.subscriptions] == [
+            ("dev", "a/+", 1, None),
+            ("dev", "$share/g/b", 2, "g"),
+        ]
+    mqtt_broker.wait_for_client("dev", connected=False)
+    mqtt_broker.wait_for_client("kept", connected=False)
+    assert mqtt_broker.clients == {}
+    assert list(mqtt_broker.sessions) == ["kept"]
+
+
+def test_a_client_that_never_comes(mqtt_broker: TestBroker) -> None:
+    with (
+        paho_client(mqtt_broker),
+        pytest.raises(WaitTimeout, match="ghost is not connected; connected: dev"),
+    ):
+        mqtt_broker.wait_for_client("ghost", timeout=0.05)
+
+
+def test_drain_waits_for_acknowledgements(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker) as connection:
+        connection.sendall(bytes.fromhex("82 07 0001 00 0001 61 01"))
+        mqtt_broker.wait_for_packet("SUBACK")
+        mqtt_broker.publish("a", "hi", qos=1)
+        with pytest.raises(WaitTimeout, match="client dev: 1 messages unacknowledged, 0 waiting"):
+            mqtt_broker.drain(timeout=0.05)
+        connection.sendall(bytes.fromhex("40 02 0001"))
+        mqtt_broker.drain()
+
+
+def test_send_a_client_away(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker) as connection:
+        mqtt_broker.disconnect("dev")
+        assert connection.recv(100)[::2][:2] == b"\xe0\x98"  # DISCONNECT: administrative action
+        with pytest.raises(KeyError):
+            mqtt_broker.disconnect("dev")
+
+
+def test_reset_forgets_everything(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker, session_expiry_interval=60):
+        mqtt_broker.publish("a", "kept", retain=True)
+    mqtt_broker.reset()
+    assert mqtt_broker.messages() == mqtt_broker.packets() == mqtt_broker.subscriptions == []
+    assert mqtt_broker.sessions == mqtt_broker.retained == {}
+    assert len(mqtt_broker.webhooks) == 0
+    port = mqtt_broker.port
+    with dial(mqtt_broker) as connection:
+        assert connection.getpeername()[1] == port
+
+
+def test_a_connection_left_behind_is_named(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker, "forgetful") as connection:
+        with pytest.warns(ConnectionLeftBehind, match=r"left connected: forgetful \(127\.0\.0\.1:\d+\)"):
+            mqtt_broker.reset()
+        assert connection.recv(1) == b""
+
+
+def test_a_client_that_has_just_left_is_no_cause_for_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            with TestBroker() as broker, dial(broker):
+                pass
+
+
+def test_not_running() -> None:
+    broker = TestBroker()
+    with pytest.raises(RuntimeError, match="not running"):
+        broker.reset()
+    broker.stop()  # harmless
+
+
+def test_what_is_not_there_is_said(mqtt_broker: TestBroker) -> None:
+    with pytest.raises(
+        RuntimeError, match=r"this broker has no ssl listener, only tcp; make it with tls=True"
+    ):
+        _ = mqtt_broker.tls
+    with pytest.raises(RuntimeError, match="make it with virtual_clock=True"):
+        mqtt_broker.clock.advance(1)
+
+
+async def test_waiting_in_an_event_loop(mqtt_broker: TestBroker) -> None:
+    with pytest.raises(RuntimeError, match=r"write: await broker.aio.wait_for\(...\)"):
+        mqtt_broker.wait_for("a")
+    mqtt_broker.publish("a", "hi")
+    assert (await mqtt_broker.aio.wait_for("a")).text == "hi"
+    with pytest.raises(WaitTimeout, match='messages to "b": 0 of 1'):
+        await mqtt_broker.aio.wait_for("b", timeout=0.05)
+    await mqtt_broker.aio.drain()
+
+
+async def test_as_an_asynchronous_context_manager() -> None:
+    import aiomqtt
+
+    async with TestBroker() as broker, aiomqtt.Client(broker.host, broker.port, identifier="dev") as client:
+        await client.subscribe("a/#")
+        await client.publish("a/b", "hi", qos=2)
+        assert (await broker.wait_for("a/b")).client == "dev"
+        async for message in client.messages:
+            assert message.payload == b"hi"
+            break
+        await broker.wait_for_packet("PUBCOMP", client="dev", direction="out")
