@@ -161,7 +161,7 @@ def test_max_retained() -> None:
 
 
 def test_max_queued_bytes() -> None:
-    strict = broker(max_queued_bytes=1024)
+    strict = broker(max_queued_bytes=2048)
     subscriber, publisher = strict.connect("s", session_expiry_interval=60), strict.connect("p")
     subscriber.subscribe("t", qos=1)
     subscriber.drop()
