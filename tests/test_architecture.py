@@ -56,6 +56,14 @@ ARROWS: dict[str, set[str]] = {
         "broker.session",
     },
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
+    "broker.plugins": {
+        "broker.engine",
+        "broker.loop_clock",
+        "broker.packets",
+        "broker.routing",
+        "broker.session",
+        "broker.transport",
+    },
     "webhook": {"broker.routing.topics"},
     "broker.config": {"broker.routing.topics", "webhook"},
 }
