@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import isawaitable
 from typing import Any
@@ -32,6 +32,8 @@ class Credentials:
     password: bytes | None = None
     certificate: Mapping[str, Any] | None = None
     """The client's certificate as ``ssl.SSLSocket.getpeercert`` gives it."""
+    tls: Any = field(default=None, repr=False)
+    """The connection's ``ssl.SSLObject``, where it has one."""
     superuser: bool = False
     """Set by an authenticator: the client, if it is let in, may do everything."""
 

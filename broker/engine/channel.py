@@ -84,6 +84,7 @@ class Channel:
         "session",
         "superuser",
         "timer",
+        "tls",
     )
 
     def __init__(
@@ -96,6 +97,7 @@ class Channel:
         peer: str = "",
         certificate: Mapping[str, Any] | None = None,
         certified_username: str | None = None,
+        tls: Any = None,
     ) -> None:
         mqtt = engine.mqtt
         self.engine = engine
@@ -106,6 +108,8 @@ class Channel:
         """The client's address, ``host:port``."""
         self.certificate = certificate
         """The client's, as ``ssl.SSLSocket.getpeercert`` gives it."""
+        self.tls = tls
+        """The connection's ``ssl.SSLObject``, where it has one."""
         self.certified_username = certified_username
         """Where the listener takes the user name from the certificate: that name, empty if there is none."""
         self.connection = Connection(

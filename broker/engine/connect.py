@@ -46,7 +46,7 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     if reason:
         _refuse(engine, channel, reason, text)
         return
-    credentials = Credentials(client, packet.password, channel.certificate)
+    credentials = Credentials(client, packet.password, channel.certificate, channel.tls)
     if packet.properties is not None and packet.properties.authentication_method is not None:
         _converse(engine, channel, packet, credentials)
         return

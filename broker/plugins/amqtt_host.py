@@ -11,6 +11,7 @@ import copy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import amqtt.broker
@@ -40,6 +41,7 @@ from ..packets.reasons import ReasonCode
 from ..routing.subscription import Subscription
 from ..routing.topics import filter_error
 from ..transport.listener import Listener, ListenError
+from ..transport.websocket import ANY_PATH
 from .amqtt_auth import AuthPlugins, PasswordAuthPlugin
 from .amqtt_events import PluginEvents
 from .amqtt_packets import PacketTap
@@ -59,8 +61,8 @@ from .errors import PluginError
 ANONYMOUS = f"{AnonymousAuthPlugin.__module__}.{AnonymousAuthPlugin.__qualname__}"
 PASSWORDS = f"{PasswordAuthPlugin.__module__}.{PasswordAuthPlugin.__qualname__}"
 
-SERVED = frozenset({"tcp"})
-"""The kinds of listeners that there are transports for."""
+KINDS = {(False, False): "tcp", (False, True): "ssl", (True, False): "ws", (True, True): "wss"}
+"""Our name of a listener that is (a WebSocket, over TLS)."""
 REFUSED = 0x80
 """What amqtt answers for a subscription that is not granted."""
 READ_SIZE = 256 * 1024
@@ -195,15 +197,16 @@ class Broker(amqtt.broker.Broker):
         except Exception as error:  # as amqtt's: it depends on the version of transitions
             raise BrokerError(f"Broker instance can't be started: {error}") from error
         try:
-            listeners = [Listener(self.engine, one) for one in self._listener_settings()]
+            settings = self._listener_settings()
         except BrokerError:
             self.transitions.starting_fail()
             raise
         try:
-            self._listeners = listeners
+            self.engine.doors.set(self.engine.limits, settings, self._clock.monotonic())
             self.engine.start()
             await self.before_listening()
-            for listener in listeners:
+            self._listeners = [Listener(self.engine, one) for one in settings]
+            for listener in self._listeners:
                 await listener.open()
         except ListenError as error:
             await self.before_shutdown()
@@ -331,21 +334,12 @@ class Broker(amqtt.broker.Broker):
     # How it is done.
 
     def _listener_settings(self) -> list[ListenerSettings]:
-        """The listeners to open. Raises BrokerError where one is of a kind that is not served."""
-        found = []
-        for name, listener in self.listeners_config.items():
-            if listener.bind is None or listener.type == ListenerType.EXTERNAL:
-                continue
-            kind = {("tcp", True): "ssl", ("ws", True): "wss"}.get(
-                (listener.type, bool(listener.ssl)), str(listener.type)
-            )
-            if kind not in SERVED:
-                raise BrokerError(
-                    f"listener '{name}' is of type {kind}, which is not served yet; "
-                    f"served: {', '.join(sorted(SERVED))}"
-                )
-            found.append(_listener(name, kind, listener, *self._address(listener)))
-        return found
+        """The listeners to open. Raises BrokerError where one cannot be served."""
+        return [
+            _listener(name, listener, *self._address(listener))
+            for name, listener in self.listeners_config.items()
+            if listener.bind is not None and listener.type != ListenerType.EXTERNAL
+        ]
 
     def _address(self, listener: ListenerConfig) -> tuple[str, int]:
         try:
@@ -397,13 +391,29 @@ def _mqtt_settings(config: BrokerConfig) -> MqttSettings:
     return replace(settings, session_expiry=float(expiry), max_session_expiry=float(expiry))
 
 
-def _listener(name: str, kind: str, listener: ListenerConfig, host: str, port: int) -> ListenerSettings:
-    tls = None
-    if listener.certfile is not None and listener.keyfile is not None:
-        # amqtt's configuration has turned both into paths.
-        tls = TlsServer(listener.certfile, listener.keyfile, listener.cafile)  # type: ignore[arg-type]
-    limit = listener.max_connections if listener.max_connections > 0 else None
-    return ListenerSettings(name, kind, host, port, tls=tls, max_connections=limit)
+def _listener(name: str, listener: ListenerConfig, host: str, port: int) -> ListenerSettings:
+    websocket = listener.type == ListenerType.WS
+    return ListenerSettings(
+        name,
+        type=KINDS[websocket, bool(listener.ssl)],
+        host=host,
+        port=port,
+        path=ANY_PATH if websocket else "",
+        tls=_tls(name, listener) if listener.ssl else None,
+        max_connections=listener.max_connections if listener.max_connections > 0 else None,
+    )
+
+
+def _tls(name: str, listener: ListenerConfig) -> TlsServer:
+    """As amqtt has it: a client may show a certificate, which must then be good."""
+    if listener.certfile is None or listener.keyfile is None:
+        raise BrokerError(f"listener '{name}': ssl needs certfile and keyfile")
+    if listener.capath or listener.cadata:
+        raise BrokerError(f"listener '{name}': capath and cadata are not served, put all into cafile")
+    authorities = Path(listener.cafile) if listener.cafile else None
+    return TlsServer(
+        Path(listener.certfile), Path(listener.keyfile), authorities, verify_peer=authorities is not None
+    )
 
 
 def _check(path: str, config: dict[str, Any]) -> None:

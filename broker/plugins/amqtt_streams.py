@@ -34,7 +34,16 @@ async def serve(
     """Serve one client until its connection is over. ``abort`` drops the connection at once, where there is
     a way to."""
     link = StreamLink(writer, abort)
-    channel = Channel(engine, verbs, link, listener=listener, peer=_peer(writer.get_peer_info()))
+    tls = writer.get_ssl_info()
+    channel = Channel(
+        engine,
+        verbs,
+        link,
+        listener=listener,
+        peer=_peer(writer.get_peer_info()),
+        certificate=(tls.getpeercert() or None) if tls is not None else None,
+        tls=tls,
+    )
     link.start(channel)
     reading = asyncio.create_task(_feed(channel, link, read))
     try:

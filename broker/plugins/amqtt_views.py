@@ -39,7 +39,9 @@ class SessionView(Session):
     writes is for the plugins to share; ``clean_session`` and ``retained_messages`` reach the engine.
     """
 
-    def __init__(self, engine: Engine, client: Client, password: bytes | None = None) -> None:
+    def __init__(
+        self, engine: Engine, client: Client, password: bytes | None = None, tls: Any = None
+    ) -> None:
         # amqtt's own constructor makes a state machine and two queues; none of them is needed here.
         self.engine = engine
         self.client = client
@@ -48,6 +50,7 @@ class SessionView(Session):
         self.client_id = client.client_id
         self.username = client.username
         self.password = None if password is None else password.decode("utf-8", "surrogateescape")
+        self.ssl_object = tls
         self.is_anonymous = False
         self.attributes = {}
         self.may_receive: dict[str, bool | asyncio.Future[bool]] = {}
@@ -192,7 +195,7 @@ class SessionViews:
 
     def arriving(self, credentials: Credentials) -> SessionView:
         """For a client that is not admitted yet."""
-        view = SessionView(self._engine, credentials.client, credentials.password)
+        view = SessionView(self._engine, credentials.client, credentials.password, credentials.tls)
         if self.keep:
             self._connections[id(credentials.client)] = view
         return view
@@ -230,6 +233,7 @@ class SessionViews:
         view = self._connections.pop(id(client), None)
         if view is not None:
             view.last_disconnect_time = int(self._engine.clock.time())
+            view.ssl_object = None
         return view
 
     def terminated(self, client: Client) -> None:
@@ -395,7 +399,6 @@ _LOOK_UP: dict[str, Callable[[SessionView], Any]] = {
         (
             "last_connect_time",
             "last_disconnect_time",
-            "ssl_object",
             "broker_uri",
             "cafile",
             "capath",

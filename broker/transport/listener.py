@@ -158,5 +158,6 @@ class Listener:
             listener=settings.name,
             peer=peer or peer_of(transport),
             certificate=certificate,
+            tls=transport.get_extra_info("ssl_object"),
             certified_username=tls.common_name(certificate) if settings.peer_cert_as_username else None,
         )

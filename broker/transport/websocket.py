@@ -26,6 +26,9 @@ _frames_log = logging.getLogger(__name__ + ".frames")
 _frames_log.setLevel(logging.WARNING)  # the library has a line for each connection
 
 
+ANY_PATH = "*"
+
+
 class WebSocket:
     """The server's side of one connection, without a socket: :meth:`receive` takes what came from the
     network and returns the MQTT bytes in it, :meth:`send` takes MQTT bytes; :meth:`to_write` is what
@@ -102,7 +105,7 @@ class WebSocket:
             text = f"This is MQTT over WebSocket, at {self._path}: it takes an MQTT client, not a browser.\n"
             response = protocol.reject(HTTPStatus.UPGRADE_REQUIRED, text)
             response.headers["Upgrade"] = "websocket"
-        elif (request.path.partition("?")[0].rstrip("/") or "/") != self._path:
+        elif self._path not in (ANY_PATH, request.path.partition("?")[0].rstrip("/") or "/"):
             text = f"Nothing is served at this path; MQTT over WebSocket is at {self._path}.\n"
             response = protocol.reject(HTTPStatus.NOT_FOUND, text)
         elif refused is None and not alone:

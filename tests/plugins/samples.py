@@ -185,3 +185,13 @@ class Endless(BasePlugin[BrokerContext]):
 
     async def on_broker_pre_shutdown(self) -> None:
         await asyncio.get_running_loop().create_future()
+
+
+class Certified(BaseAuthPlugin):
+    """Lets in who shows a certificate, and keeps it."""
+
+    async def authenticate(self, *, session: Session) -> bool | None:
+        if session.ssl_object is None:
+            return False
+        session.attributes["samples.der"] = session.ssl_object.getpeercert(binary_form=True)
+        return bool(session.attributes["samples.der"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapt
 from amqtt.errors import BrokerError
 from amqtt.plugins.manager import PluginManager
 
+from broker.config.settings import TlsServer
 from broker.packets.decoder import Decoder
 from broker.packets.encoder import encode
 from broker.packets.model import Connack, Disconnect, Pingreq, Pingresp
 from broker.packets.reasons import ReasonCode
 from broker.plugins.amqtt_host import Broker
+from broker.transport.tls import server_context
 from tests.harness import connect_packet
+from tests.transport.conftest import Certificates
 
 from .samples import Recorder
 from .support import DEADLINE, SAMPLES
@@ -157,8 +162,7 @@ async def test_sessions_expire_as_configured() -> None:
 @pytest.mark.parametrize(
     ("listener", "message"),
     [
-        ({"type": "ws", "bind": "127.0.0.1:0"}, "listener 'extra' is of type ws, which is not served yet"),
-        ({"type": "tcp", "bind": "127.0.0.1:0", "ssl": True}, "listener 'extra' is of type ssl"),
+        ({"type": "tcp", "bind": "127.0.0.1:0", "ssl": True}, "listener 'extra': ssl needs certfile"),
         ({"type": "tcp", "bind": "127.0.0.1:many"}, "Invalid port value in bind value: 127.0.0.1:many"),
     ],
 )
@@ -183,11 +187,95 @@ async def test_a_port_in_use_stops_the_plugins_again() -> None:
         assert recorder.names == ["pre_start", "post_start", "pre_shutdown", "post_shutdown", "close"]
 
 
+# Listeners of other kinds.
+
+
+@pytest.mark.parametrize("path", ["/mqtt", "/", "/anything"])
+async def test_a_websocket_listener_serves_any_path(path: str) -> None:
+    listeners = {**LOCAL, "web": {"type": "ws", "bind": "127.0.0.1:0"}}
+    async with (
+        serving({"listeners": listeners}) as broker,
+        client(port_of(broker, "web"), "c", 5, transport="websockets", websocket_path=path) as web,
+    ):
+        await web.subscribe("a")
+        await web.publish("a", b"hello")
+        assert (await first(web)).payload == b"hello"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.mark.parametrize("handed_over", [False, True], ids=["listener", "streams"])
+async def test_plugins_see_the_certificate_of_a_client(certificates: Certificates, handed_over: bool) -> None:
+    server = certificates.server
+    listeners = {
+        **EXTERNAL,
+        "secure": {
+            "type": "tcp",
+            "bind": "127.0.0.1:0",
+            "ssl": True,
+            "certfile": str(server.certfile),
+            "keyfile": str(server.keyfile),
+            "cafile": str(certificates.cacertfile),
+        },
+    }
+    plugins = {f"{SAMPLES}.Certified": {}}
+    context = server_context("outside", broker_side(server, certificates)) if handed_over else None
+    async with (
+        serving({"listeners": listeners, "plugins": plugins}) as broker,
+        handed_in(broker, False, context) as handed,
+    ):
+        port = handed if handed_over else port_of(broker, "secure")
+        known = certificates.client("device-7")
+        async with client(port, "c", tls_context=known):
+            view = broker.sessions["c"][0]
+            der = view.attributes["samples.der"]
+            assert b"device-7" in der
+        await until(lambda: view.ssl_object is None)
+        with pytest.raises(aiomqtt.MqttError, match=r"[Nn]ot authori[sz]ed"):
+            async with client(port, "d", tls_context=certificates.client()):
+                pass
+        with pytest.raises(aiomqtt.MqttError, match=r"[Nn]ot authori[sz]ed"):
+            async with client(port_of(broker), "e"):
+                pass
+
+
+def broker_side(server: TlsServer, certificates: Certificates) -> TlsServer:
+    return replace(server, cacertfile=certificates.cacertfile, verify_peer=True)
+
+
+@pytest.mark.parametrize("option", ["capath", "cadata"])
+async def test_authorities_that_are_no_file(certificates: Certificates, option: str) -> None:
+    server = certificates.server
+    listener = {
+        "bind": "127.0.0.1:0",
+        "ssl": True,
+        "certfile": str(server.certfile),
+        "keyfile": str(server.keyfile),
+        option: str(certificates.directory),
+    }
+    with pytest.raises(BrokerError, match="listener 'default': capath and cadata are not served"):
+        await Broker({"listeners": {"default": listener}}).start()
+
+
+async def test_a_listener_bounds_its_connections() -> None:
+    async with serving({"listeners": {"default": {"bind": "127.0.0.1:0", "max_connections": 1}}}) as broker:
+        async with client(port_of(broker), "c", 5):
+            with pytest.raises(aiomqtt.MqttError):
+                async with client(port_of(broker), "d", 5):
+                    pass
+        await until(lambda: not broker.engine.channels)
+        async with client(port_of(broker), "d", 5):
+            pass
+
+
 # Connections that somebody else has accepted.
 
 
 @asynccontextmanager
-async def handed_in(broker: Broker, adapters: bool) -> AsyncIterator[int]:
+async def handed_in(broker: Broker, adapters: bool, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server of somebody else's that hands each connection to the broker; its port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,7 +286,7 @@ async def handed_in(broker: Broker, adapters: bool) -> AsyncIterator[int]:
         else:
             await broker.stream_connected(reader, writer, "outside")
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
