@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from webhook.client import AiohttpTransport, MakeTransport, TlsError
+from webhook.loading import LoadError
 from webhook.settings import SettingsError
 from webhook.signature import SecretError
 from webhook.sink import Left, Sink
 from webhook.spool import SpoolError
 
+from .access.errors import AccessError
+from .admission import Admission
 from .clock import Clock
 from .config.settings import Settings
 from .engine.channel import Channel
@@ -22,16 +25,23 @@ from .hooks import Hooks
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .plugins.errors import PluginError
+from .presets import add_preset_sessions
 from .sys_topics import SysTopics
 from .transport.errors import ListenError
 from .transport.listener import Listener, OpenChannel
 
-if TYPE_CHECKING:
-    from .plugins.amqtt_host import Broker as PluginHost
-
 log = logging.getLogger("broker")
 
-START_ERRORS = (ListenError, PluginError, SecretError, SettingsError, SpoolError, TlsError)
+START_ERRORS = (
+    AccessError,
+    ListenError,
+    LoadError,
+    PluginError,
+    SecretError,
+    SettingsError,
+    SpoolError,
+    TlsError,
+)
 """What keeps a broker from starting: each says in one line what is wrong with which part."""
 
 
@@ -55,14 +65,11 @@ class App:
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
-        self.engine.access.no_match = settings.auth.no_match == "allow"
-        self.engine.access.deny_disconnects = settings.auth.deny_action == "disconnect"
-        self.engine.access.max_remembered = settings.auth.cache_max_size
+        self.admission = Admission(self.engine, settings, self._port_of)
         self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
         self.sys_topics = SysTopics(self.engine, settings.sys.interval)
         self.listeners = [Listener(self.engine, one, open_channel) for one in settings.listeners]
-        self.plugins = _load_plugins(self.engine, settings)
 
     async def start(self) -> None:
         """Open everything, the listeners last. Where it raises, nothing stays open."""
@@ -70,9 +77,9 @@ class App:
         attach(self.webhooks, self.engine.hooks)
         self.engine.start()
         self.sys_topics.start()
+        add_preset_sessions(self.engine, self.settings.presets)
         try:
-            if self.plugins is not None:
-                await self.plugins.before_listening()
+            await self.admission.before_listening()
             for listener in self.listeners:
                 await listener.open()
         except BaseException:
@@ -84,33 +91,23 @@ class App:
         as configured) to empty. Returns what they had left."""
         for listener in self.listeners:
             listener.close()
-        if self.plugins is not None:
-            await self.plugins.before_shutdown()
+        await self.admission.before_shutdown()
         for channel in list(self.engine.channels):
             channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
         left = await self.webhooks.stop(self.settings.drain_timeout if grace is None else grace)
-        if self.plugins is not None:
-            await self.plugins.after_shutdown()
+        await self.admission.after_shutdown()
         for task in self._tasks:
             task.cancel()
         self.clock.stop()
         return left
 
+    def _port_of(self, listener: str) -> int:
+        return next((one.port for one in self.listeners if one.settings.name == listener), 0)
+
     def _spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
         task = asyncio.ensure_future(_hand_on(answer, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _load_plugins(engine: Engine, settings: Settings) -> PluginHost | None:
-    """amqtt's plugins, where any has a say. Raises PluginError. amqtt takes a while to import: a broker that
-    lets everybody in and names no plugin does without."""
-    auth = settings.auth
-    if auth.allow_anonymous and not auth.passwords and not settings.plugins:
-        return None
-    from .plugins.amqtt_host import load_plugins
-
-    return load_plugins(engine, settings)
 
 
 async def _hand_on(answer: Awaitable[Any], then: Callable[[Any], None]) -> None:

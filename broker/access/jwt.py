@@ -57,6 +57,7 @@ class Jwt:
                 client.username,
             )
             return ReasonCode.BAD_USER_NAME_OR_PASSWORD
+        credentials.proven = True
         return ReasonCode.SUCCESS
 
     def _is_token(self, password: bytes) -> bool:

@@ -193,7 +193,7 @@ class Sender:
         if message.qos and not session.connected and message not in refused:
             self._reports.queued(session.client, message.publish, message.qos, message.retain)
         for dropped in refused:
-            if len(queue) < queue.max_messages:
+            if not dropped.qos or len(queue) < queue.max_messages:
                 self._reports.counters.limited["max_queued_bytes"] += 1
             reason = "queue_full" if dropped.qos or not session.connected else "slow_receiver"
             self._reports.dropped(reason, dropped.publish, session.client)

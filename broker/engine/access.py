@@ -34,6 +34,9 @@ class Credentials:
     """The client's certificate as ``ssl.SSLSocket.getpeercert`` gives it."""
     tls: Any = field(default=None, repr=False)
     """The connection's ``ssl.SSLObject``, where it has one."""
+    proven: bool = False
+    """The user name is the client's without doubt: its certificate, or a token, says so. No password is
+    asked for then."""
     superuser: bool = False
     """Set by an authenticator: the client, if it is let in, may do everything."""
 
@@ -76,7 +79,7 @@ class AccessControl:
     def authenticate(self, credentials: Credentials) -> ReasonCode | Awaitable[ReasonCode]:
         """SUCCESS, or why the client is refused. Where nobody is asked, everybody may come in; where
         nobody has an opinion, nobody may."""
-        consent = not self.authenticators
+        consent = credentials.proven or not self.authenticators
         rest = iter(self.authenticators)
         try:
             for authenticator in rest:

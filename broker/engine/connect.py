@@ -46,7 +46,13 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     if reason:
         _refuse(engine, channel, reason, text)
         return
-    credentials = Credentials(client, packet.password, channel.certificate, channel.tls)
+    credentials = Credentials(
+        client,
+        packet.password,
+        channel.certificate,
+        channel.tls,
+        proven=channel.certified_username is not None,
+    )
     if packet.properties is not None and packet.properties.authentication_method is not None:
         _converse(engine, channel, packet, credentials)
         return

@@ -10,10 +10,13 @@ from .disconnect import expiry_seconds, outlive
 from .engine import Engine
 
 
-def add_offline_session(engine: Engine, client_id: str) -> Session:
-    """A session as if its client had just left: it keeps messages, and expires as the settings say."""
+def add_offline_session(engine: Engine, client_id: str, expiry: float | None = None) -> Session:
+    """A session as if its client had just left: it keeps messages, and expires after ``expiry`` seconds
+    (None: as the settings say)."""
     session = Session(Client(client_id, clean_start=False))
-    session.expiry = expiry_seconds(engine, int(engine.mqtt.session_expiry)) or inf
+    if expiry is None:
+        expiry = expiry_seconds(engine, int(engine.mqtt.session_expiry)) or inf
+    session.expiry = expiry
     engine.sessions.add(session)
     outlive(engine, session, "")
     return session

@@ -87,13 +87,15 @@ class AuthPlugins:
 
     def authenticate(self, credentials: Credentials) -> ReasonCode | Awaitable[ReasonCode | None] | None:
         """An authenticator for the engine's access control."""
-        answer = self._ask(self._views.arriving(credentials))
+        answer = self._ask(self._views.arriving(credentials), credentials.proven)
         return step(answer) if self._at_once else answer
 
-    async def _ask(self, session: SessionView) -> ReasonCode | None:
+    async def _ask(self, session: SessionView, proven: bool) -> ReasonCode | None:
         given = session.client.username is not None
         consent = None
         for plugin in self._plugins:
+            if proven and type(plugin) is PasswordAuthPlugin:
+                continue
             try:
                 answer = await plugin.authenticate(session=session)
             except Exception:

@@ -1,0 +1,83 @@
+"""`auth {}` made ready to be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..clock import Clock
+from ..config.settings import AuthSettings
+from ..engine.access import AccessControl, Authenticator, Authorizer, Credentials
+from ..packets.reasons import ReasonCode
+from .acl import Acl
+from .http_auth import HttpAuth, PortOf
+from .http_client import HttpClient
+from .jwt import Jwt
+
+
+class Access:
+    """Whom access control asks beside the plugins, in this order: tokens, the plugins (`auth.password` is one
+    of them), whether a name is needed at all, and last, because it takes longest, another server.
+
+    Whoever has a user name must have proven it by one of them; each of them that has an opinion must
+    consent. Raises AccessError where a key or certificate cannot be used.
+    """
+
+    def __init__(
+        self, auth: AuthSettings, clock: Clock, port_of: PortOf, *, has_plugins: bool = False
+    ) -> None:
+        self._auth = auth
+        self._first: tuple[Authenticator, ...] = ()
+        self._last: tuple[Authenticator, ...] = ()
+        self._authorizers: tuple[Authorizer, ...] = ()
+        self._http: HttpClient | None = None
+        http = auth.http_auth
+        proves_names = bool(auth.jwt or (http and http.auth_req))
+        checks_names = proves_names or has_plugins or bool(auth.passwords)
+        self.auth_for_plugins = replace(auth, allow_anonymous=auth.allow_anonymous and not proves_names)
+        """For :func:`load_plugins`: amqtt's plugin for anonymous clients lets in everyone that no other
+        plugin refuses, those with a user name too."""
+        if auth.jwt is not None:
+            self._first += (Jwt(auth.jwt),)
+        self._last += (_Nameless(auth.allow_anonymous, alone=not checks_names),)
+        if auth.acl_enable and auth.acl:
+            self._authorizers += (Acl(auth.acl),)
+        if http is not None:
+            self._http = HttpClient(http, clock)
+            server = HttpAuth(http, self._http, port_of)
+            if http.auth_req or http.super_req:
+                self._last += (server.authenticate,)
+            if http.acl_req:
+                self._authorizers += (server.authorize,)
+
+    def install(
+        self,
+        access: AccessControl,
+        plugin_authenticators: tuple[Authenticator, ...],
+        plugin_authorizers: tuple[Authorizer, ...],
+    ) -> None:
+        """Let ``access`` ask these, and the plugins between them."""
+        auth = self._auth
+        access.authenticators = (*self._first, *plugin_authenticators, *self._last)
+        access.authorizers = (*self._authorizers, *plugin_authorizers)
+        access.no_match = auth.no_match == "allow"
+        access.deny_disconnects = auth.deny_action == "disconnect"
+        access.max_remembered = auth.cache_max_size
+
+    async def close(self, *, finish: bool = False) -> None:
+        """Close the connections to other servers, with ``finish`` once they have answered."""
+        if self._http is not None:
+            await self._http.close(finish=finish)
+
+
+class _Nameless:
+    """`auth.allow_anonymous`: whether clients come in that give no user name. Has no opinion on the others,
+    but where nobody checks names, they are as good as none."""
+
+    def __init__(self, allowed: bool, *, alone: bool) -> None:
+        self._allowed = allowed
+        self._alone = alone
+
+    def __call__(self, credentials: Credentials) -> ReasonCode | None:
+        if credentials.client.username is None:
+            return ReasonCode.SUCCESS if self._allowed else ReasonCode.NOT_AUTHORIZED
+        return ReasonCode.SUCCESS if self._allowed and self._alone else None

@@ -1,0 +1,73 @@
+"""`auth {}` and `plugins {}` put to work: who is asked about clients, and how that changes while running."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .access.build import Access
+from .access.http_auth import PortOf
+from .config.settings import Settings
+from .engine.access import Authenticator, Authorizer
+from .engine.engine import Engine
+
+if TYPE_CHECKING:
+    from .plugins.amqtt_host import Broker
+
+
+class Admission:
+    """The access control of one engine. Raises AccessError, PluginError where `auth` or a plugin cannot be
+    used."""
+
+    def __init__(self, engine: Engine, settings: Settings, port_of: PortOf) -> None:
+        self._engine = engine
+        self._port_of = port_of
+        self._has_plugins = bool(settings.plugins)
+        self.plugins: Broker | None = None
+        """amqtt's broker, which hosts the plugins; None where none is needed."""
+        self._authenticators: tuple[Authenticator, ...] = ()
+        self._authorizers: tuple[Authorizer, ...] = ()
+        self.access = self.prepare(settings)
+        if settings.plugins:
+            self._load_plugins(settings, self.access)
+        self.use(settings, self.access)
+
+    def prepare(self, settings: Settings) -> Access:
+        """Make ready what :meth:`use` is to use, and change nothing yet. Raises AccessError."""
+        return Access(settings.auth, self._engine.clock, self._port_of, has_plugins=self._has_plugins)
+
+    def use(self, settings: Settings, access: Access) -> Access:
+        """Ask these from now on, and forget all answers. Returns those who were asked before, to be closed.
+        Raises PluginError, with everything as it was, where a password cannot be read."""
+        if self.plugins is not None:
+            self.plugins.reload(access.auth_for_plugins)
+        elif settings.auth.passwords:
+            self._load_plugins(replace(settings, plugins={}), access)
+        before, self.access = self.access, access
+        access.install(self._engine.access, self._authenticators, self._authorizers)
+        self._engine.forget_answers()
+        return before
+
+    async def before_listening(self) -> None:
+        """Let the plugins get ready."""
+        if self.plugins is not None:
+            await self.plugins.before_listening()
+
+    async def before_shutdown(self) -> None:
+        """Tell the plugins, while clients are still connected."""
+        if self.plugins is not None:
+            await self.plugins.before_shutdown()
+
+    async def after_shutdown(self) -> None:
+        """Close everything, once all clients are gone."""
+        if self.plugins is not None:
+            await self.plugins.after_shutdown()
+        await self.access.close()
+
+    def _load_plugins(self, settings: Settings, access: Access) -> None:
+        from .plugins.amqtt_host import load_plugins  # costs a start without plugins nothing
+
+        control = self._engine.access
+        control.authenticators, control.authorizers = (), ()
+        self.plugins = load_plugins(self._engine, replace(settings, auth=access.auth_for_plugins))
+        self._authenticators, self._authorizers = control.authenticators, control.authorizers
