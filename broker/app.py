@@ -77,9 +77,9 @@ class App:
         attach(self.webhooks, self.engine.hooks)
         self.engine.start()
         self.sys_topics.start()
-        add_preset_sessions(self.engine, self.settings.presets)
         try:
             await self.admission.before_listening()
+            add_preset_sessions(self.engine, self.settings.presets)
             for listener in self.listeners:
                 await listener.open()
         except BaseException:
