@@ -40,6 +40,8 @@ class TopicPlugins:
 
     def may_receive(self, session: Session, topic: str) -> bool | Awaitable[bool]:
         """Whether the session may be sent messages of the topic: asked once, then remembered."""
+        if session.channel is not None and session.channel.superuser:
+            return True
         answers = self._views.of(session).may_receive
         answer = answers.get(topic)
         if answer is None:

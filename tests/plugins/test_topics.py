@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from broker.config.settings import AuthSettings
+from broker.engine.access import Credentials
 from broker.engine.publish import broadcast
 from broker.packets.model import Suback, Subscribe, SubscribeFilter, Will
 from broker.packets.reasons import ReasonCode
@@ -223,6 +224,34 @@ async def test_every_plugin_with_an_opinion_must_agree(one: Any, other: Any, rea
     client = await broker.join("c")
 
     assert await subscribe(broker, client, "a") == reason
+
+
+async def test_a_superuser_may_do_everything(slow: bool, asked: list[Any]) -> None:
+    broker = hosted(slow, otherwise=False)
+
+    def everybody_is_one(credentials: Credentials) -> ReasonCode:
+        credentials.superuser = True
+        return ReasonCode.SUCCESS
+
+    broker.engine.access.authenticators += (everybody_is_one,)
+    one, other = await broker.join("one"), await broker.join("other")
+    assert await subscribe(broker, other, "a") == 0
+    one.send_publish("a")
+    await settle()
+
+    assert other.payloads() == [b"x"]
+    assert asked == []
+
+
+async def test_a_superuser_waits_for_the_answers_about_others() -> None:
+    broker = hosted(slow=True)
+    one, other = await broker.join("one"), await broker.join("other")
+    assert await subscribe(broker, other, "a") == 0
+    one.channel.superuser, one.channel.checks_topics = True, False
+    one.send_publish("a")
+    await settle()
+
+    assert other.payloads() == [b"x"]
 
 
 async def test_topic_plugins_see_what_authentication_noted() -> None:
