@@ -38,6 +38,7 @@ class TcpConnection(asyncio.Protocol):
         self._channel.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.lost()
@@ -57,7 +58,8 @@ class TcpConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self) -> None:
-        if self._transport is not None:
+        # Not twice: asyncio's TLS transport is of no use after that.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
 
     def abort(self) -> None:

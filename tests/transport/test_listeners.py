@@ -20,7 +20,7 @@ from broker.transport.listener import ListenError
 from broker.transport.sockets import listen_tcp
 
 from ..integration.clients import VERSIONS
-from ..integration.support import wait_for
+from ..integration.support import DEADLINE, wait_for
 from .conftest import Certificates
 from .support import DISCONNECT, PINGREQ, PINGRESP, BrokerThread, Wire, connect_packet, connected
 
@@ -274,6 +274,20 @@ def test_packets_may_come_in_single_bytes(serve: Serve, all_kinds: list[Listener
             wire.send(bytes([byte]))
         assert wire.read(4)[:2] == b"\x20\x02"
         assert wire.read(2) == PINGRESP
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_closing_twice_is_closing_once(
+    serve: Serve, all_kinds: list[ListenerSettings], certificates: Certificates, kind: str
+) -> None:
+    broker = serve(*all_kinds)
+    context = certificates.client() if kind in ("ssl", "wss") else None
+    with connected(broker.listener(kind), context=context) as client:
+        (channel,) = broker.call(lambda: list(broker.app.engine.channels))
+        broker.call(lambda: (channel.link.close(), channel.link.close(), channel.link.unsent_bytes()))
+        assert client.left.wait(DEADLINE)
+        wait_for(lambda: broker.call(lambda: channel.closed), "the end of the connection")
+        assert broker.call(channel.link.unsent_bytes) == 0
 
 
 def test_many_come_at_once(
