@@ -22,7 +22,7 @@ from .websocket import WebSocketConnection
 
 __all__ = ["ListenError", "Listener", "OpenChannel"]
 
-SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss", "unix": "unix"}
+SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
 DEFAULT_PATH = "/mqtt"
 
 OpenChannel = Callable[..., Channel]
@@ -88,11 +88,11 @@ class Listener:
 
     @property
     def url(self) -> str:
-        scheme = SCHEMES[self.settings.type]
+        """For people, and for clients that take one."""
         if self.settings.type == "unix":
-            return f"{scheme}://{self._path}"
+            return f"unix:{self._path}"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"{scheme}://{host}:{self.port}{self._path}"
+        return f"{SCHEMES[self.settings.type]}://{host}:{self.port}{self._path}"
 
     @property
     def facts(self) -> dict[str, Any]:

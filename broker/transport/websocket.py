@@ -9,7 +9,7 @@ from http import HTTPStatus
 from websockets.exceptions import InvalidUpgrade
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import CONNECTING, OPEN
+from websockets.protocol import OPEN, Protocol, Side
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -17,16 +17,17 @@ from ..engine.channel import LINGER
 from .tcp import Accept, TcpConnection
 
 SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
+ANY_PATH = "*"
+"""Stands for every path."""
 MIN_MESSAGE = 64 * 1024
 """A message may hold several packets: this much of them is taken however small packets have to be."""
+MAX_HEAD = 16 * 1024
+"""Of a handshake."""
 MAX_FRAME = 256 * 1024
 """More than this is sent in several messages: clients bound what they take, too."""
 
-_frames_log = logging.getLogger(__name__ + ".frames")
-_frames_log.setLevel(logging.WARNING)  # the library has a line for each connection
-
-
-ANY_PATH = "*"
+_quiet = logging.getLogger(__name__ + ".library")
+_quiet.setLevel(logging.WARNING)  # it has a line for each connection
 
 
 class WebSocket:
@@ -34,93 +35,102 @@ class WebSocket:
     network and returns the MQTT bytes in it, :meth:`send` takes MQTT bytes; :meth:`to_write` is what
     the network is to get after either."""
 
-    __slots__ = ("_answer", "_path", "_protocol", "finished")
+    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_path", "finished")
 
     def __init__(self, path: str, max_packet_size: int) -> None:
         self._path = path.rstrip("/") or "/"
-        self._protocol = ServerProtocol(
-            subprotocols=SUBPROTOCOLS, max_size=max(max_packet_size, MIN_MESSAGE), logger=_frames_log
-        )
+        self._max_message = max(max_packet_size, MIN_MESSAGE)
+        self._head = bytearray()
+        """As much of the handshake as has come."""
         self._answer = b""
-        """What is said to a request that is not let in."""
+        self._frames: Protocol | None = None
+        """Once the handshake is done."""
         self.finished = False
         """Whether the connection is over: to be closed once :meth:`to_write` is written."""
 
     def receive(self, data: bytes) -> bytes:
         """The MQTT bytes of whole frames; frames and packets need not begin together [MQTT-6.0.0-2]."""
-        protocol = self._protocol
-        if self.finished:
+        if self._frames is None and not self.finished:
+            data = self._receive_head(data)
+        if self._frames is None or self.finished or not data:
             return b""
-        if protocol.state is CONNECTING and data[0] < 0x20 and data[:1] not in b"\r\n\t":
-            text = "This address speaks MQTT over WebSocket, and this is not HTTP.\n"
-            self._reject(protocol.reject(HTTPStatus.BAD_REQUEST, text))
-            return b""
-        protocol.receive_data(data)
-        events = protocol.events_received()
-        if events and isinstance(events[0], Request):
-            self._shake_hands(events[0], alone=len(events) == 1 and not protocol.eof_sent)
-        elif protocol.handshake_exc is not None:
-            cause = protocol.handshake_exc.__cause__ or protocol.handshake_exc
-            text = f"This is no WebSocket handshake: {cause}.\n"
-            self._reject(protocol.reject(HTTPStatus.BAD_REQUEST, text))
-        else:
-            return self._payload(events)
-        return b""
+        self._frames.receive_data(data)
+        chunks = []
+        for frame in self._frames.events_received():
+            assert isinstance(frame, Frame)
+            if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
+                chunks.append(frame.data)
+            elif frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
+                if not self._frames.eof_sent:
+                    self._frames.fail(CloseCode.UNSUPPORTED_DATA, "MQTT is sent in binary frames")
+                break
+        self.finished = self._frames.eof_sent
+        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
 
     def send(self, data: bytes) -> None:
-        """Put MQTT bytes into binary messages [MQTT-6.0.0-1]; nowhere once the connection is closing."""
-        if self._protocol.state is OPEN:
+        """Put MQTT bytes into binary messages [MQTT-6.0.0-1]; nowhere while the connection is not open."""
+        if self._frames is not None and self._frames.state is OPEN:
             for start in range(0, len(data), MAX_FRAME):
-                self._protocol.send_binary(data[start : start + MAX_FRAME])
+                self._frames.send_binary(data[start : start + MAX_FRAME])
 
     def close(self) -> bool:
         """Say that this is the end; whether the client is to say so too before the connection is closed."""
-        if self._protocol.state is OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        if self._frames is not None and self._frames.state is OPEN:
+            self._frames.send_close(CloseCode.NORMAL_CLOSURE)
             return True
         return False
 
     def to_write(self) -> bytes:
         answer, self._answer = self._answer, b""
-        return b"".join(self._protocol.data_to_send()) + answer
+        return b"".join((answer, *self._frames.data_to_send())) if self._frames is not None else answer
 
-    def _payload(self, events: list[Request | Response | Frame]) -> bytes:
-        chunks = []
-        for frame in events:
-            assert isinstance(frame, Frame)
-            if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
-                chunks.append(frame.data)
-            elif frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
-                if not self._protocol.eof_sent:
-                    self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "MQTT is sent in binary frames")
-                break
-        self.finished = self._protocol.eof_sent
-        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+    def _receive_head(self, data: bytes) -> bytes:
+        """What came after the handshake, once it is whole."""
+        self._head += data
+        end = self._head.find(b"\r\n\r\n") + 4
+        if end < 4:
+            if len(self._head) > MAX_HEAD:
+                self._shake_hands(_refusal(HTTPStatus.BAD_REQUEST, "This handshake is too long.\n"))
+            elif self._head[0] < 0x20:  # no letter: bare MQTT, or TLS
+                text = "This address speaks MQTT over WebSocket, and this is not HTTP.\n"
+                self._shake_hands(_refusal(HTTPStatus.BAD_REQUEST, text))
+            return b""
+        head, rest = bytes(self._head[:end]), bytes(self._head[end:])
+        self._head = bytearray()
+        self._shake_hands(answer(head, self._path))
+        return rest
 
-    def _shake_hands(self, request: Request, *, alone: bool) -> None:
-        protocol = self._protocol
-        response = protocol.accept(request)
-        refused = protocol.handshake_exc
-        if isinstance(refused, InvalidUpgrade):
-            text = f"This is MQTT over WebSocket, at {self._path}: it takes an MQTT client, not a browser.\n"
-            response = protocol.reject(HTTPStatus.UPGRADE_REQUIRED, text)
-            response.headers["Upgrade"] = "websocket"
-        elif self._path not in (ANY_PATH, request.path.partition("?")[0].rstrip("/") or "/"):
-            text = f"Nothing is served at this path; MQTT over WebSocket is at {self._path}.\n"
-            response = protocol.reject(HTTPStatus.NOT_FOUND, text)
-        elif refused is None and not alone:
-            text = "More came after the handshake before it was answered (RFC 6455, section 4.1).\n"
-            response = protocol.reject(HTTPStatus.BAD_REQUEST, text)
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            protocol.send_response(response)  # [MQTT-6.0.0-4]
-        else:
-            self._reject(response)
-
-    def _reject(self, response: Response) -> None:
-        """Not by the library's means: it may have given the connection up already."""
-        self._protocol.data_to_send()
+    def _shake_hands(self, response: Response) -> None:
         self._answer = response.serialize()
-        self.finished = True
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._frames = Protocol(Side.SERVER, max_size=self._max_message, logger=_quiet)
+        else:
+            self.finished = True
+
+
+def answer(head: bytes, path: str) -> Response:
+    """What a handshake for the WebSocket at ``path`` is answered with; status 101 lets the client in."""
+    protocol = ServerProtocol(subprotocols=SUBPROTOCOLS, logger=_quiet)  # [MQTT-6.0.0-4]
+    protocol.receive_data(head)
+    requests = protocol.events_received()
+    if not requests:
+        cause = protocol.handshake_exc.__cause__ if protocol.handshake_exc else None
+        return _refusal(HTTPStatus.BAD_REQUEST, f"This is no WebSocket handshake: {cause}.\n")
+    request = requests[0]
+    assert isinstance(request, Request)
+    response = protocol.accept(request)
+    if isinstance(protocol.handshake_exc, InvalidUpgrade):
+        text = f"This is MQTT over WebSocket, at {path}: it takes an MQTT client, not a browser.\n"
+        response = _refusal(HTTPStatus.UPGRADE_REQUIRED, text)
+        response.headers["Upgrade"] = "websocket"
+    elif path not in (ANY_PATH, request.path.partition("?")[0].rstrip("/") or "/"):
+        text = f"Nothing is served at this path; MQTT over WebSocket is at {path}.\n"
+        response = _refusal(HTTPStatus.NOT_FOUND, text)
+    return response
+
+
+def _refusal(status: HTTPStatus, text: str) -> Response:
+    return ServerProtocol(logger=_quiet).reject(status, text)
 
 
 class WebSocketConnection(TcpConnection):

@@ -102,7 +102,7 @@ def test_listeners_say_where_they_are(serve: Serve, all_kinds: list[ListenerSett
         f"mqtts://127.0.0.1:{port['ssl']}",
         f"ws://127.0.0.1:{port['ws']}/mqtt",
         f"wss://127.0.0.1:{port['wss']}/mqtt",
-        f"unix://{file}",
+        f"unix:{file}",
     ]
 
 
