@@ -120,7 +120,8 @@ def answer(head: bytes, path: str) -> Response:
     assert isinstance(request, Request)
     response = protocol.accept(request)
     if isinstance(protocol.handshake_exc, InvalidUpgrade):
-        text = f"This is MQTT over WebSocket, at {path}: it takes an MQTT client, not a browser.\n"
+        where = "" if path == ANY_PATH else f", at {path}"
+        text = f"This is MQTT over WebSocket{where}: it takes an MQTT client, not a browser.\n"
         response = _refusal(HTTPStatus.UPGRADE_REQUIRED, text)
         response.headers["Upgrade"] = "websocket"
     elif path not in (ANY_PATH, request.path.partition("?")[0].rstrip("/") or "/"):

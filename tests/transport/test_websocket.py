@@ -15,7 +15,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from broker.transport.websocket import MAX_FRAME, MIN_MESSAGE, WebSocket
+from broker.transport.websocket import ANY_PATH, MAX_FRAME, MIN_MESSAGE, WebSocket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = {
@@ -88,9 +88,20 @@ def test_compression_is_not_agreed_to() -> None:
     assert "Sec-WebSocket-Extensions" not in headers
 
 
-@pytest.mark.parametrize("path", ["/mqtt", "/mqtt/", "/mqtt?token=1"])
-def test_the_path_is_found(path: str) -> None:
-    server = WebSocket("/mqtt", 1024)
+@pytest.mark.parametrize(
+    ("served", "path"),
+    [
+        ("/mqtt", "/mqtt"),
+        ("/mqtt", "/mqtt/"),
+        ("/mqtt/", "/mqtt"),
+        ("/mqtt", "/mqtt?token=1"),
+        ("/", "/"),
+        (ANY_PATH, "/"),
+        (ANY_PATH, "/any/thing"),
+    ],
+)
+def test_the_path_is_found(served: str, path: str) -> None:
+    server = WebSocket(served, 1024)
     server.receive(request(path))
     assert answer(server)[0] == 101
 
