@@ -16,12 +16,14 @@ class LoopClock:
         self._loop = loop
         self._timers = Timers()
         self._armed: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+        """When it is due; uvloop's own handle does not say so of a moment that has passed."""
         self.monotonic = loop.time
         self.time = time.time
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         timer = self._timers.add(when, callback)
-        if self._armed is None or when < self._armed.when():
+        if self._armed is None or when < self._armed_for:
             self._arm(when)
         return timer
 
@@ -36,6 +38,7 @@ class LoopClock:
         if self._armed is not None:
             self._armed.cancel()
         self._armed = self._loop.call_at(when, self._run)
+        self._armed_for = when
 
     def _run(self) -> None:
         self._armed = None
@@ -43,5 +46,5 @@ class LoopClock:
             self._timers.run(self._loop.time())
         finally:
             due = self._timers.next_due()
-            if due is not None and (self._armed is None or due < self._armed.when()):
+            if due is not None and (self._armed is None or due < self._armed_for):
                 self._arm(due)

@@ -48,26 +48,37 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
     """The connection is over, whoever ended it: hand the session over to its timers."""
     if channel.closed:
         return
+    session = detach(engine, channel)
+    if session is not None:
+        outlive(engine, session, reason)
+    if channel.client is not None and engine.hooks.client_disconnected:
+        event = ClientDisconnected(
+            at=engine.clock.time(),
+            client=channel.client,
+            reason=reason,
+            admitted=channel.session is not None,
+        )
+        tell(engine.hooks.client_disconnected, event)
+
+
+def detach(engine: Engine, channel: Channel) -> Session | None:
+    """Strike the connection off the books. Returns the session that it leaves without one."""
     channel.closed = True
     engine.channels.discard(channel)
     if channel.timer is not None:
         channel.timer.cancel()
         channel.timer = None
     session = channel.session
-    if session is not None and session.channel is channel:
-        session.channel = None
-        session.outbox = None
-        engine.connected -= 1
-        channel.door.connected -= 1
-        if session.retry_timer is not None:
-            session.retry_timer.cancel()
-            session.retry_timer = None
-        outlive(engine, session, reason)
-    if channel.client is not None and engine.hooks.client_disconnected:
-        event = ClientDisconnected(
-            at=engine.clock.time(), client=channel.client, reason=reason, admitted=session is not None
-        )
-        tell(engine.hooks.client_disconnected, event)
+    if session is None or session.channel is not channel:
+        return None
+    session.channel = None
+    session.outbox = None
+    engine.connected -= 1
+    channel.door.connected -= 1
+    if session.retry_timer is not None:
+        session.retry_timer.cancel()
+        session.retry_timer = None
+    return session
 
 
 def end_session(engine: Engine, session: Session, reason: str) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+import pytest
+import uvloop
 
 from broker.clock import ManualClock, Timers
 from broker.loop_clock import LoopClock
@@ -76,3 +80,23 @@ async def test_the_loop_s_clock_stops() -> None:
     loop.call_later(0.01, after.set)
     await asyncio.wait_for(after.wait(), 10)
     assert calls == []
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_loop_s_clock_takes_moments_that_have_passed(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        clock = LoopClock(asyncio.get_running_loop())
+        now = clock.monotonic()
+        clock.call_at(now - 1, lambda: called.append("second"))
+        clock.call_at(now - 2, lambda: called.append("first"))
+        async with asyncio.timeout(10):
+            while len(called) < 2:
+                await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+    assert called == ["first", "second"]

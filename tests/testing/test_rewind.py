@@ -1,0 +1,131 @@
+"""A clock that a test moves: whatever is due happens at once, in order, without sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broker.packets.encoder import encode, make_publish
+from broker.packets.model import Connect, Will
+from broker.packets.properties import Properties
+from broker.testing import TestBroker
+from broker.testing.clock import VirtualClock
+
+from .support import dial
+
+pytestmark = pytest.mark.mqtt_broker(virtual_clock=True)
+
+
+def test_a_keepalive_runs_out(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker, keepalive=60) as connection:
+        mqtt_broker.clock.advance(89)
+        assert "dev" in mqtt_broker.clients
+        mqtt_broker.clock.advance(1)
+        assert mqtt_broker.clients == {}
+        assert mqtt_broker.wait_for_packet("CLOSED").fate == "keepalive_timeout"
+        assert connection.recv(100)[2] == 0x8D
+
+
+def test_a_session_expires(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker, session_expiry_interval=3600):
+        pass
+    mqtt_broker.wait_for_client("dev", connected=False)
+    mqtt_broker.clock.advance(3599)
+    assert "dev" in mqtt_broker.sessions
+    mqtt_broker.clock.advance(1)
+    assert mqtt_broker.sessions == {}
+
+
+def test_a_message_expires(mqtt_broker: TestBroker) -> None:
+    with dial(mqtt_broker) as connection:
+        properties = Properties(message_expiry_interval=10)
+        connection.sendall(encode(make_publish("a", b"x", retain=True, properties=properties, version=5), 5))
+        mqtt_broker.wait_for("a")
+        assert list(mqtt_broker.retained) == ["a"]
+        mqtt_broker.clock.advance(10)
+        assert mqtt_broker.retained == {}
+
+
+def test_wills_come_in_the_order_of_their_delays(mqtt_broker: TestBroker) -> None:
+    import socket
+
+    for name, delay in (("late", 40), ("early", 20), ("now", 0)):
+        will = Will("gone", name.encode(), properties=Properties(will_delay_interval=delay))
+        connect = Connect(
+            "MQTT", 5, True, 0, name, will=will, properties=Properties(session_expiry_interval=100)
+        )
+        with socket.create_connection((mqtt_broker.host, mqtt_broker.port)) as connection:
+            connection.sendall(encode(connect, 5))
+            mqtt_broker.wait_for_client(name)
+        mqtt_broker.wait_for_client(name, connected=False)
+    start = mqtt_broker.clock.time()
+    assert [m.text for m in mqtt_broker.messages("gone")] == ["now"]
+    mqtt_broker.clock.advance(90)
+    gone = mqtt_broker.messages("gone")
+    assert [(m.text, round(m.at - start)) for m in gone] == [("now", 0), ("early", 20), ("late", 40)]
+
+
+@pytest.mark.mqtt_broker(virtual_clock=True, webhooks=["on_message_publish"])
+def test_a_webhook_is_tried_again(mqtt_broker: TestBroker) -> None:
+    mqtt_broker.webhooks.answer_with(500, "refused", 429, then=200)
+    mqtt_broker.publish("a", "x")
+    hook = mqtt_broker.wait_for_webhook("message_publish", delivered=False)
+    mqtt_broker.clock.advance(90)
+    assert [str(one) for one in hook.tries] == ["500", "cannot connect: connection refused", "429", "200"]
+    assert hook.delivered
+    first, *_, last = (one.at for one in hook.tries)
+    assert 0 < last - first <= 90
+    mqtt_broker.drain()
+
+
+@pytest.mark.mqtt_broker(virtual_clock=True, webhooks=["on_message_publish"])
+def test_an_endpoint_that_hangs_is_given_up(mqtt_broker: TestBroker) -> None:
+    mqtt_broker.webhooks.answer_with("hang", 204)
+    mqtt_broker.publish("a", "x")
+    hook = mqtt_broker.wait_for_webhook(delivered=False)
+    assert str(hook.tries[0]) == "not answered yet"
+    mqtt_broker.clock.advance(60)
+    assert [str(one) for one in hook.tries] == ["given up", "204"]
+
+
+def test_time_stands_still(mqtt_broker: TestBroker) -> None:
+    before = mqtt_broker.clock.time()
+    with dial(mqtt_broker):
+        assert mqtt_broker.clock.time() == before
+    mqtt_broker.clock.advance(0.5)
+    assert mqtt_broker.clock.time() == before + 0.5
+
+
+async def test_timers_that_are_due_now_run_by_themselves() -> None:
+    clock, ran = VirtualClock(asyncio.get_running_loop(), lambda: 0), []
+    clock.call_at(clock.monotonic(), lambda: ran.append("now"))
+    clock.call_at(clock.monotonic() + 1, lambda: ran.append("later"))
+    while not ran:
+        await asyncio.sleep(0)
+    assert ran == ["now"]
+    await clock.advance(1)
+    assert ran == ["now", "later"]
+    clock.call_at(clock.monotonic() + 1, lambda: ran.append("never"))
+    clock.stop()
+    await clock.advance(10)
+    assert ran == ["now", "later"]
+
+
+async def test_what_a_timer_sets_off_happens_before_time_goes_on() -> None:
+    loop, moments = asyncio.get_running_loop(), []
+    clock = VirtualClock(loop, lambda: len(moments))
+
+    async def work() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        moments.append(clock.monotonic())
+        clock.call_at(clock.monotonic() + 1, begin)
+
+    def begin() -> None:
+        tasks.append(loop.create_task(work()))
+
+    tasks: list[asyncio.Task[None]] = []
+    clock.call_at(1, begin)
+    await clock.advance(3)
+    assert moments == [1, 2, 3]
