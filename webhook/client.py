@@ -58,13 +58,14 @@ class TlsError(Exception):
     """A certificate or key cannot be used; the message names the file."""
 
 
-def tls_context(tls: TlsClient | None) -> ssl.SSLContext:
-    """How the endpoint's certificate is checked and what is shown to it. Raises TlsError."""
+def tls_context(tls: TlsClient | None, name: str) -> ssl.SSLContext:
+    """How the certificate of the endpoint ``name`` is checked and what is shown to it. Raises TlsError."""
     tls = tls or TlsClient()
+    label = f"webhook {name}: "
     try:
         context = ssl.create_default_context(cafile=tls.cacertfile)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"cacertfile {tls.cacertfile}: {_ssl_reason(error)}") from error
+        raise TlsError(f"{label}cacertfile {tls.cacertfile}: {_ssl_reason(error)}") from error
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -73,9 +74,11 @@ def tls_context(tls: TlsClient | None) -> ssl.SSLContext:
             # The empty password keeps OpenSSL from asking on the terminal.
             context.load_cert_chain(tls.certfile, tls.keyfile, tls.key_password or "")
         except (OSError, ssl.SSLError) as error:
-            raise TlsError(f"certfile {tls.certfile}, keyfile {tls.keyfile}: {_ssl_reason(error)}") from error
+            raise TlsError(
+                f"{label}certfile {tls.certfile}, keyfile {tls.keyfile}: {_ssl_reason(error)}"
+            ) from error
     elif tls.keyfile is not None:
-        raise TlsError(f"keyfile {tls.keyfile} needs a certfile beside it")
+        raise TlsError(f"{label}keyfile {tls.keyfile} needs a certfile beside it")
     return context
 
 
@@ -93,7 +96,7 @@ class AiohttpTransport:
                 f'webhook {settings.name}: url "{settings.url}" does not begin with http:// or https://'
             )
         self._url = settings.url
-        self._tls = tls_context(settings.tls) if scheme == "https" else True
+        self._tls = tls_context(settings.tls, settings.name) if scheme == "https" else True
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, request: Request) -> Answer:

@@ -54,7 +54,7 @@ class Parcel:
 
     def __init__(self, items: Sequence[Delivery], id: str, headers: Headers, body: bytes) -> None:
         self.items = items
-        self.size = len(body) + OVERHEAD if len(items) == 1 else sum(item.size for item in items)
+        self.size = items[0].size if len(items) == 1 else sum(item.size for item in items)
         """Bytes that its events take while they wait."""
         self.id = id
         self.headers = headers

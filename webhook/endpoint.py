@@ -157,21 +157,32 @@ class Endpoint:
         await self._backlog.close()
         return self._counters.queued
 
-    async def take_over(self, before: Endpoint) -> None:
-        """Go on where ``before`` ends. Call ``inherit`` first; until this returns, events wait."""
-        await before._pool.halt(before.settings.cancel_timeout)
-        before._running = False
-        self._running = True
-        self._pool.start(before._pool.tried)
-
     def inherit(self, before: Endpoint) -> None:
-        """Take the backlog of ``before``: what it held waits here from now on."""
-        for delivery in before._queue.clear():
-            self._queue.put(delivery)
+        """Take the counters and the backlog of ``before``: new events wait here from now on."""
         self._counters = before._counters
+        if self._takes_parcels_of(before):
+            self._queue = before._queue
         self._pool = self._make_pool()
         self._backlog = before._backlog
         self._backlog.serve(self.settings, self._queue, self._announce)
+
+    async def take_over(self, before: Endpoint) -> None:
+        """Go on where ``before`` ends, once its tries in flight are over. Call ``inherit`` first."""
+        await before._pool.halt(before.settings.cancel_timeout)
+        before._running = False
+        tried = before._pool.tried
+        if not self._takes_parcels_of(before):
+            items = [item for parcel in tried for item in parcel.items]
+            items += before._queue.clear() + self._queue.clear()
+            for item in sorted(items, key=lambda item: item.seq):
+                self._queue.put(item)
+            tried = []
+        self._running = True
+        self._pool.start(tried)
+
+    def _takes_parcels_of(self, before: Endpoint) -> bool:
+        """Whether what was tried there can be tried here as it is."""
+        return (self.settings.order, self.settings.batch) == (before.settings.order, before.settings.batch)
 
     def adopt(self, left: Sequence[Delivery]) -> None:
         """Let events wait here that another endpoint has left."""

@@ -8,8 +8,8 @@ from hashlib import sha256
 
 from .client import Request
 from .delivery import Delivery, Headers, Parcel
-from .settings import WebhookSettings
-from .signature import Signer
+from .settings import SettingsError, WebhookSettings
+from .signature import SecretError, Signer
 
 
 class Packer:
@@ -22,7 +22,10 @@ class Packer:
         self._gzip = settings.compression == "gzip"
         if self._gzip:
             self._base["content-encoding"] = "gzip"
-        self._signer = Signer(settings.secrets) if settings.secrets else None
+        try:
+            self._signer = Signer(settings.secrets) if settings.secrets else None
+        except SecretError as error:
+            raise SettingsError(f"webhook {settings.name}: {error}") from error
         self._open, self._comma, self._close = (
             (b"", b"\n", b"\n") if settings.batch.format == "ndjson" else (b"[", b",", b"]")
         )

@@ -14,7 +14,7 @@ from .clock import Clock, LoopClock
 from .endpoint import Endpoint
 from .metrics import EndpointStats
 from .rules import CompiledRule, Rules
-from .settings import WebhookSettings
+from .settings import SettingsError, WebhookSettings
 
 log = logging.getLogger("webhook")
 
@@ -36,7 +36,7 @@ class Left:
 class Sink:
     """Hands each event to the endpoints whose rules want it.
 
-    Raises SettingsError, TlsError or SecretError where an endpoint's settings cannot work; disabled endpoints
+    Raises SettingsError or TlsError where an endpoint's settings cannot work; disabled endpoints
     are left out. ``transport`` makes what posts to an endpoint; the default is aiohttp.
     """
 
@@ -147,7 +147,10 @@ class Sink:
         return [endpoint.stats() for endpoint in self._endpoints]
 
 
-def _compile(endpoints: Iterable[Endpoint]) -> Rules[Endpoint]:
+def _compile(endpoints: Sequence[Endpoint]) -> Rules[Endpoint]:
+    names = [endpoint.name for endpoint in endpoints]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SettingsError(f'there are two webhooks named "{twice.pop()}"')
     return Rules(
         (endpoint, CompiledRule(f"webhook {endpoint.name}, events[{index}] ({rule.event})", rule))
         for endpoint in endpoints
@@ -181,6 +184,8 @@ async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> Left:
 
 async def _until(endpoint: Endpoint, deadline: float, clock: Clock) -> None:
     """Wait until ``endpoint`` is drained, but not beyond ``deadline``."""
+    if clock.monotonic() >= deadline:
+        return
     waiting = asyncio.ensure_future(endpoint.drained())
     timer = clock.call_at(deadline, lambda: _cancel(waiting))
     try:

@@ -66,7 +66,11 @@ async def test_nothing_acknowledged_is_lost(
     events = [event for body in taken for event in listed(json.loads(body))]
     numbers = [int(event["payload"]) for event in events]
     assert acknowledged == list(range(len(acknowledged)))
-    assert sorted(set(numbers)) == acknowledged
+    assert not set(acknowledged) - set(numbers)
+    assert not set(numbers) - {
+        *acknowledged,
+        len(acknowledged),
+    }  # the last may have been killed unacknowledged
     for client in range(4):
         mine = [number for number in dict.fromkeys(numbers) if number % 4 == client]
         assert mine == sorted(mine)
