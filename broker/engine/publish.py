@@ -135,7 +135,7 @@ def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
     """The publisher is done with a QoS 2 message [MQTT-4.3.3-11]."""
     session = channel.session
     assert session is not None
-    channel.connection.unacknowledged.discard(packet.packet_id)
+    channel.connection.released(packet.packet_id)
     if packet.packet_id in session.received:
         session.received.discard(packet.packet_id)
     elif channel.connection.version == 5:

@@ -45,6 +45,7 @@ class Connection:
 
     __slots__ = (
         "_aliases",
+        "_credit",
         "_decoder",
         "_publishing",
         "_topic_alias_maximum",
@@ -76,6 +77,7 @@ class Connection:
         self.unacknowledged: set[int] = set()
         """Identifiers of the QoS 1 and 2 messages of this connection that were not answered to the end yet;
         a message that is repeated counts once."""
+        self._credit = 0
         self.error: ProtocolError | None = None
         """What the client broke after the packets returned last; nothing more comes from it."""
 
@@ -211,9 +213,17 @@ class Connection:
         else:
             raise ProtocolError(f"topic alias {alias} was never set on this connection")
 
+    def released(self, packet_id: int) -> None:
+        """PUBREL has come and is answered. One for a message of an earlier connection counts too: by section
+        4.9 every PUBCOMP allows the client another message, though this one had not taken from its quota."""
+        if packet_id in self.unacknowledged:
+            self.unacknowledged.discard(packet_id)
+        else:
+            self._credit += 1
+
     def _count(self, publish: Publish) -> None:
         self.unacknowledged.add(publish.packet_id)
-        if len(self.unacknowledged) > self.receive_maximum:  # [MQTT-3.3.4-7]
+        if len(self.unacknowledged) > self.receive_maximum + self._credit:  # [MQTT-3.3.4-7]
             raise ProtocolError(
                 f"more than {self.receive_maximum} QoS 1 and 2 messages are unacknowledged",
                 ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,13 +12,16 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.load_profile("steady")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "mqtt(*ids): shows the statements, such as 5.0:MQTT-3.1.0-1; listed in docs/conformance.md"
-    )
-
-
 @pytest.fixture
 def broker() -> Broker:
     """The engine as it comes, without a socket."""
     return Broker()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the state machine did: the figures that docs/conformance.md quotes."""
+    module = sys.modules.get("tests.conformance.test_delivery")
+    figures = module.figures if module is not None else None
+    if figures:
+        did = ", ".join(f"{count:,} {what}" for what, count in figures.items())
+        terminalreporter.write_line(f"delivery under cut connections: {did}")

@@ -44,6 +44,7 @@ def all_kinds(certificates: Certificates, tmp_path: Path) -> list[ListenerSettin
     ]
 
 
+@pytest.mark.mqtt("3.1.1:MQTT-7.1.1-1", "5.0:MQTT-4.2-1")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_messages_pass_through_each_kind(
@@ -264,6 +265,7 @@ def test_nobody_hangs_about_without_connect(
     wait_for(lambda: broker.call(lambda: not broker.app.engine.channels), "no channel left")
 
 
+@pytest.mark.mqtt("3.1.1:MQTT-7.1.1-1", "5.0:MQTT-4.2-1")
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_packets_may_come_in_single_bytes(serve: Serve, all_kinds: list[ListenerSettings], kind: str) -> None:
     broker = serve(*all_kinds)

@@ -66,6 +66,7 @@ def close_code(written: bytes) -> int:
 # The handshake.
 
 
+@pytest.mark.mqtt("3.1.1:MQTT-6.0.0-4", "5.0:MQTT-6.0.0-4")
 @pytest.mark.parametrize(
     ("offered", "chosen"),
     [("mqtt", "mqtt"), ("mqttv3.1", "mqttv3.1"), ("mqttv3.1, mqtt", "mqtt"), ("chat, mqtt", "mqtt")],
@@ -265,6 +266,7 @@ def test_the_client_s_close_is_returned(code: int, sent: int) -> None:
     assert not server.close()
 
 
+@pytest.mark.mqtt("3.1.1:MQTT-6.0.0-1", "5.0:MQTT-6.0.0-1")
 @pytest.mark.parametrize(
     ("abuse", "code"),
     [

@@ -41,6 +41,7 @@ def subscribe(topic: str, qos: int = 0) -> bytes:
     return encode(Subscribe(1, [SubscribeFilter(topic, qos)]), 4)
 
 
+@pytest.mark.mqtt("3.1.1:MQTT-6.0.0-2", "5.0:MQTT-6.0.0-2", "3.1.1:MQTT-6.0.0-1", "5.0:MQTT-6.0.0-1")
 def test_packets_and_frames_need_not_begin_together(serve: Serve) -> None:
     broker = serve(WS)
     stream = connect_packet() + subscribe("t") + encode(make_publish("t", b"hello"), 4) + PINGREQ
