@@ -75,6 +75,7 @@ class Channel:
         "door",
         "engine",
         "heard_at",
+        "lingers",
         "link",
         "listener",
         "meter",
@@ -127,6 +128,8 @@ class Channel:
         self.checks_topics = False
         """Whether access control is asked for what this client publishes."""
         self.closed = False
+        self.lingers = False
+        """Once closed: whether the client, which may be sending still, is given time to read why."""
         self._suspended = False
         self._backlog: Iterator[Packet] = iter(())
         """Packets that came and are not handled yet."""
@@ -215,10 +218,12 @@ class Channel:
 
     def close(self, reason: ReasonCode, name: str = "", text: str = "") -> None:
         """Send the client away. ``name`` is what the webhook says of it, the reason code's name if empty."""
+        self.lingers = reason != ReasonCode.SERVER_SHUTTING_DOWN and self.connection.established
         self._end(self.connection.disconnect(reason, text), name or reason_name(reason))
 
     def refuse(self, error: ProtocolError) -> None:
         """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
+        self.lingers = self.connection.established
         self._end(self.connection.refusal(error), reason_name(error.reason))
 
     def refuse_connect(self, reason: ReasonCode, text: str) -> None:

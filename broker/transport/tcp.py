@@ -11,6 +11,8 @@ from ..engine.channel import Channel, Link
 HIGH_WATER = 256 * 1024
 """Unsent bytes above which a client counts as reading too slowly."""
 LOW_WATER = 64 * 1024
+LINGER = 5.0
+"""Seconds a client may take to close its side after we have closed ours."""
 
 Accept = Callable[[Link, asyncio.Transport], Channel]
 """Makes the channel of a new connection."""
@@ -19,11 +21,13 @@ Accept = Callable[[Link, asyncio.Transport], Channel]
 class TcpConnection(asyncio.Protocol):
     """Between asyncio's transport and the channel."""
 
-    __slots__ = ("_accept", "_channel", "_transport")
+    __slots__ = ("_accept", "_channel", "_lingering", "_transport")
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
         self._channel: Channel | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        """Set once nothing more is written: when the client's end is no longer waited for."""
         self._transport: asyncio.Transport | None = None
 
     # What asyncio calls.
@@ -39,6 +43,8 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._lingering is not None:
+            self._lingering.cancel()
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.lost()
@@ -54,12 +60,20 @@ class TcpConnection(asyncio.Protocol):
     # What the channel calls.
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self._lingering is None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
         # Not twice: asyncio's TLS transport is of no use after that.
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._lingering is not None:
+            return
+        if self._channel is not None and self._channel.lingers and self._transport.can_write_eof():
+            # Closed outright, a connection whose client still sends is reset, and the client may never read
+            # why. So only our side is closed, and what comes is ignored until the client closes as well.
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
             self._transport.close()
 
     def abort(self) -> None:
