@@ -190,6 +190,8 @@ class Limits:
     """Seconds a connection may take to send its CONNECT."""
     connect_rate: float = 0.0
     """New connections a second and listener; 0 is without bound."""
+    max_keepalive: float = 0.0
+    """Seconds; a 5.0 client that asks for more, or for none, is given this much. 0 is without bound."""
     max_subscriptions: int = 1000
     """Topic filters of one session."""
     max_topic_levels: int = 128

@@ -202,7 +202,7 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
     _bind(engine, channel, packet, session)
     channel.send(_connack(engine, channel, packet, present, last_words))
     channel.connection.establish()
-    channel.watch_keepalive(packet.keepalive * engine.mqtt.keepalive_multiplier)
+    channel.watch_keepalive(_keepalive(engine, packet) * engine.mqtt.keepalive_multiplier)
     _tell_connack(engine, client, ReasonCode.SUCCESS)
     engine.counters.connects += 1
     engine.counters.clients_maximum = max(engine.counters.clients_maximum, engine.connected)
@@ -264,6 +264,14 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     channel.door.connected += 1
 
 
+def _keepalive(engine: Engine, packet: Connect) -> int:
+    """The keep alive that counts: the client's [MQTT-3.2.2-22], or less where 5.0 can tell it so."""
+    longest = int(engine.limits.max_keepalive)
+    if packet.version != 5 or not longest:
+        return packet.keepalive
+    return min(packet.keepalive or longest, longest)
+
+
 def _connack(
     engine: Engine, channel: Channel, packet: Connect, present: bool, last_words: bytes | None
 ) -> bytes:
@@ -285,6 +293,8 @@ def _connack(
     granted = 0xFFFFFFFF if session.expiry == inf else int(session.expiry)
     if granted != asked:
         properties.session_expiry_interval = granted
+    if _keepalive(engine, packet) != packet.keepalive:
+        properties.server_keep_alive = _keepalive(engine, packet)
     if not packet.client_id:
         properties.assigned_client_identifier = session.client_id  # [MQTT-3.2.2-16]
     if mqtt.max_qos < 2:

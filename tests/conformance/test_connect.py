@@ -530,6 +530,23 @@ def test_keep_alive_zero_never_ends(broker: Broker, version: int) -> None:
     client.nothing()
 
 
+@mqtt("5.0:MQTT-3.1.2-21", "5.0:MQTT-3.2.2-21", "5.0:MQTT-3.2.2-22", "3.1.1:MQTT-3.1.2-24")
+@pytest.mark.parametrize(
+    ("version", "asked", "given"), [(5, 60, 60), (5, 61, 60), (5, 0, 60), (4, 61, 61), (4, 0, 0), (3, 90, 90)]
+)
+def test_the_longest_keep_alive(version: int, asked: int, given: int) -> None:
+    broker = Broker(limits=Limits(max_keepalive=60))
+    client = broker.connect("c", version, keepalive=asked)
+    assert client.connack is not None
+    if version == 5:
+        assert client.connack.properties is not None
+        assert client.connack.properties.server_keep_alive == (None if asked == given else given)
+    broker.clock.advance(given * 1.5 - 0.1)
+    client.nothing()
+    broker.clock.advance(0.2)
+    assert client.is_closed is (given > 0)
+
+
 def test_keep_alive_waits_for_access_control(broker: Broker) -> None:
     async def authorizer(client, topic, action):  # type: ignore[no-untyped-def]
         return True

@@ -102,6 +102,7 @@ def _limits() -> Iterator[Row]:
         Row("max_connections", whole(1), "100000", "Clients at a time."),
         Row("connect_timeout", time(0.001), "10s", "How long a connection may take to send CONNECT."),
         Row("connect_rate", number(), "0", "New connections a second and listener; 0: no limit."),
+        Row("max_keepalive", time(0, 65_535), "0", "The longest keep alive of a 5.0 client; 0: no limit."),
         Row("max_subscriptions", whole(1), "1000", "Topic filters of one session."),
         Row("max_topic_levels", whole(1), "128", "Levels of a topic."),
         Row("max_retained", whole(0), "1000000", "Retained messages."),
