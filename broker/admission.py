@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .access.build import Access
+from .access.errors import AccessError
 from .access.http_auth import PortOf
 from .config.settings import Settings
 from .engine.access import Authenticator, Authorizer
@@ -34,11 +35,17 @@ class Admission:
 
     def prepare(self, settings: Settings) -> Access:
         """Make ready what :meth:`use` is to use, and change nothing yet. Raises AccessError."""
+        if settings.auth.passwords:
+            from .plugins.amqtt_auth import check_passwords
+
+            try:
+                check_passwords(settings.auth.passwords)
+            except ValueError as error:
+                raise AccessError(f"auth.password: {error}") from None
         return Access(settings.auth, self._engine.clock, self._port_of, has_plugins=self._has_plugins)
 
     def use(self, settings: Settings, access: Access) -> Access:
-        """Ask these from now on, and forget all answers. Returns those who were asked before, to be closed.
-        Raises PluginError, with everything as it was, where a password cannot be read."""
+        """Ask these from now on, and forget all answers. Returns those before them, to be closed."""
         if self.plugins is not None:
             self.plugins.reload(access.auth_for_plugins)
         elif settings.auth.passwords:

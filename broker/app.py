@@ -26,9 +26,11 @@ from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .plugins.errors import PluginError
 from .presets import add_preset_sessions
+from .reload import Change, compare
 from .sys_topics import SysTopics
 from .transport.errors import ListenError
 from .transport.listener import Listener, OpenChannel
+from .transport.tls import ServerContext
 
 log = logging.getLogger("broker")
 
@@ -64,6 +66,7 @@ class App:
         self.settings = settings
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
         self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
         self.admission = Admission(self.engine, settings, self._port_of)
         self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
@@ -100,6 +103,51 @@ class App:
             task.cancel()
         self.clock.stop()
         return left
+
+    async def reload(self, new: Settings) -> list[Change]:
+        """Go by ``new`` as far as that is possible while running. Returns what it has otherwise, and whether
+        that holds now; `log` is for whoever has set up the log. Raises one of START_ERRORS; then nothing has
+        changed."""
+        async with self._reloading:
+            settings, changes = compare(self.settings, new)
+            access = self.admission.prepare(settings)
+            certificates = self._load_certificates(settings)
+            await self._replace_webhooks(settings)
+
+            # From here on nothing can fail.
+            before = self.admission.use(settings, access)
+            self.engine.use(settings.mqtt, settings.limits)
+            self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
+            for listener, loaded in certificates:
+                listener.use_certificates(loaded)
+            self.settings = settings
+            self._spawn(before.close(finish=True), lambda _: None)
+            return changes
+
+    def _load_certificates(self, settings: Settings) -> list[tuple[Listener, ServerContext]]:
+        """All of them, also where the file names the same: what is in them may have changed."""
+        tls = {one.name: one.tls for one in settings.listeners}
+        return [
+            (listener, listener.load_certificates(named))
+            for listener in self.listeners
+            if (named := tls.get(listener.settings.name)) is not None
+        ]
+
+    async def _replace_webhooks(self, settings: Settings) -> None:
+        """What happens in the meantime is offered to the old and to the new endpoints alike."""
+        hooks = self.engine.hooks
+        hooks.forget(self.webhooks.offer)
+        for event in Hooks.SLOT_OF:
+            hooks.observe(event, self.webhooks.offer)
+        self.engine.router.forget_all_routes()
+        try:
+            left = await self.webhooks.replace(settings.webhooks)
+        finally:
+            hooks.forget(self.webhooks.offer)
+            attach(self.webhooks, hooks)
+            self.engine.router.forget_all_routes()
+        for one in left:
+            log.warning("%s", one)
 
     def _port_of(self, listener: str) -> int:
         return next((one.port for one in self.listeners if one.settings.name == listener), 0)

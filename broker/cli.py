@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ STARTED_AT = time.monotonic()
 CONF_VARIABLE = "NANOMQ_CONF_PATH"
 BAD_CONFIGURATION = 2
 STOP_TIMEOUT = 30.0
+RELOAD_TIMEOUT = 120.0
+"""Webhook endpoints that are gone may take their `drain_timeout` to empty."""
 _KINDS = {
     "mqtt": "tcp",
     "nmq-tcp": "tcp",
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_start(commands)
     _add_check(commands)
     _add_stop(commands)
+    _add_reload(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser
@@ -119,12 +123,25 @@ def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     stop.set_defaults(run=_stop)
 
 
+def _add_reload(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    reload = commands.add_parser(
+        "reload",
+        help="let a running broker read its configuration again",
+        description="Let the running broker of this user read its file again, and print what has changed and "
+        "what takes a restart. Where the file is wrong, nothing changes. SIGHUP does the same.",
+    )
+    reload.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
+    reload.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    reload.set_defaults(run=_reload)
+
+
 def _version(_: argparse.Namespace) -> int:
     print(f"pybroker {__version__}")
     return 0
 
 
 def _start(options: argparse.Namespace) -> int:
+    from .config import load
     from .serve import StartOptions, serve
 
     try:
@@ -135,7 +152,8 @@ def _start(options: argparse.Namespace) -> int:
     settings = _load(options, overrides)
     if settings is None:
         return BAD_CONFIGURATION
-    return serve(settings, StartOptions(options.ready_file, STARTED_AT))
+    reread = partial(load, settings.source, overrides=overrides) if settings.source else None
+    return serve(settings, StartOptions(options.ready_file, STARTED_AT, reread))
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -215,6 +233,21 @@ def _stop(options: argparse.Namespace) -> int:
         time.sleep(0.02)
     print(f"pybroker: pid {instance.pid} did not stop within {STOP_TIMEOUT:g} s", file=sys.stderr)
     return 1
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from .control import ControlError, ask
+
+    instance = _instance(options.conf, options.pid)
+    if instance is None:
+        return 1
+    try:
+        lines = ask(instance.control, "reload", timeout=RELOAD_TIMEOUT)
+    except ControlError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
 
 
 def _instance(conf: Path | None, pid: int | None) -> Instance | None:

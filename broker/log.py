@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,8 +77,7 @@ def open_handlers(settings: LogSettings) -> list[logging.Handler]:
     try:
         _open_into(handlers, settings)
     except OSError:
-        for handler in handlers:
-            handler.close()
+        close(handlers)
         raise
     for handler in handlers:
         text = SYSLOG_TEXT if isinstance(handler, logging.handlers.SysLogHandler) else TEXT
@@ -93,12 +93,17 @@ def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
     root = logging.getLogger()
     before = list(root.handlers)
     root.handlers[:] = handlers or [logging.NullHandler()]
-    for handler in before:
-        handler.close()
+    close(before)
     level = LEVELS[settings.level]
     root.setLevel(max(level, logging.WARNING))  # libraries speak up only when it matters
     for name in OURS:
         logging.getLogger(name).setLevel(level)
+
+
+def close(handlers: Iterable[logging.Handler]) -> None:
+    """Close places that were opened."""
+    for handler in handlers:
+        handler.close()
 
 
 def _open_into(handlers: list[logging.Handler], settings: LogSettings) -> None:

@@ -87,15 +87,13 @@ def compare(old: Settings, new: Settings) -> tuple[Settings, list[Change]]:
 def row_of(key: str) -> Row | None:
     """The schema's row of a key as it stands in a file, with the names of listeners, endpoints and users in
     it; None for a whole section."""
+    if key in ROWS:
+        return ROWS[key]
     parts = key.split(".")
+    # listeners.tcp.NAME.bind is listeners.tcp.bind, webhook.NAME.url is webhook.url
     for cut in range(1, len(parts)):
-        # listeners.tcp.NAME.bind is listeners.tcp.bind, webhook.NAME.url is webhook.url
-        for candidate in (
-            parts,
-            [*parts[:cut], *parts[cut + 1 :]],
-            [*parts[:cut], "NAME", *parts[cut + 1 :]],
-        ):
-            row = ROWS.get(".".join(candidate))
+        for name in ([], ["NAME"]):
+            row = ROWS.get(".".join((*parts[:cut], *name, *parts[cut + 1 :])))
             if row is not None:
                 return row
     return next((row for row in _above(parts) if row.shape in ("map", "section")), None)

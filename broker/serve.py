@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import __version__, control, instances, log
 from .app import START_ERRORS, App
-from .config import Settings
+from .config import ConfigError, Settings
 from .config.describe import describe
+from .daemon import to_background
+
+logger = logging.getLogger("broker")
 
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
@@ -29,15 +33,32 @@ class StartOptions:
     ready_file: Path | None = None
     started_at: float = 0.0
     """``time.monotonic()`` when the program began, for the ready line."""
+    reread: Callable[[], Settings] | None = None
+    """Reads the configuration again, for a reload; may raise ConfigError. None where there is no file."""
 
 
 def serve(settings: Settings, options: StartOptions) -> int:
-    """Run the broker until it is told to stop; the exit status."""
+    """Run the broker until it is told to stop; the exit status. With `system.daemon` this returns in the
+    background only: the process that was started ends once the broker is ready, or has failed."""
+    say_ready = to_background() if settings.daemon else _nothing
+    settings = _without_console(settings)
     try:
         log.configure(settings.log)
     except OSError as error:
         return fail(f"the log cannot be written: {error}")
-    return _run(_serve(settings, options))
+    return _run(_serve(settings, options, say_ready))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _without_console(settings: Settings) -> Settings:
+    """In the background the log goes to a file where it would have gone to the terminal."""
+    if not settings.daemon or "console" not in settings.log.to:
+        return settings
+    places = tuple(dict.fromkeys("file" if place == "console" else place for place in settings.log.to))
+    return replace(settings, log=replace(settings.log, to=places))
 
 
 def fail(message: str, status: int = 1) -> int:
@@ -62,7 +83,7 @@ def _settle_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(settings: Settings, options: StartOptions) -> int:
+async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[[], None]) -> int:
     stopping = asyncio.Event()
     _on_signals(stopping)
     try:
@@ -77,17 +98,24 @@ async def _serve(settings: Settings, options: StartOptions) -> int:
         listeners=[listener.facts for listener in app.listeners],
         control=str(control_path),
     )
-    commands = control.ControlSocket(control_path, {"stop": _stop_command(stopping)})
+    reloader = Reloader(app, options.reread)
+    commands = control.ControlSocket(
+        control_path, {"stop": _stop_command(stopping), "reload": reloader.command}
+    )
     await commands.open()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)
     announced = instances.announce(instance)
     _settle_garbage_collector()
     _say_ready(app, options)
+    say_ready()
     try:
         await stopping.wait()
         commands.close()
         print("stopping ...", flush=True)
         for left in await app.stop():
             print(left)
+            if settings.daemon:
+                logger.warning("%s", left)
         print("stopped", flush=True)
     finally:
         announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
@@ -112,6 +140,60 @@ def _stop_command(stopping: asyncio.Event) -> control.Handler:
         stopping.set()
 
     return stop
+
+
+class Reloader:
+    """Reads the configuration again: for `pybroker reload`, and on SIGHUP."""
+
+    def __init__(self, app: App, reread: Callable[[], Settings] | None) -> None:
+        self._app = app
+        self._reread = reread
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def command(self, _: dict[str, Any]) -> list[str]:
+        """What has changed, in lines to read. Raises ControlError; then nothing has changed."""
+        lines = await self._reload()
+        for line in lines:
+            logger.info("reload: %s", line)
+        return lines
+
+    def signalled(self) -> None:
+        """On SIGHUP: the log says what came of it."""
+        task = asyncio.ensure_future(self._reload_and_log())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.command({})
+        except control.ControlError as error:
+            for line in str(error).splitlines():
+                logger.error("reload: %s", line)
+
+    async def _reload(self) -> list[str]:
+        if self._reread is None:
+            raise control.ControlError(
+                "this broker was started without a file: there is nothing to read again"
+            )
+        try:
+            # In a thread: a large file takes tenths of a second.
+            settings = _without_console(await asyncio.to_thread(self._reread))
+            handlers = log.open_handlers(settings.log)
+            try:
+                changes = await self._app.reload(settings)
+            except BaseException:
+                log.close(handlers)
+                raise
+            log.use(settings.log, handlers)
+        except ConfigError as error:
+            raise control.ControlError(f"{error}\nnothing has changed") from None
+        except (*START_ERRORS, OSError) as error:
+            raise control.ControlError(f"{error}; nothing has changed") from None
+        lines = [str(change) for change in changes] or ["the file says what it said before"]
+        again = [one.settings.name for one in self._app.listeners if one.settings.tls is not None]
+        if again:
+            lines.append(f"certificates read again: {', '.join(again)}")
+        return lines + [f"warning: {warning}" for warning in settings.warnings]
 
 
 def _say_ready(app: App, options: StartOptions) -> None:

@@ -40,10 +40,8 @@ class PasswordAuthPlugin(BaseAuthPlugin):
 
     def replace(self, passwords: Mapping[str, str]) -> None:
         """Go by this list from now on. Raises ValueError naming the user whose hash cannot be read."""
+        check_passwords(passwords)
         encoded = {user: password.encode() for user, password in passwords.items()}
-        for user, password in encoded.items():
-            if _is_hash(password) and not self._hasher.identify(password):
-                raise ValueError(f"the password of user {user!r} begins like an argon2 hash but is none")
         self._passwords = encoded
         # Compared with where the user is unknown, so that the time an answer takes does not tell.
         self._stand_in = next(filter(_is_hash, encoded.values()), b"")
@@ -110,6 +108,13 @@ class AuthPlugins:
             elif answer is not None:
                 return ReasonCode.BAD_USER_NAME_OR_PASSWORD if given else ReasonCode.NOT_AUTHORIZED
         return consent
+
+
+def check_passwords(passwords: Mapping[str, str]) -> None:
+    """Raises ValueError naming a user whose hash cannot be read."""
+    for user, password in passwords.items():
+        if _is_hash(password.encode()) and not Argon2Hasher.identify(password):
+            raise ValueError(f"the password of user {user!r} begins like an argon2 hash but is none")
 
 
 def _is_hash(password: bytes) -> bool:
