@@ -108,7 +108,7 @@ class AiohttpTransport:
                 self._target, data=request.body, headers=request.headers, allow_redirects=False
             )
             try:
-                if response.status < 300 and response.content.at_eof():
+                if response.status < 300 and response.content.is_eof():  # the answer is complete
                     return Answer(response.status)
                 body = await self._read(response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
