@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from webhook.client import AiohttpTransport, MakeTransport, TlsError
@@ -21,6 +22,9 @@ from .config.settings import Settings
 from .engine.channel import Channel
 from .engine.engine import Engine
 from .events import MessagePublished
+from .faults.channel import WatchedChannel
+from .faults.outage import Outage
+from .faults.rules import Faults
 from .hooks import Hooks
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
@@ -61,7 +65,8 @@ class App:
         *,
         clock: Clock | None = None,
         webhook_transport: MakeTransport = AiohttpTransport,
-        open_channel: OpenChannel = Channel,
+        faults: Faults | None = None,
+        open_channel: OpenChannel | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or LoopClock(asyncio.get_running_loop())
@@ -72,7 +77,12 @@ class App:
         self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
         self.sys_topics = SysTopics(self.engine, settings.sys.interval)
+        self.faults = faults or (Faults() if settings.faults is not None else None)
+        if open_channel is None:
+            open_channel = Channel if self.faults is None else partial(WatchedChannel, self.faults, None)
         self.listeners = [Listener(self.engine, one, open_channel) for one in settings.listeners]
+        self.outage = Outage(self.engine, self.listeners)
+        self.start_faults()
 
     async def start(self) -> None:
         """Open everything, the listeners last. Where it raises, nothing stays open."""
@@ -88,6 +98,14 @@ class App:
         except BaseException:
             await self.stop(grace=0)
             raise
+
+    def start_faults(self) -> None:
+        """The configuration's faults are in force, and no others."""
+        if self.faults is not None:
+            self.faults.clear()
+            self.faults.restart = self.outage.restart
+            for fault in self.settings.faults or ():
+                self.faults.add(fault)
 
     async def stop(self, grace: float | None = None) -> list[Left]:
         """Accept nobody more, tell the clients [MQTT-4.13.1-1], give the webhooks ``grace`` seconds (None:

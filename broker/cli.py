@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .fault_cli import add_faults
+from .run_cli import add_run
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -60,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_stop(commands)
     _add_reload(commands)
+    add_run(commands)
+    add_faults(commands, _instance)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser

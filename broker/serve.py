@@ -19,6 +19,7 @@ from .app import START_ERRORS, App
 from .config import ConfigError, Settings
 from .config.describe import describe
 from .daemon import to_background
+from .fault_command import fault_command
 
 logger = logging.getLogger("broker")
 
@@ -100,7 +101,12 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
     )
     reloader = Reloader(app, options.reread)
     commands = control.ControlSocket(
-        control_path, {"stop": _stop_command(stopping), "reload": reloader.command}
+        control_path,
+        {
+            "stop": _stop_command(stopping),
+            "reload": reloader.command,
+            "faults": fault_command(app.faults, app.outage),
+        },
     )
     await commands.open()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)

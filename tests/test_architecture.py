@@ -65,7 +65,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.transport",
     },
     "webhook": {"broker.routing.topics"},
-    "broker.config": {"broker.routing.topics", "webhook"},
+    "broker.config": {"broker.faults.rules", "broker.routing.topics", "webhook"},
 }
 """Part to the parts it may import. What is not listed (app, cli, their neighbours) may import anything."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .auth import auth
 from .errors import ConfigError, Problem
+from .faults import faults
 from .hocon import parse
 from .listeners import listeners
 from .reader import Report, Values, is_off, read
@@ -108,6 +109,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,
+        "faults": faults(root, report),
         "drain_timeout": system["drain_timeout"],
     }
     return Settings(**settings, warnings=report.warnings)

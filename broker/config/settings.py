@@ -14,6 +14,8 @@ from typing import Any
 
 from webhook.settings import WebhookSettings
 
+from ..faults.fault import Fault
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigWarning:
@@ -278,6 +280,8 @@ class Settings:
     sys: SysSettings = field(default_factory=SysSettings)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     """amqtt plugins: dotted path of the class to its settings."""
+    faults: tuple[Fault, ...] | None = None
+    """`faults {}`: what goes wrong on purpose; None where nothing can."""
     drain_timeout: float = 5.0
     """`system.drain_timeout`: how long a stop waits for clients and webhooks."""
     warnings: tuple[ConfigWarning, ...] = ()

@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..engine.disconnect import leave
 from ..engine.engine import Engine
 from ..engine.forget import forget_everything
+from ..transport.errors import ListenError
 from ..transport.listener import Listener
 
+log = logging.getLogger("broker.faults")
 
-def take_down(engine: Engine, listeners: Iterable[Listener], *, keep_state: bool) -> None:
-    """Nobody can connect, and who was connected is cut off without DISCONNECT or will.
-
-    With ``keep_state`` the sessions that outlive their connection and the retained messages are still there
-    afterwards, as in a broker that has them on disk.
-    """
-    for listener in listeners:
-        listener.settings = replace(listener.settings, port=listener.port)  # where its clients look for it
-        listener.close()
-    for channel in list(engine.channels):
-        if channel.session is not None:
-            channel.session.will = None
-        leave(engine, channel, "server_shutdown")
-        channel.link.abort()
-    if not keep_state:
-        forget_everything(engine)
-    engine.flush()
+TRY_AGAIN = 1.0
+"""Seconds until a listener that cannot come up is tried once more."""
 
 
-async def bring_up(listeners: Iterable[Listener]) -> None:
-    """Accept clients again, where they were accepted before. Raises ListenError."""
-    for listener in listeners:
-        await listener.open()
+class Outage:
+    """Takes a broker down and brings it up again, on the same ports."""
+
+    def __init__(self, engine: Engine, listeners: Sequence[Listener]) -> None:
+        self._engine = engine
+        self._listeners = listeners
+        self._down: list[Listener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take_down(self, keep_state: bool) -> None:
+        """Nobody can connect, and who was connected is cut off without DISCONNECT or will.
+
+        With ``keep_state`` the sessions that outlive their connection and the retained messages are still
+        there afterwards, as in a broker that has them on disk.
+        """
+        for listener in self._listeners:
+            if listener not in self._down:
+                listener.settings = replace(listener.settings, port=listener.port)  # clients look there
+                listener.close()
+                self._down.append(listener)
+        for channel in list(self._engine.channels):
+            if channel.session is not None:
+                channel.session.will = None
+            leave(self._engine, channel, "server_shutdown")
+            channel.link.abort()
+        if not keep_state:
+            forget_everything(self._engine)
+        self._engine.flush()
+
+    async def bring_up(self) -> None:
+        """Accept clients again. Raises ListenError; what could be opened is open then."""
+        while self._down:
+            await self._down[0].open()
+            del self._down[0]
+
+    def restart(self, keep_state: bool, seconds: float) -> None:
+        """Down at once, but not in the middle of what is being done, and up again ``seconds`` later."""
+        clock = self._engine.clock
+        asyncio.get_running_loop().call_soon(self.take_down, keep_state)
+        clock.call_at(clock.monotonic() + seconds, self._come_up)
+
+    def _come_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._bring_up_or_try_again())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bring_up_or_try_again(self) -> None:
+        try:
+            await self.bring_up()
+        except ListenError as error:
+            log.error("%s; tried again in %g s", error, TRY_AGAIN)
+            clock = self._engine.clock
+            clock.call_at(clock.monotonic() + TRY_AGAIN, self._come_up)

@@ -112,10 +112,10 @@ class Faults:
         return found
 
     def clear(self) -> None:
-        """Lift all."""
-        if self.rules:
-            self.rules = ()
-            self._changed()
+        """Lift all, and forget what is being acknowledged."""
+        self.rules = ()
+        self.topics.clear()
+        self._changed()
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call ``changed`` whenever a fault comes or goes."""

@@ -28,17 +28,21 @@ class TestBroker(Face):
 
     def __init__(self, conf: Any = None, **setup: Any) -> None:
         super().__init__(Running(Setup(conf=conf, **setup)))
-        self.aio = AsyncTestBroker(self._running)
+        self.aio = AsyncTestBroker(self.running)
         """The same broker for tests that run in an event loop."""
 
     def start(self) -> TestBroker:
         """Return when clients can connect."""
-        self._running.start()
+        self.running.start()
         return self
 
     def stop(self) -> None:
         """Stop the broker; who is still connected is named in a ConnectionLeftBehind warning."""
-        self._warn(self._running.stop())
+        self._warn(self.running.stop())
+
+    def close(self) -> None:
+        """Stop the broker, whoever is still connected."""
+        self.running.stop(wait_for_clients=False)
 
     def __enter__(self) -> TestBroker:
         return self.start()
@@ -49,7 +53,7 @@ class TestBroker(Face):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        left = self._running.stop()
+        left = self.running.stop()
         if kind is None:  # else there is worse to tell
             self._warn(left)
 

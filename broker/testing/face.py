@@ -69,7 +69,8 @@ class Face:
     """What does not have to wait for clients: the same for tests with and without an event loop."""
 
     def __init__(self, running: Running) -> None:
-        self._running = running
+        self.running = running
+        """What is behind the face; of no use to tests."""
         self.clock = Clock(running)
 
     # ---- where it is
@@ -77,37 +78,38 @@ class Face:
     @property
     def host(self) -> str:
         """Of the tcp listener, or of the first there is."""
-        return self._address(None).host
+        return self.address(None).host
 
     @property
     def port(self) -> int:
-        return self._address(None).port
+        return self.address(None).port
 
     @property
     def url(self) -> str:
         """Such as ``mqtt://127.0.0.1:40123``."""
-        return self._address(None).url
+        return self.address(None).url
 
     @property
     def tls(self) -> Address:
         """The ssl listener."""
-        return self._address("ssl")
+        return self.address("ssl")
 
     @property
     def ws(self) -> Address:
-        return self._address("ws")
+        return self.address("ws")
 
     @property
     def wss(self) -> Address:
-        return self._address("wss")
+        return self.address("wss")
 
     @property
     def listeners(self) -> dict[str, Address]:
         """All, by the names of the configuration."""
-        return {one.settings.name: self._address(one.settings.name) for one in self._running.app.listeners}
+        return {one.settings.name: self.address(one.settings.name) for one in self.running.app.listeners}
 
-    def _address(self, name: str | None) -> Address:
-        found = self._running.app.listeners
+    def address(self, name: str | None) -> Address:
+        """The listener of this name, or of this type; None: the one that a client would take."""
+        found = self.running.app.listeners
         if name is None:
             one = next((one for one in found if one.settings.name == "tcp"), found[0])
         else:
@@ -130,7 +132,7 @@ class Face:
 
     @property
     def _recorder(self) -> Recorder:
-        return self._running.recorder
+        return self.running.recorder
 
     def messages(self, topic_filter: str = "#") -> list[Message]:
         """The messages that the broker took in, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT."""
@@ -157,17 +159,17 @@ class Face:
     @property
     def sessions(self) -> dict[str, ClientView]:
         """All sessions, also those of clients that are away."""
-        return self._call(lambda: views.clients(self._running.engine))
+        return self._call(lambda: views.clients(self.running.engine))
 
     @property
     def subscriptions(self) -> list[SubscriptionView]:
         """All subscriptions of all sessions."""
-        return self._call(lambda: views.subscriptions(self._running.engine))
+        return self._call(lambda: views.subscriptions(self.running.engine))
 
     @property
     def retained(self) -> dict[str, Message]:
         """The retained messages by topic, without ``$SYS``."""
-        return self._call(lambda: views.retained(self._running.engine))
+        return self._call(lambda: views.retained(self.running.engine))
 
     def report(self) -> str:
         """The last packets and webhooks, for people."""
@@ -188,7 +190,7 @@ class Face:
         data = payload if isinstance(payload, bytes) else _encoded(payload)
 
         def send() -> None:
-            engine = self._running.engine
+            engine = self.running.engine
             broadcast(engine, topic, data, qos=qos, retain=retain, properties=properties)
             engine.flush()
 
@@ -198,7 +200,7 @@ class Face:
         """Send a client away. Raises KeyError where it is not connected."""
 
         def close() -> None:
-            session = self._running.engine.sessions.get(client)
+            session = self.running.engine.sessions.get(client)
             if session is None or session.channel is None:
                 raise KeyError(f"{client} is not connected")
             session.channel.close(reason, "kicked", "sent away by the test")
@@ -211,22 +213,22 @@ class Face:
         ``broker.faults("drop", packet="PUBACK", times=1)``. `broker.faults.fault.Fault` has all there are.
         Gives the rule, whose ``fired`` says how often it struck. Raises FaultError."""
         fault = make({"action": action, **aim_and_amount})
-        rule = self._call(lambda: self._running.faults.add(fault))
+        rule = self._call(lambda: self.running.faults.add(fault))
         try:
             yield rule
         finally:
-            if self._running.is_running:
-                self._call(lambda: self._running.faults.remove(rule.number))
+            if self.running.is_running:
+                self._call(lambda: self.running.faults.remove(rule.number))
 
     @contextmanager
     def outage(self, *, keep_state: bool = True) -> Iterator[None]:
         """Nobody can connect while the ``with`` block runs; who was connected is cut off. Without
         ``keep_state`` sessions and retained messages are gone afterwards. The port stays the same."""
-        self._call(lambda: self._running.take_down(keep_state))
+        self._call(lambda: self.running.app.outage.take_down(keep_state))
         try:
             yield
         finally:
-            self._running.run(self._running.bring_up()).result()
+            self.running.run(self.running.app.outage.bring_up()).result()
 
     def restart(self, *, keep_state: bool = True) -> None:
         """Down and up again."""
@@ -236,10 +238,10 @@ class Face:
     def reset(self) -> None:
         """As if just started: no messages, sessions, retained messages, records and faults; ports and time
         go on. A client that is still connected is cut off, with a ConnectionLeftBehind warning."""
-        self._warn(self._running.run(self._running.reset()).result())
+        self._warn(self.running.run(self.running.reset()).result())
 
     def _call(self, function: Callable[[], T]) -> T:
-        return self._running.call(function)
+        return self.running.call(function)
 
     def _warn(self, left: Sequence[str]) -> None:
         for name in left:
@@ -296,7 +298,7 @@ class Face:
         )
 
     def _unfinished(self) -> list[str]:
-        return self._call(self._running.unfinished)
+        return self._call(self.running.unfinished)
 
     def _still(self) -> str:
         return "still on their way:\n" + "\n".join(f"  {line}" for line in self._unfinished())

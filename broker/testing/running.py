@@ -17,7 +17,6 @@ from ..engine.channel import Channel
 from ..engine.engine import Engine
 from ..engine.forget import forget_everything
 from ..faults.channel import WatchedChannel
-from ..faults.outage import bring_up, take_down
 from ..faults.rules import Faults
 from ..faults.seen import SeenPacket
 from ..loop_clock import LoopClock
@@ -48,7 +47,6 @@ class Running:
         self.faults = Faults()
         self._connections: set[_Connection] = set()
         self._stopping: asyncio.Event
-        self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
 
     # ---- from any thread
@@ -67,11 +65,11 @@ class Running:
             self._thread = None
             raise
 
-    def stop(self) -> list[str]:
+    def stop(self, *, wait_for_clients: bool = True) -> list[str]:
         """Stop the broker and its thread; harmless when it has been done. Returns who was still connected."""
         if self._thread is None:
             return []
-        left = self.run(self.left_behind()).result()
+        left = self.run(self.left_behind()).result() if wait_for_clients else []
         thread, self._thread = self._thread, None
         self.loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
@@ -114,11 +112,11 @@ class Running:
         self._stopping = asyncio.Event()
         virtual = self.setup.virtual_clock
         self.clock = VirtualClock(self.loop, self._happenings) if virtual else LoopClock(self.loop)
-        self.faults.restart = self._restart
         self.app = App(
             self.settings,
             clock=self.clock,
             webhook_transport=self._webhook_transport(),
+            faults=self.faults,
             open_channel=partial(_Connection, self._connections, self.faults, self.recorder.packet),
         )
         self.recorder.attach(self.app.engine.hooks)
@@ -143,7 +141,7 @@ class Running:
 
     def _happenings(self) -> tuple[int, ...]:
         hooks, counters = self.recorder.webhooks, self.app.engine.counters
-        return self.recorder.happenings, hooks.tries, len(self._tasks), counters.packets_sent
+        return self.recorder.happenings, hooks.tries, counters.packets_sent
 
     # ---- what a test may do to it
 
@@ -154,8 +152,7 @@ class Running:
     async def reset(self) -> list[str]:
         """As if just started, with the same ports and the same time. Returns who was still connected."""
         left = await self.left_behind()
-        self.faults.clear()
-        self.faults.topics.clear()
+        self.app.start_faults()
         forget_everything(self.app.engine)
         if not self.app.webhooks.idle():
             await self._replace_webhooks()
@@ -183,22 +180,6 @@ class Running:
         await app.webhooks.start()
         attach(app.webhooks, app.engine.hooks)
         app.engine.router.forget_all_routes()
-
-    def take_down(self, keep_state: bool) -> None:
-        take_down(self.app.engine, self.app.listeners, keep_state=keep_state)
-
-    async def bring_up(self) -> None:
-        await bring_up(self.app.listeners)
-
-    def _restart(self, keep_state: bool, seconds: float) -> None:
-        """For the fault: it strikes in the middle of handling a packet."""
-        self.loop.call_soon(self.take_down, keep_state)
-        self.clock.call_at(self.clock.monotonic() + seconds, self._come_up)
-
-    def _come_up(self) -> None:
-        task = self.loop.create_task(self.bring_up())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def unfinished(self) -> list[str]:
         """What is still on its way: to clients that are connected, and to webhooks."""

@@ -1,0 +1,88 @@
+"""`pybroker faults`: break what a running broker serves, on purpose."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .instances import Instance
+
+PID_VARIABLE = "PYBROKER_PID"
+"""Set by `pybroker run` for the command that it runs."""
+
+FindInstance = Callable[[Path | None, int | None], "Instance | None"]
+
+_DESCRIPTION = """\
+Faults of a running broker whose configuration has a section `faults {}`, or of the one that
+`pybroker run` has started.
+
+  pybroker faults add drop packet=PUBACK client='sensor-*' times=3
+  pybroker faults add latency seconds=0.2 jitter=0.1
+  pybroker faults list
+  pybroker faults remove 1
+
+docs/testing.md lists the actions and what each may have."""
+
+
+def add_faults(commands: argparse._SubParsersAction[argparse.ArgumentParser], find: FindInstance) -> None:
+    faults = commands.add_parser(
+        "faults",
+        help="let things go wrong in a running broker, for tests",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    faults.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
+    faults.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    verbs = faults.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    verbs.add_parser("list", help="the faults in force, and how often each has struck")
+    add = verbs.add_parser("add", help="put a fault in force")
+    add.add_argument("action", metavar="ACTION", help="drop, delay, refuse, close, ...")
+    add.add_argument("values", nargs="*", metavar="KEY=VALUE", help="whom it strikes, when and how much")
+    remove = verbs.add_parser("remove", help="lift one fault")
+    remove.add_argument("number", type=int, metavar="NUMBER", help="as `list` shows it")
+    verbs.add_parser("clear", help="lift all faults")
+    restart = verbs.add_parser("restart", help="cut everybody off; the process itself goes on")
+    restart.add_argument("--seconds", type=float, default=0.0, help="how long nobody can connect")
+    restart.add_argument("--lose-state", action="store_true", help="forget sessions and retained messages")
+    faults.set_defaults(run=lambda options: _run(options, find))
+
+
+def _run(options: argparse.Namespace, find: FindInstance) -> int:
+    from .control import ControlError, ask
+
+    pid = options.pid
+    if pid is None and options.conf is None and (named := os.environ.get(PID_VARIABLE)):
+        pid = int(named)
+    instance = find(options.conf, pid)
+    if instance is None:
+        return 1
+    try:
+        for line in ask(instance.control, "faults", verb=options.verb, **_arguments(options)):
+            print(line)
+    except (ControlError, ValueError) as error:
+        print(f"pybroker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    match options.verb:
+        case "add":
+            return {"action": options.action, **dict(map(_pair, options.values))}
+        case "remove":
+            return {"number": options.number}
+        case "restart":
+            return {"seconds": options.seconds, "keep_state": not options.lose_state}
+    return {}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f'"{text}": write KEY=VALUE, such as packet=PUBACK')
+    return key, value
