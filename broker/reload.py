@@ -78,6 +78,7 @@ def compare(old: Settings, new: Settings) -> tuple[Settings, list[Change]]:
         presets=tuple(merged["preset.session"].values()),
         sys=merged["sys"],
         plugins=merged["plugins"],
+        faults=merged["faults.rules"],
         drain_timeout=merged["system.drain_timeout"],
         warnings=new.warnings,
     )
@@ -132,6 +133,7 @@ def _sections(settings: Settings) -> dict[str, Any]:
         "preset.session": {one.name: one for one in settings.presets},
         "sys": settings.sys,
         "plugins": settings.plugins,
+        "faults.rules": settings.faults,
     }
 
 
