@@ -16,6 +16,15 @@ NAMED = ("listeners", "webhook")
 
 _ABSENT = object()
 
+_SECTIONS = {
+    "daemon": "system.daemon",
+    "drain_timeout": "system.drain_timeout",
+    "webhooks": "webhook",
+    "presets": "preset.session",
+    "faults": "faults.rules",
+}
+"""The fields of `Settings` that do not have the names of their sections."""
+
 _KEYS: dict[str, str] = {
     "LogSettings.rotation_size": "rotation.size",
     "LogSettings.rotation_count": "rotation.count",
@@ -62,27 +71,17 @@ class Change:
 def compare(old: Settings, new: Settings) -> tuple[Settings, list[Change]]:
     """The settings that hold after a reload, and all that the new file has otherwise than those before it."""
     changes: list[Change] = []
-    merged = {
-        name: _merged(name, before, _sections(new)[name], changes) for name, before in _sections(old).items()
-    }
-    settings = Settings(
-        source=new.source,
-        daemon=merged["system.daemon"],
-        mqtt=merged["mqtt"],
-        listeners=tuple(merged["listeners"].values()),
-        http_server=merged["http_server"],
-        log=merged["log"],
-        auth=merged["auth"],
-        limits=merged["limits"],
-        webhooks=tuple(merged["webhook"].values()),
-        presets=tuple(merged["preset.session"].values()),
-        sys=merged["sys"],
-        plugins=merged["plugins"],
-        faults=merged["faults.rules"],
-        drain_timeout=merged["system.drain_timeout"],
-        warnings=new.warnings,
-    )
-    return settings, changes
+    held: dict[str, Any] = {}
+    for field in fields(Settings):
+        if field.name in ("source", "warnings"):
+            continue
+        before, after = (getattr(settings, field.name) for settings in (old, new))
+        named = _is_named(before) or _is_named(after)
+        if named:
+            before, after = ({one.name: one for one in many} for many in (before, after))
+        found = _merged(_SECTIONS.get(field.name, field.name), before, after, changes)
+        held[field.name] = tuple(found.values()) if named else found
+    return replace(new, **held), changes
 
 
 def row_of(key: str) -> Row | None:
@@ -118,23 +117,9 @@ def _above(parts: list[str]) -> Iterator[Row]:
             yield row
 
 
-def _sections(settings: Settings) -> dict[str, Any]:
-    """The parts of the file by their keys; what has names, by its name."""
-    return {
-        "system.daemon": settings.daemon,
-        "system.drain_timeout": settings.drain_timeout,
-        "mqtt": settings.mqtt,
-        "listeners": {one.name: one for one in settings.listeners},
-        "http_server": settings.http_server,
-        "log": settings.log,
-        "auth": settings.auth,
-        "limits": settings.limits,
-        "webhook": {one.name: one for one in settings.webhooks},
-        "preset.session": {one.name: one for one in settings.presets},
-        "sys": settings.sys,
-        "plugins": settings.plugins,
-        "faults.rules": settings.faults,
-    }
+def _is_named(value: Any) -> bool:
+    """Listeners, endpoints and the like: each has a name by which it is known again."""
+    return isinstance(value, tuple) and bool(value) and hasattr(value[0], "name")
 
 
 def _merged(key: str, old: Any, new: Any, changes: list[Change]) -> Any:
