@@ -1,0 +1,74 @@
+"""Counters as people and $SYS topics read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .metrics import EndpointStats
+
+SYS_COUNTERS = (
+    "state",
+    "matched",
+    "succeeded",
+    "dead",
+    "in_flight",
+    "queued",
+    "dropped_full",
+    "dropped_expired",
+    "dropped_filtered",
+    "tries",
+    "retries",
+    "callable_errors",
+    "spool_errors",
+    "dead_letters",
+)
+
+
+def lines(stats: EndpointStats) -> list[str]:
+    """One endpoint's counters, a few lines for a terminal or a log."""
+    s = stats
+    text = [
+        f"webhook {s.name} ({s.url}): {s.state}",
+        f"  matched {s.matched} = succeeded {s.succeeded} + dead {s.dead} + in flight {s.in_flight}"
+        f" + queued {s.queued} + dropped {s.dropped}"
+        f" (full {s.dropped_full}, expired {s.dropped_expired}, filtered {s.dropped_filtered})",
+        f"  tries {s.tries}, of them retries {s.retries};"
+        f" response time p50 {_within(s, 0.5)}, p99 {_within(s, 0.99)}",
+        f"  waiting: {_size(s.queued_bytes)} in memory, {_size(s.spooled_bytes)} in the spool,"
+        f" the oldest for {s.oldest_age:.1f} s; dead letters kept: {s.dead_letters}",
+    ]
+    if s.callable_errors or s.spool_errors:
+        text.append(f"  errors: {s.callable_errors} in filters and transforms, {s.spool_errors} of the spool")
+    return text
+
+
+def render(stats: Iterable[EndpointStats]) -> str:
+    """All endpoints, for `pybroker webhook status`."""
+    text = [line for one in stats for line in lines(one)]
+    return "\n".join(text) if text else "no webhook is enabled"
+
+
+def sys_values(stats: Iterable[EndpointStats]) -> Iterator[tuple[str, str]]:
+    """Topics below ``$SYS/brokers/`` and their payloads, such as ``webhook/NAME/matched`` and ``17``."""
+    for one in stats:
+        for counter in SYS_COUNTERS:
+            yield f"webhook/{one.name}/{counter}", str(getattr(one, counter))
+        yield f"webhook/{one.name}/oldest_age", f"{one.oldest_age:.3f}"
+        yield f"webhook/{one.name}/response_time/p50", f"{one.response_quantile(0.5):g}"
+        yield f"webhook/{one.name}/response_time/p99", f"{one.response_quantile(0.99):g}"
+
+
+def _within(stats: EndpointStats, q: float) -> str:
+    if not stats.response_count:
+        return "-"
+    bound = stats.response_quantile(q)
+    return "above 10 s" if bound == float("inf") else f"<= {bound * 1000:g} ms"
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
