@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -150,28 +151,41 @@ def _base64(payload: bytes) -> str:
 
 
 def _base62(payload: bytes) -> str:
+    if len(payload) > BASE62_BYTES:
+        return f'{_base64(payload)},"payload_encoding":"base64"'
     return f'"{base62(payload)}"'
+
+
+BASE62_BYTES = 4 << 10
+"""What is longer takes too long: the time grows with the square of the length."""
 
 
 def base62(data: bytes) -> str:
     """``data`` read as one big-endian number, with one ``0`` for each leading zero byte."""
     zeros = len(data) - len(data.lstrip(b"\0"))
-    return "0" * zeros + _digits(int.from_bytes(data, "big"))
+    number = int.from_bytes(data, "big")
+    width = 8
+    while number >= _power(width):
+        width *= 2
+    return "0" * zeros + _digits(number, width).lstrip("0")
 
 
-def _digits(number: int) -> str:
-    """Splits in halves, so that a payload of megabytes does not take time by the square of its length."""
-    if number == 0:
-        return ""
-    if number < 62**16:
-        text = ""
-        while number:
-            number, digit = divmod(number, 62)
-            text = BASE62[digit] + text
-        return text
-    half = int(number.bit_length() / 5.954196310386876) // 2  # log2(62)
-    high, low = divmod(number, 62**half)
-    return _digits(high) + _digits(low).rjust(half, "0")
+def _digits(number: int, width: int) -> str:
+    """``width`` digits; in halves, because a division costs the square of the length."""
+    if width > 8:
+        width //= 2
+        high, low = divmod(number, _power(width))
+        return _digits(high, width) + _digits(low, width)
+    text = ""
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        text = BASE62[digit] + text
+    return text
+
+
+@cache
+def _power(width: int) -> int:
+    return 62**width
 
 
 _PAYLOADS: dict[str, Callable[[bytes], str]] = {"plain": _plain, "base64": _base64, "base62": _base62}

@@ -266,8 +266,8 @@ def check(settings: WebhookSettings) -> None:
     for key, value, allowed in (
         ("body.encoding", settings.encoding, ("plain", "base64", "base62")),
         ("body.format", settings.format, ("nanomq", "cloudevents", "form")),
-        ("body.mode", settings.cloudevents_mode, ("binary", "structured")),
-        ("overflow", settings.overflow, ("drop_new", "drop_oldest")),
+        ("body.cloudevents_mode", settings.cloudevents_mode, ("binary", "structured")),
+        ("queue.overflow", settings.overflow, ("drop_new", "drop_oldest")),
         ("order", settings.order, ("none", "client", "topic")),
         ("compression", settings.compression, ("none", "gzip")),
         ("batch.format", batch.format, ("json", "ndjson")),

@@ -85,6 +85,12 @@ def test_base62_can_be_read_back(data: bytes) -> None:
         assert text[zeros] != "0"
 
 
+def test_a_long_payload_is_not_written_in_base62() -> None:
+    body = json.loads(encoded(published(b"x" * 20_000), "base62"))
+    assert body["payload_encoding"] == "base64"
+    assert base64.b64decode(body["payload"]) == b"x" * 20_000
+
+
 def test_a_message_of_the_broker_has_no_publisher() -> None:
     body = json.loads(encoded(published(client=None)))
     assert (body["from_username"], body["from_client_id"]) == ("undefined", "undefined")
