@@ -1,0 +1,267 @@
+"""`scripts/bench page`: docs/performance.md from what was measured.
+
+What people wrote stands between ``<!-- keep: NAME -->`` and ``<!-- end -->`` and is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from . import fairness, growth, table, webhook
+from .brokers import KINDS, ROOT
+from .measure import Values
+from .results import Results
+from .rows import ROWS, VERSIONS, shown
+
+PAGE = ROOT / "docs" / "performance.md"
+KEPT = re.compile(r"<!-- keep: (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end -->", re.S)
+
+WORDS = {True: "yes", False: "**no**", None: "-"}
+NOT_MEASURED = "Not measured yet."
+
+INTRODUCTION = """\
+# Performance
+
+Written by `scripts/bench page`; only what stands between `keep` and `end` marks is written by hand.
+
+Everything here compares programs that ran in turn, on the same machine, within minutes. The broker has
+one core, what drives it another. What counts is **messages per second of the broker's CPU time** (user
+and system, measured from outside): unlike messages per second it does not depend on how fast the
+generator is, or on a busy neighbour.
+
+pybroker runs as it is shipped: `conf/nanomq.conf`, with access control, a webhook and everything of MQTT
+5.0. The others run with the shortest configuration that listens on one port, lets anonymous clients in,
+and queues as many messages. A broker is started anew for each single run, and the brokers take turns; a
+figure is the median of its rounds.
+"""
+GUARD = """\
+## The check against getting slower
+
+`tests/benchmarks/test_hot_path.py` is part of `make test`. It sends messages through decoder,
+connection, engine, routing and delivery, without sockets, and counts the instructions that the Python
+interpreter executes for them. That number is the same in each run, on a fast machine and on a busy one:
+the test fails where a message costs 20 % more than was recorded, and never by chance. The count is
+divided by that of a fixed loop of plain Python, counted in the same way, which evens out some of what
+versions of Python differ in. Time that is spent inside C code it does not see; the tables above do.
+"""
+REPEAT = """\
+## Measure it yourself
+
+```
+make check                             # makes .venv
+.venv/bin/python scripts/bench quick   # half a minute
+.venv/bin/python scripts/bench all     # a quarter of an hour; writes this page
+```
+
+It needs Linux, two cores that do nothing else, and `taskset`. mosquitto (Debian: `apt install
+mosquitto`) and NanoMQ are measured where they are on the PATH. `scripts/bench --help` lists the parts.
+"""
+
+
+def write(results: Results) -> None:
+    """Write the page; what was written by hand stays."""
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(rendered(results, before), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}", flush=True)
+
+
+def rendered(results: Results, before: str = "") -> str:
+    """The page; ``before`` is how it read until now."""
+    by_hand = {match["name"]: match["text"] for match in KEPT.finditer(before)}
+
+    def keep(name: str) -> str:
+        return f"<!-- keep: {name} -->\n{by_hand.get(name, '')}<!-- end -->\n"
+
+    parts = [
+        INTRODUCTION,
+        keep("summary"),
+        "## Against other brokers\n",
+        *_comparison(results),
+        "### What stands in the way\n",
+        keep("obstacles"),
+        "## Growth\n",
+        *_growth(results),
+        keep("growth"),
+        "## Fairness\n",
+        *_fairness(results),
+        keep("fairness"),
+        "## Webhooks\n",
+        *_webhooks(results),
+        keep("webhooks"),
+        GUARD,
+        keep("check"),
+        REPEAT,
+    ]
+    return "\n".join(parts)
+
+
+def _circumstances(facts: dict[str, Any]) -> str:
+    programs = ", ".join([*facts["programs"], f"Python {facts['python']}"])
+    lines = [
+        f"`{facts['command']}` on {facts['date']}, commit {facts['commit']}.",
+        f"{facts['cores']} cores of {facts['cpu']}, {facts['kernel']}. {programs}.",
+        *facts["notes"],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _heading(broker: str) -> str:
+    return KINDS[broker].label
+
+
+def _comparison(results: Results) -> list[str]:
+    if table.SECTION not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    brokers = [name for name in KINDS if name in results.brokers(table.SECTION)]
+    head = [
+        "scenario",
+        "MQTT",
+        *map(_heading, brokers),
+        "pybroker / mosquitto",
+        "goal",
+        "met",
+    ]
+    rows = []
+    for row in ROWS:
+        for version in row.versions:
+            if not list(results.find(table.SECTION, row.runs, version=version)):
+                continue
+            cells = [table.cell(results, row, version, broker) for broker in brokers]
+            ratio = shown(table.ratio_of(results, row, version)) if row.goal.relative else "-"
+            met = WORDS[table.is_met(results, row, version)]
+            goal = f"{row.goal} {row.unit}".strip() if not row.goal.relative else str(row.goal)
+            rows.append([row.title, VERSIONS[version], *cells, ratio, goal, met])
+    words = "Messages, or connections, per second of the broker's CPU time, unless a unit is given.\n"
+    commands = [f"- {row.title}: `load {row.load}`\n" for row in ROWS if row.load]
+    return [
+        _circumstances(results.facts(table.SECTION)),
+        words,
+        _table(head, rows),
+        "What the load generator (`PYTHONPATH=scripts python -m benchmarks.load --help`) was told:\n",
+        "".join(commands),
+    ]
+
+
+def _growth(results: Results) -> list[str]:
+    if growth.SECTION not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    brokers = [name for name in KINDS if name in results.brokers(growth.SECTION)]
+    parts = [_circumstances(results.facts(growth.SECTION)), "![Cost against size](growth.svg)\n"]
+    rows = []
+    for axis in growth.AXES:
+        points = {broker: _by_count(results, axis.key, broker) for broker in brokers}
+        for count in axis.points:
+            if any(count in of_broker for of_broker in points.values()):
+                cells = [shown(points[broker].get(count), axis.unit) for broker in brokers]
+                rows.append([axis.title, f"{count:,}", *cells])
+    for tenth, name in ((0, "the first tenth of them"), (-1, "the last tenth")):
+        found = {b: list(results.find(growth.SECTION, growth.CLIMB, b)) for b in brokers}
+        cells = [
+            shown(of[0]["us_each"][tenth], "us a connect") if of and of[0].get("us_each") else "-"
+            for of in found.values()
+        ]
+        clients = next((of[0]["clients"] for of in found.values() if of), 0)
+        rows.append(["Connecting one more client", f"{name}, of {clients:,}", *cells])
+    head = ["cost in the broker's CPU time", "beside, or of", *map(_heading, brokers)]
+    return [*parts, _table(head, rows)]
+
+
+def _by_count(results: Results, key: str, broker: str) -> dict[int, float | None]:
+    return {point["count"]: point["us_each"] for point in results.find(growth.SECTION, key, broker)}
+
+
+FAIRNESS_LINES = [
+    (fairness.FLOOD, "a quiet pair alone, p50 and p99", ("alone_p50_us", "alone_p99_us"), "us"),
+    (fairness.FLOOD, "beside a flooding client, p50 and p99", ("beside_p50_us", "beside_p99_us"), "us"),
+    (fairness.FLOOD, "messages a second of the flood", ("flood_rate",), ""),
+    (fairness.SLOW, "messages a CPU second to one reader", ("alone_per_cpu_s",), ""),
+    (fairness.SLOW, "the same beside a reader that reads nothing", ("beside_per_cpu_s",), ""),
+    (fairness.SLOW, "messages the first reader lost by that", ("lost",), ""),
+    (fairness.SLOW, "memory grown, of what was sent", ("rss_grown_mib", "sent_mib"), "MiB"),
+    (fairness.TOPICS, "topics, one message each", ("topics",), ""),
+    (fairness.TOPICS, "a message of the first and of the last tenth", ("first_us", "last_us"), "us CPU"),
+    (fairness.TOPICS, "memory grown", ("rss_grown_mib",), "MiB"),
+]
+
+
+def _fairness(results: Results) -> list[str]:
+    if fairness.SECTION not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    brokers = [name for name in KINDS if name in results.brokers(fairness.SECTION)]
+    rows = []
+    for key, title, names, unit in FAIRNESS_LINES:
+        cells = [_values(next(results.find(fairness.SECTION, key, b), {}), names, unit) for b in brokers]
+        rows.append([title, *cells])
+    return [
+        _circumstances(results.facts(fairness.SECTION)),
+        _table(["", *map(_heading, brokers)], rows),
+    ]
+
+
+def _values(values: Values, names: Sequence[str], unit: str) -> str:
+    if "error" in values:
+        return "failed"
+    return f"{', '.join(shown(values.get(name)) for name in names)} {unit}".strip()
+
+
+def _webhooks(results: Results) -> list[str]:
+    if webhook.SECTION not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    section = webhook.SECTION
+    bursts = []
+    for key, (title, _, goal) in webhook.BURSTS.items():
+        rounds = list(results.find(section, key))
+        rate = results.median(section, key, "pybroker", "per_cpu_s")
+        lost = sum(values.get("lost", 0) for values in rounds)
+        sent = sum(values.get("events", 0) for values in rounds) + lost
+        met = None if goal is None or rate is None else rate >= goal and not lost
+        aim = "-" if goal is None else f"at least {shown(goal)}, none lost"
+        bursts.append([title, shown(rate), f"{lost:,} of {sent:,}", aim, WORDS[met]])
+    down = []
+    for key, (title, _) in webhook.DOWN_CASES.items():
+        values: Values = next(results.find(section, key), {})
+        memory = _values(values, ("rss_before_mib", "rss_after_mib"), "MiB")
+        disk = _values(values, ("on_disk_mib",), "MiB")
+        down.append([title, f"{values.get('events', 0):,}", f"{values.get('kept') or 0:,}", memory, disk])
+    return [
+        _circumstances(results.facts(section)),
+        "A burst of events, delivered, per second of the broker's CPU time:\n",
+        _table(["", "events", "lost", "goal", "met"], bursts),
+        "A publisher at QoS 1 waits for its PUBACK:\n",
+        _table(["", "p50", "p99"], _pubacks(results)),
+        _puback_verdict(results),
+        "The endpoint is down while messages are published; what does not fit is dropped and counted:\n",
+        _table(["", "events", "kept to be sent", "memory before and after", "on disk"], down),
+    ]
+
+
+def _pubacks(results: Results) -> list[list[str]]:
+    rows = []
+    for case, title in webhook.PUBACK_CASES.items():
+        row = f"{webhook.PUBACK} {case}"
+        quantiles = [
+            shown(results.median(webhook.SECTION, row, "pybroker", key), "us") for key in ("p50_us", "p99_us")
+        ]
+        rows.append([title, *quantiles])
+    return rows
+
+
+def _puback_verdict(results: Results) -> str:
+    off, hanging = (
+        results.median(webhook.SECTION, f"{webhook.PUBACK} {case}", "pybroker", "p99_us")
+        for case in ("off", "hanging")
+    )
+    if not off or hanging is None:
+        return NOT_MEASURED + "\n"
+    ratio, goal = hanging / off, webhook.PUBACK_GOAL
+    return (
+        f"While it hangs, p99 is {ratio:.2f} times what it is without webhooks; the goal is at most {goal}:"
+        f" {'met' if ratio <= goal else '**not met**'}.\n"
+    )

@@ -1,0 +1,125 @@
+"""`scripts/bench table` and `quick`: every row against every broker, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from .brokers import Kind, StartError, running
+from .measure import Values, load, receiver, working_directory
+from .results import Results
+from .rows import VERSIONS, Row, shown
+
+SECTION = "table"
+CONF_RECEIVER_PORT = 8888
+"""Where conf/nanomq.conf posts its events."""
+OURS, THEIRS = "pybroker", "mosquitto"
+LIMIT, SLOW_LIMIT = 30, 5
+"""Seconds that one run may take; of brokers that are known to be slow."""
+
+
+def measure(
+    results: Results,
+    rows: Sequence[Row],
+    kinds: Sequence[Kind],
+    versions: Sequence[int],
+    rounds: int,
+    *,
+    with_receiver: bool,
+    section: str = SECTION,
+) -> None:
+    """Measure and print; the brokers alternate, so that a change of the machine's mood hits all of them."""
+    results.begin(section, kinds)
+    with ExitStack() as stack:
+        results.note(section, _listen(stack, with_receiver))
+        for row in rows:
+            for version in (one for one in row.versions if one in versions):
+                if not row.runs_of:
+                    results.forget(section, row.key, version)
+                    for turn in range(rounds):
+                        for kind in _speaking(kinds, version, turn):
+                            values = once(row, kind, version)
+                            results.add(section, row.key, kind.name, values, version=version)
+                print(summary(results, row, version, kinds, section), flush=True)
+
+
+def _listen(stack: ExitStack, wanted: bool) -> str:
+    """Start a receiver where the default configuration posts to, if it is wanted and the port can be had;
+    what is there now."""
+    where = f"port {CONF_RECEIVER_PORT}, where conf/nanomq.conf posts its events"
+    if not wanted:
+        return f"No receiver on {where}: they are matched, encoded, and queued until the queue is full."
+    try:
+        stack.enter_context(receiver(CONF_RECEIVER_PORT))
+    except OSError as error:
+        return f"Another program listens on {where} ({error})."
+    return f"A receiver listens on {where}: some of the broker's time goes into the posts."
+
+
+def _speaking(kinds: Sequence[Kind], version: int, turn: int) -> list[Kind]:
+    """Those that take this turn."""
+    return [kind for kind in kinds if version in kind.versions and not (kind.slow and turn)]
+
+
+def once(row: Row, kind: Kind, version: int) -> Values:
+    """One run against a broker that was started for it."""
+    limit = SLOW_LIMIT if kind.slow else LIMIT
+    with working_directory() as directory:
+        try:
+            with running(kind, directory) as broker:
+                if not row.load:
+                    return {"started_in_s": round(broker.started_in, 3)}
+                return load(broker, f"{row.load} --version {version} --limit {limit}")
+        except StartError as error:
+            return {"error": str(error)}
+
+
+def summary(results: Results, row: Row, version: int, kinds: Sequence[Kind], section: str = SECTION) -> str:
+    """A row as a line: medians, our ratio to mosquitto, and whether that is enough."""
+    parts = [f"{row.title}, MQTT {VERSIONS[version]}:"]
+    for kind in kinds:
+        if version in kind.versions:
+            parts.append(f"{kind.name} {cell(results, row, version, kind.name, section)}")
+    return "  ".join([*parts, verdict(results, row, version, section)])
+
+
+def cell(results: Results, row: Row, version: int, broker: str, section: str = SECTION) -> str:
+    """The median of one broker, with what it lost."""
+    found = list(results.find(section, row.runs, broker, version))
+    if not found:
+        return "-"
+    failed = [values["error"] for values in found if "error" in values]
+    if failed:
+        return f"failed: {failed[0].splitlines()[-1]}"
+    number = shown(results.median(section, row.runs, broker, row.measure, version), row.unit)
+    share = lost_share(found)
+    return f"{number}, {share:.0%} lost" if share else number
+
+
+def verdict(results: Results, row: Row, version: int, section: str = SECTION) -> str:
+    met = is_met(results, row, version, section)
+    word = {True: "met", False: "NOT MET", None: "unknown"}[met]
+    if not row.goal.relative:
+        return f"goal {row.goal} {row.unit}: {word}"
+    return f"ratio {shown(ratio_of(results, row, version, section))}, goal {row.goal}: {word}"
+
+
+def ratio_of(results: Results, row: Row, version: int, section: str = SECTION) -> float | None:
+    """Ours divided by mosquitto's."""
+    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (OURS, THEIRS))
+    return ours / theirs if ours is not None and theirs else None
+
+
+def is_met(results: Results, row: Row, version: int, section: str = SECTION) -> bool | None:
+    """Whether the goal is reached without losing anything; None where that was not measured."""
+    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (OURS, THEIRS))
+    if lost_share(list(results.find(section, row.runs, OURS, version))):
+        return False
+    return row.goal.met(ours, theirs)
+
+
+def lost_share(found: Sequence[Values]) -> float:
+    """The part of the messages that did not arrive, in all rounds together."""
+    want = sum(values.get("want", 0) for values in found)
+    lost = sum(values.get("lost") or 0 for values in found)
+    return lost / want if want else 0.0

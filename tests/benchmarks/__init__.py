@@ -1,0 +1,1 @@
+"""What keeps the broker fast, and what measures it."""

@@ -1,0 +1,8 @@
+"""The modules of scripts/bench are imported as it imports them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -1,0 +1,178 @@
+"""The ways of a message through the broker, each as a scenario that hands its work to a counter.
+
+What is counted is the broker's part alone: bytes come in at a channel, bytes leave at its link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.engine import verbs
+from broker.engine.channel import Channel
+from broker.events import MessagePublished
+from broker.hooks import Hooks
+from broker.packets.encoder import encode, make_publish
+from broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from broker.packets.reasons import ReasonCode
+from tests.harness import Broker, Client, FakeLink, connect_packet
+from webhook.settings import Rule, WebhookSettings
+from webhook.sink import Sink
+
+from .instructions import Counter, of_the_fixed_loop
+
+MESSAGES = 50
+"""That one read brings."""
+TOPIC, PAYLOAD = "sensors/7/temperature", b"x" * 64
+
+Scenario = Callable[[Counter], int]
+"""Hands the work to the counter; how many messages (or deliveries, or connections) it was."""
+
+
+def publishes(qos: int, version: int, count: int = MESSAGES) -> bytes:
+    packets = (
+        make_publish(TOPIC, PAYLOAD, qos=qos, packet_id=i if qos else 0, version=version)
+        for i in range(1, count + 1)
+    )
+    return b"".join(encode(packet, version) for packet in packets)
+
+
+def pair(
+    version: int, qos: int = 0, receivers: int = 1, hooks: Hooks | None = None
+) -> tuple[Client, list[Client]]:
+    """A publisher and its subscribers. Access control is on, as in the default configuration."""
+    broker = Broker(hooks=hooks)
+    broker.engine.access.authorizers = (lambda client, topic, action: True,)
+    subscribers = [broker.connect(f"s{i}", version) for i in range(receivers)]
+    for subscriber in subscribers:
+        subscriber.subscribe(TOPIC, qos)
+    return broker.connect("p", version), subscribers
+
+
+def qos0(version: int) -> Scenario:
+    publisher, [subscriber] = pair(version)
+    data = publishes(0, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        return len(subscriber.packets())
+
+    return run
+
+
+def one_a_read(version: int) -> Scenario:
+    """Nothing to gather: each message comes alone."""
+    publisher, [subscriber] = pair(version)
+    data = publishes(0, version, 1)
+
+    def run(counter: Counter) -> int:
+        for _ in range(MESSAGES):
+            counter.call(publisher.channel.received, data)
+        return len(subscriber.packets())
+
+    return run
+
+
+def fanout(version: int) -> Scenario:
+    publisher, subscribers = pair(version, receivers=100)
+    data = publishes(0, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        return sum(len(subscriber.packets()) for subscriber in subscribers)
+
+    return run
+
+
+def sink(version: int) -> Scenario:
+    publisher, _ = pair(version, receivers=0)
+    data = publishes(0, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        return MESSAGES
+
+    return run
+
+
+def qos1(version: int) -> Scenario:
+    publisher, [subscriber] = pair(version, 1)
+    data = publishes(1, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        delivered = [packet for packet in subscriber.packets() if isinstance(packet, Publish)]
+        pubacks = b"".join(encode(Puback(packet.packet_id), version) for packet in delivered)
+        counter.call(subscriber.channel.received, pubacks)
+        assert len(publisher.packets()) == MESSAGES
+        return len(delivered)
+
+    return run
+
+
+def qos2(version: int) -> Scenario:
+    publisher, [subscriber] = pair(version, 2)
+    data = publishes(2, version)
+    pubrels = b"".join(encode(Pubrel(i), version) for i in range(1, MESSAGES + 1))
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        counter.call(publisher.channel.received, pubrels)
+        ids = [packet.packet_id for packet in subscriber.packets() if isinstance(packet, Publish)]
+        for answer in (Pubrec, Pubcomp):
+            counter.call(subscriber.channel.received, b"".join(encode(answer(id), version) for id in ids))
+        assert len(publisher.packets()) == 2 * MESSAGES
+        assert len(subscriber.packets()) == MESSAGES
+        return len(ids)
+
+    return run
+
+
+def webhook(version: int) -> Scenario:
+    """Every message matches a rule: it is encoded and queued."""
+    endpoint = WebhookSettings("webhook", "http://192.0.2.1/", rules=(Rule("on_message_publish", "#"),))
+    sink = Sink([endpoint])
+    hooks = Hooks()
+    hooks.observe(MessagePublished, sink.offer, topics=sink.wants_topic)
+    publisher, [subscriber] = pair(version, hooks=hooks)
+    data = publishes(0, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        assert sink.stats()[0].dropped == 0
+        return len(subscriber.packets())
+
+    return run
+
+
+def connect(version: int) -> Scenario:
+    """CONNECT and DISCONNECT, one client after another."""
+    broker = Broker()
+    come = encode(connect_packet("c", version), version)
+    go = encode(Disconnect(ReasonCode.NORMAL_DISCONNECTION), version)
+
+    def run(counter: Counter) -> int:
+        for _ in range(MESSAGES):
+            link = FakeLink()
+            channel = Channel(broker.engine, verbs, link)
+            counter.call(channel.received, come)
+            counter.call(channel.received, go)
+            assert link.written
+            assert link.closed
+        return MESSAGES
+
+    return run
+
+
+SCENARIOS: dict[str, Callable[[int], Scenario]] = {
+    one.__name__: one for one in (qos0, one_a_read, fanout, sink, qos1, qos2, webhook, connect)
+}
+
+
+def cost(name: str, version: int) -> float:
+    """Instructions a message, once the caches know it, in rounds of the fixed loop."""
+    run = SCENARIOS[name](version)
+    run(Counter())
+    counter = Counter()
+    done = run(counter)
+    assert done
+    return counter.instructions / done / of_the_fixed_loop()
