@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .access.build import Access
 from .access.errors import AccessError
 from .access.http_auth import PortOf
+from .clock import Timer
 from .config.settings import Settings
 from .engine.access import Authenticator, Authorizer
 from .engine.engine import Engine
@@ -28,6 +29,7 @@ class Admission:
         """amqtt's broker, which hosts the plugins; None where none is needed."""
         self._authenticators: tuple[Authenticator, ...] = ()
         self._authorizers: tuple[Authorizer, ...] = ()
+        self._timer: Timer | None = None
         self.access = self.prepare(settings)
         if settings.plugins:
             self._load_plugins(settings, self.access)
@@ -52,7 +54,9 @@ class Admission:
             self._load_plugins(replace(settings, plugins={}), access)
         before, self.access = self.access, access
         access.install(self._engine.access, self._authenticators, self._authorizers)
-        self._engine.forget_answers()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._forget_in_time()
         return before
 
     async def before_listening(self) -> None:
@@ -70,6 +74,13 @@ class Admission:
         if self.plugins is not None:
             await self.plugins.after_shutdown()
         await self.access.close()
+
+    def _forget_in_time(self) -> None:
+        """Forget all answers, now and whenever those about topics are no longer good."""
+        self._engine.forget_answers()
+        if self.access.answers_hold:
+            due = self._engine.clock.monotonic() + self.access.answers_hold
+            self._timer = self._engine.clock.call_at(due, self._forget_in_time)
 
     def _load_plugins(self, settings: Settings, access: Access) -> None:
         from .plugins.amqtt_host import load_plugins  # costs a start without plugins nothing

@@ -31,6 +31,8 @@ class Access:
         self._authorizers: tuple[Authorizer, ...] = ()
         self._http: HttpClient | None = None
         http = auth.http_auth
+        self.answers_hold = http.cache_ttl if http and http.acl_req else 0.0
+        """Seconds after which answers about topics are to be forgotten; 0 never."""
         proves_names = bool(auth.jwt or (http and http.auth_req))
         checks_names = proves_names or has_plugins or bool(auth.passwords)
         self.auth_for_plugins = replace(auth, allow_anonymous=auth.allow_anonymous and not proves_names)

@@ -82,6 +82,7 @@ def _http_auth(values: Values, report: Report) -> HttpAuthSettings:
         report.warn(
             values.place_of(prefix), f"auth.{prefix}", "none of auth_req, super_req and acl_req is there"
         )
+    _warn_of_placeholders(values, report)
     return HttpAuthSettings(
         **requests,
         timeout=values[f"{prefix}.timeout"],
@@ -89,6 +90,21 @@ def _http_auth(values: Values, report: Report) -> HttpAuthSettings:
         pool_size=values[f"{prefix}.pool_size"],
         cache_ttl=values[f"{prefix}.cache_ttl"],
     )
+
+
+def _warn_of_placeholders(values: Values, report: Report) -> None:
+    key = "http_auth.acl_req.params"
+    unknown = [
+        placeholder
+        for placeholder in ("%P", "%C", "%d")
+        if any(placeholder in text for _, text in values[key])
+    ]
+    if unknown:
+        report.warn(
+            values.place_of(key),
+            f"auth.{key}",
+            f"{' and '.join(unknown)} will be empty: only auth_req and super_req are asked with those",
+        )
 
 
 def _request(values: Values, key: str, report: Report) -> HttpRequestSettings | None:

@@ -76,13 +76,14 @@ def _ip() -> Kind:
 
 
 def _http_auth() -> Iterator[Row]:
+    kept = "How long an answer is good. 0: a login is asked about each time, a topic once for a connection."
     yield from under(
         "auth.http_auth",
         Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
         Row("timeout", time(0.001), "5s", "How long an answer may take."),
         Row("connect_timeout", time(0.001), "5s", "How long connecting may take."),
         Row("pool_size", whole(1, 10_000), "32", "Requests at a time."),
-        Row("cache_ttl", time(), "0s", "How long an answer is remembered; 0 not at all."),
+        Row("cache_ttl", time(), "0s", kept),
         reload=True,
     )
     yield from _http_request("auth_req", "Asked at CONNECT; only status 200 lets the client in.")

@@ -186,6 +186,26 @@ async def test_super_req_alone_lets_nobody_in_and_keeps_nobody_out(
                 await admission.access.close()
 
 
+async def test_answers_about_topics_are_forgotten_in_time() -> None:
+    clock = ManualClock()
+    engine = Engine(clock, lambda *_: None)
+    acl_req = HttpRequestSettings("http://127.0.0.1/")
+    Admission(engine, Settings(auth=AuthSettings(http_auth=HttpAuthSettings(acl_req=acl_req))), lambda _: 0)
+    settings = Settings(auth=AuthSettings(http_auth=HttpAuthSettings(acl_req=acl_req, cache_ttl=10.0)))
+    generation = engine.access.generation
+    clock.advance(100)
+    assert engine.access.generation == generation, "without cache_ttl they hold as long as the connection"
+    admission = Admission(engine, settings, lambda _: 0)
+    generation = engine.access.generation
+    clock.advance(35)
+    assert engine.access.generation == generation + 3
+    other = Settings()
+    admission.use(other, admission.prepare(other))
+    generation = engine.access.generation
+    clock.advance(35)
+    assert engine.access.generation == generation
+
+
 RULES = (AclRule("allow", topics=("file/#",)), AclRule("deny", topics=("secret/#",)))
 TOPICS = [
     # rules, what the server says of acl_req (None: it is not asked), no_match, topic: the verdict

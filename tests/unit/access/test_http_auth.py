@@ -16,6 +16,7 @@ from broker.access.errors import AccessError
 from broker.access.http_auth import HttpAuth
 from broker.access.http_client import HttpClient
 from broker.clock import ManualClock
+from broker.config import load
 from broker.config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
 from broker.engine.access import Action, Credentials, UnavailableError
 from broker.events import Client
@@ -108,6 +109,15 @@ async def test_every_placeholder_of_a_topic(action: Action, access: str) -> None
         await settled(auth.authorize(ANN, "a/%u/+", action))
         form = server.questions[0].form
         assert (form["%t"], form["%A"], form["%u"], form["%P"]) == ("a/%u/+", access, "ann", "")
+
+
+def test_what_is_not_known_of_a_topic_is_warned_of(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    asked = 'url = "http://127.0.0.1/", params { a = "%u:%P", b = "%d" }'
+    conf.write_text(f"auth {{ http_auth {{ auth_req {{ {asked} }}, acl_req {{ {asked} }} }} }}\n")
+    (warning,) = load(conf).warnings
+    assert warning.key == "auth.http_auth.acl_req.params"
+    assert warning.message.startswith("%P and %d will be empty")
 
 
 async def test_what_a_client_sends_is_not_filled_in_again() -> None:
