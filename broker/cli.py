@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .fault_cli import add_faults
+from .health_cli import add_health
 from .run_cli import add_run
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_passwd(commands)
     add_run(commands)
     add_faults(commands, _instance)
+    add_health(commands, _instance)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser
@@ -172,7 +174,11 @@ def _start(options: argparse.Namespace) -> int:
     settings = _load(options, overrides)
     if settings is None:
         return BAD_CONFIGURATION
-    reread = partial(load, settings.source, overrides=overrides) if settings.source else None
+    reread = (
+        partial(load, settings.source, overrides=overrides, keys_of_environment=True)
+        if settings.source
+        else None
+    )
     return serve(settings, StartOptions(options.ready_file, STARTED_AT, reread))
 
 
@@ -232,7 +238,7 @@ def _load(options: argparse.Namespace, overrides: dict[str, object]) -> Settings
     if path is None and (named := os.environ.get(CONF_VARIABLE)):
         path = Path(named)
     try:
-        return load(path, overrides=overrides)
+        return load(path, overrides=overrides, keys_of_environment=True)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return None

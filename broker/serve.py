@@ -105,6 +105,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         {
             "stop": _stop_command(stopping),
             "reload": reloader.command,
+            "health": _health_command(app),
             "faults": fault_command(app.faults, app.outage),
         },
     )
@@ -146,6 +147,14 @@ def _stop_command(stopping: asyncio.Event) -> control.Handler:
         stopping.set()
 
     return stop
+
+
+def _health_command(app: App) -> control.Handler:
+    async def health(_: dict[str, Any]) -> str:
+        where = ", ".join(listener.url for listener in app.listeners)
+        return f"{app.engine.connected} clients on {where}"
+
+    return health
 
 
 class Reloader:

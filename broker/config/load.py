@@ -33,6 +33,8 @@ from .tree import Place, Section, describe, to_python
 from .webhooks import webhooks
 
 _TOP = list(dict.fromkeys(key.split(".")[0] for key in ROWS))
+KEY_VARIABLE = "PYBROKER__"
+"""What a variable begins with that stands for a key; two underscores are the dot."""
 _OLD_FORMAT = re.compile(
     r"^(?:msq_len|qos_duration|keepalive_backoff|acl_nomatch|web\.hook\.\w+)[ \t]*=", re.MULTILINE
 )
@@ -43,16 +45,23 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, object] = MappingProxyType({}),
+    keys_of_environment: bool = False,
 ) -> Settings:
     """The settings of a file, or the defaults where there is none.
 
     ``overrides`` are dotted keys that win over the file, such as command-line flags; a None is skipped.
+    With ``keys_of_environment`` so do variables such as ``PYBROKER__MQTT__MAX_PACKET_SIZE``.
     Raises `ConfigError` with every problem found; what is merely odd is in ``warnings``.
     """
     report = Report(environ)
     root = Section(Place(path))
     if path is not None:
         root = _parse(path, report)
+    if keys_of_environment:
+        for name, text in environ.items():
+            if name.startswith(KEY_VARIABLE):
+                key = name.removeprefix(KEY_VARIABLE).lower().replace("__", ".")
+                root.put(key, text, Place(Path("environment")))
     for key, value in overrides.items():
         if value is not None:
             root.put(key, value, Place())
