@@ -102,7 +102,7 @@ def test_compose_mounts_files_that_are_there_and_runs_commands_that_are_ours() -
 
 
 def test_the_receiver_of_compose_is_our_own_command() -> None:
-    if "webhook" not in _parser().format_help():
+    if not any("webhook" in (one.choices or ()) for one in _parser()._actions):
         pytest.skip("pybroker webhook is not there yet")
     _parser().parse_args(COMPOSE["services"]["receiver"]["command"])
 
