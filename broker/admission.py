@@ -9,7 +9,7 @@ from .access.build import Access
 from .access.errors import AccessError
 from .access.http_auth import PortOf
 from .clock import Timer
-from .config.settings import Settings
+from .config.settings import AuthSettings, Settings
 from .engine.access import Authenticator, Authorizer
 from .engine.engine import Engine
 
@@ -24,15 +24,14 @@ class Admission:
     def __init__(self, engine: Engine, settings: Settings, port_of: PortOf) -> None:
         self._engine = engine
         self._port_of = port_of
-        self._has_plugins = bool(settings.plugins)
         self.plugins: Broker | None = None
         """amqtt's broker, which hosts the plugins; None where none is needed."""
         self._authenticators: tuple[Authenticator, ...] = ()
         self._authorizers: tuple[Authorizer, ...] = ()
         self._timer: Timer | None = None
-        self.access = self.prepare(settings)
         if settings.plugins:
-            self._load_plugins(settings, self.access)
+            self._load_plugins(settings)
+        self.access = self.prepare(settings)
         self.use(settings, self.access)
 
     def prepare(self, settings: Settings) -> Access:
@@ -44,14 +43,16 @@ class Admission:
                 check_passwords(settings.auth.passwords)
             except ValueError as error:
                 raise AccessError(f"auth.password: {error}") from None
-        return Access(settings.auth, self._engine.clock, self._port_of, has_plugins=self._has_plugins)
+        plugins = self.plugins
+        checks_names = plugins is not None and plugins.checks_names
+        return Access(settings.auth, self._engine.clock, self._port_of, plugins_check_names=checks_names)
 
     def use(self, settings: Settings, access: Access) -> Access:
         """Ask these from now on, and forget all answers. Returns those before them, to be closed."""
         if self.plugins is not None:
-            self.plugins.reload(access.auth_for_plugins)
+            self.plugins.reload(_without_anonymous(settings.auth))
         elif settings.auth.passwords:
-            self._load_plugins(replace(settings, plugins={}), access)
+            self._load_plugins(replace(settings, plugins={}))
         before, self.access = self.access, access
         access.install(self._engine.access, self._authenticators, self._authorizers)
         if self._timer is not None:
@@ -82,10 +83,16 @@ class Admission:
             due = self._engine.clock.monotonic() + self.access.answers_hold
             self._timer = self._engine.clock.call_at(due, self._forget_in_time)
 
-    def _load_plugins(self, settings: Settings, access: Access) -> None:
+    def _load_plugins(self, settings: Settings) -> None:
         from .plugins.amqtt_host import load_plugins  # costs a start without plugins nothing
 
         control = self._engine.access
         control.authenticators, control.authorizers = (), ()
-        self.plugins = load_plugins(self._engine, replace(settings, auth=access.auth_for_plugins))
+        self.plugins = load_plugins(self._engine, replace(settings, auth=_without_anonymous(settings.auth)))
         self._authenticators, self._authorizers = control.authenticators, control.authorizers
+
+
+def _without_anonymous(auth: AuthSettings) -> AuthSettings:
+    """amqtt's plugin for anonymous clients lets in everyone whom no other plugin refuses, those with a user
+    name that nobody knows too. Ours is stricter."""
+    return replace(auth, allow_anonymous=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..clock import Clock
 from ..config.settings import AuthSettings
 from ..engine.access import AccessControl, Authenticator, Authorizer, Credentials
@@ -23,7 +21,7 @@ class Access:
     """
 
     def __init__(
-        self, auth: AuthSettings, clock: Clock, port_of: PortOf, *, has_plugins: bool = False
+        self, auth: AuthSettings, clock: Clock, port_of: PortOf, *, plugins_check_names: bool = False
     ) -> None:
         self._auth = auth
         self._first: tuple[Authenticator, ...] = ()
@@ -33,11 +31,7 @@ class Access:
         http = auth.http_auth
         self.answers_hold = http.cache_ttl if http and http.acl_req else 0.0
         """Seconds after which answers about topics are to be forgotten; 0 never."""
-        proves_names = bool(auth.jwt or (http and http.auth_req))
-        checks_names = proves_names or has_plugins or bool(auth.passwords)
-        self.auth_for_plugins = replace(auth, allow_anonymous=auth.allow_anonymous and not proves_names)
-        """For :func:`load_plugins`: amqtt's plugin for anonymous clients lets in everyone that no other
-        plugin refuses, those with a user name too."""
+        checks_names = plugins_check_names or auth.passwords or auth.jwt or (http and http.auth_req)
         if auth.jwt is not None:
             self._first += (Jwt(auth.jwt),)
         self._last += (_Nameless(auth.allow_anonymous, alone=not checks_names),)

@@ -165,6 +165,13 @@ class Broker(amqtt.broker.Broker):
         await self._events.finish(SHUTDOWN_TIMEOUT)
         await self._events.close(SHUTDOWN_TIMEOUT)
 
+    @property
+    def checks_names(self) -> bool:
+        """Whether a plugin beside our own has a say in who may connect."""
+        own = (AnonymousAuthPlugin, PasswordAuthPlugin)
+        plugins = self.plugins_manager.plugins
+        return any(isinstance(plugin, BaseAuthPlugin) and type(plugin) not in own for plugin in plugins)
+
     def reload(self, auth: AuthSettings) -> None:
         """Go by these settings from now on; what plugins said of topics is asked again. Raises PluginError,
         with everything as it was, where a password cannot be read."""

@@ -285,3 +285,21 @@ async def test_an_event_loop_is_all_it_needs(admit: Callable[..., Admission]) ->
     await admission.before_listening()
     await admission.before_shutdown()
     await asyncio.wait_for(admission.after_shutdown(), 10)
+
+
+PLUGINS = "tests.plugins.samples"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "answers"),
+    [
+        # One that is no authentication plugin, one that has no opinion of anybody here.
+        (f"{PLUGINS}.Recorder", {NOBODY: OK, ANN: OK}),
+        (f"{PLUGINS}.Answers", {NOBODY: OK, ANN: NO}),
+    ],
+)
+async def test_no_opinion_of_a_plugin_does_not_make_a_name_good(
+    admit: Callable[..., Admission], plugin: str, answers: dict[Any, ReasonCode]
+) -> None:
+    admission = admit(AuthSettings(), plugins={plugin: {}})
+    assert {who: await login(admission, who) for who in answers} == answers
