@@ -59,8 +59,13 @@ class Fanout:
                         self._pending.outboxes.append(outbox)
                         chunks.append(wire)
                 self._reports.counters.publish_sent += len(forward)
-        for shape, targets in plan.shapes:
-            self._to_targets(shape, targets, publish, publisher)
+        for (version, qos, retain, identifiers), targets in plan.shapes:
+            encoded = publish_shape(publish, version, qos, retain, identifiers)
+            for target in targets:
+                if target.no_local and target.session is publisher:
+                    self._to_publisher(target, publish)
+                else:
+                    self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
         for group in route.groups:
             self.to_group(group, publish)
 
@@ -81,17 +86,6 @@ class Fanout:
         shape = publish_shape(publish, 5, 0, publish.retain)
         for session in sessions:
             self._sender.send(session, Outgoing(publish, 0, publish.retain), shape)
-
-    def _to_targets(
-        self, shape: Shape, targets: list[Target[Session]], publish: Publish, publisher: Session | None
-    ) -> None:
-        version, qos, retain, identifiers = shape
-        encoded = publish_shape(publish, version, qos, retain, identifiers)
-        for target in targets:
-            if target.no_local and target.session is publisher:
-                self._to_publisher(target, publish)
-            else:
-                self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
 
     def _to_publisher(self, target: Target[Session], publish: Publish) -> None:
         """Only by way of subscriptions that do not say no local [MQTT-3.8.3-3]."""

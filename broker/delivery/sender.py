@@ -60,16 +60,31 @@ class Sender:
     def send(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None = None) -> None:
         """Write ``message`` now, or let it wait, or count it as dropped. ``shape`` is what
         :func:`publish_shape` made of it, where the caller has it already."""
-        if session.outbox is None or (
-            message.qos
-            and (
-                len(session.inflight.messages) >= session.window
-                or (session.queue is not None and session.queue.has_acknowledged)
-            )
-        ):
+        outbox = session.outbox
+        qos = message.qos
+        inflight = session.inflight
+        # A queue with room in the window there never is: whatever makes room pumps.
+        if outbox is None or (qos and len(inflight.messages) >= session.window):
             self._wait(session, message)
             return
-        self._write(session, message, shape)
+        head, tail = shape or self._shape(session, message)
+        if len(head) + len(tail) + 2 > session.max_packet_size and self._too_large(
+            session, message, head, tail
+        ):
+            return
+        if qos:
+            head = head + inflight.add(message).to_bytes(2, "big") + tail
+            if session.version != 5 and self.retry_interval:
+                message.sent_at = self._clock.monotonic()
+                if session.retry_timer is None:
+                    self._start_retries(session)
+        chunks = outbox.chunks
+        if not chunks:
+            self._pending.outboxes.append(outbox)
+        chunks.append(head)
+        self._counters.publish_sent += 1
+        if self._hooks.message_delivered:
+            self._reports.delivered(session.client, message.publish, qos, message.retain)
 
     def acknowledge(self, session: Session, packet_id: int, qos: int) -> bool:
         """PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done [MQTT-4.4.0-2]. False for an
@@ -147,34 +162,10 @@ class Sender:
             self._reports.dropped("expired", message.publish, session.client)
             return
         outbox = session.outbox
-        self._write(session, message, None)
+        self.send(session, message)
         # Written at once, so that a connection that takes no more says so before the next.
         if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
             self._counters.packets_sent += outbox.flush()
-
-    def _write(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None) -> None:
-        head, tail = shape or self._shape(session, message)
-        outbox = session.outbox
-        assert outbox is not None
-        qos = message.qos
-        if len(head) + len(tail) + 2 > session.max_packet_size and self._too_large(
-            session, message, head, tail
-        ):
-            return
-        if qos:
-            packet_id = session.inflight.add(message)
-            head = head + packet_id.to_bytes(2, "big") + tail
-            if session.version != 5:
-                message.sent_at = self._clock.monotonic()
-                if session.retry_timer is None:
-                    self._start_retries(session)
-        chunks = outbox.chunks
-        if not chunks:
-            self._pending.outboxes.append(outbox)
-        chunks.append(head)
-        self._counters.publish_sent += 1
-        if self._hooks.message_delivered:
-            self._reports.delivered(session.client, message.publish, qos, message.retain)
 
     def _too_large(self, session: Session, message: Outgoing, head: bytes, tail: bytes) -> bool:
         """Whether the packet is larger than the client takes: it is dropped for it alone [MQTT-3.1.2-24]."""

@@ -50,11 +50,10 @@ class Inflight:
     def add(self, message: Outgoing) -> int:
         """Keep ``message`` under a free packet identifier [MQTT-2.2.1-4]; the caller has seen that the
         window, which is below 65,535, has room."""
-        packet_id = self._last
-        while True:
+        messages = self.messages
+        packet_id = self._last + 1
+        while packet_id in messages or packet_id > MAX_PACKET_ID:
             packet_id = packet_id + 1 if packet_id < MAX_PACKET_ID else 1
-            if packet_id not in self.messages:
-                break
         self._last = packet_id
-        self.messages[packet_id] = message
+        messages[packet_id] = message
         return packet_id
