@@ -188,7 +188,7 @@ class Connection:
         self.version = connect.version
         self._publishing = self._authentication_method is None
         if connect.properties is not None and connect.properties.maximum_packet_size:
-            self.max_packet_size = connect.properties.maximum_packet_size
+            self.max_packet_size = float(connect.properties.maximum_packet_size)
 
     def _resolve_alias(self, publish: Publish) -> None:
         """Fill in the topic that an alias stands for, and forget the alias [MQTT-3.3.2-7]."""
