@@ -69,13 +69,20 @@ def _listener(
         return ListenerSettings(name, kind, host="", port=0, path=path or "", **common), place
     address: Address = values["bind"]
     secure = kind in ("ssl", "wss")
+    tls = _tls(values, section, report) if secure else None
+    if secure and values["peer_cert_as_username"] and tls is not None and not tls.verify_peer:
+        report.error(
+            values.place_of("peer_cert_as_username"),
+            f"{values.name}.peer_cert_as_username",
+            "needs verify_peer = true: without it no client shows a certificate",
+        )
     listener = ListenerSettings(
         name,
         kind,
         address.host,
         address.port,
         address.path,
-        tls=_tls(values, section, report) if secure else None,
+        tls=tls,
         proxy_protocol=values["proxy_protocol"],
         peer_cert_as_username=values["peer_cert_as_username"] if secure else None,
         **common,
@@ -84,12 +91,13 @@ def _listener(
 
 
 def _tls(values: Values, section: Section, report: Report) -> TlsServer | None:
-    """None after an error. A wss listener without a certificate has that of ``listeners.ssl``."""
+    """None after an error. A wss listener without a certificate has that of ``listeners.ssl``, and of its
+    other keys those that it does not name."""
     if values.schema == "listeners.wss" and "certfile" not in values and "keyfile" not in values:
         shared = section.section("ssl")
         if shared is not None:
-            own = {key: node for key, node in shared.values.items() if key in _TLS_KEYS}
-            values = read(Section(shared.place, own), "listeners.ssl", report)
+            keys = {key: node for key, node in shared.values.items() if key in _TLS_KEYS}
+            values = read(Section(shared.place, keys), "listeners.ssl", report).overlaid(values, _TLS_KEYS)
     for key in ("certfile", "keyfile"):
         if key not in values:
             report.error(values.place, f"{values.name}.{key}", "missing: TLS needs a certificate and its key")

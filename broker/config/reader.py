@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -98,6 +98,14 @@ class Values:
 
     def place_of(self, key: str) -> Place:
         return self._places.get(key, self.place)
+
+    def overlaid(self, others: Values, keys: Iterable[str]) -> Values:
+        """These values, but for those of ``keys`` that the other section names."""
+        both = Values(self.schema, self.name, self.place, dict(self._found), dict(self._places))
+        for key in keys:
+            if key in others:
+                both.put(key, others._found.get(key), others.place_of(key))
+        return both
 
     def put(self, key: str, value: Any, place: Place) -> None:
         """A None is a value that was refused."""

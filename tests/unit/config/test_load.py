@@ -586,6 +586,23 @@ class TestListeners:
             assert wss.tls == TlsServer(files.folder / "certs/cert.pem", files.folder / "certs/key.pem")
         assert len(files.errors("listeners.wss {}")) == 2
 
+    def test_wss_keeps_what_it_says_itself_beside_the_certificate_of_ssl(self, files: Files) -> None:
+        certificates(files)
+        tls = 'keyfile = "certs/key.pem", certfile = "certs/cert.pem"'
+        own = 'verify_peer = true, cacertfile = "certs/cert.pem"'
+        *_, wss = files.load(f"listeners {{ ssl {{ {tls} }}, wss {{ {own} }} }}").listeners
+        assert wss.tls is not None
+        assert wss.tls.verify_peer
+        assert wss.tls.cacertfile == files.folder / "certs/cert.pem"
+        assert wss.tls.certfile == files.folder / "certs/cert.pem"
+
+    def test_a_certificate_s_name_needs_the_certificate(self, files: Files) -> None:
+        certificates(files)
+        tls = 'keyfile = "certs/key.pem", certfile = "certs/cert.pem"'
+        assert "needs verify_peer = true" in files.error(
+            f"listeners.ssl {{ {tls}, peer_cert_as_username = cn }}"
+        )
+
     def test_files_are_looked_for_beside_the_file_that_names_them_and_in_the_working_directory(
         self, files: Files, monkeypatch: pytest.MonkeyPatch
     ) -> None:
