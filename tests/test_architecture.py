@@ -55,6 +55,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.routing",
         "broker.session",
     },
+    "broker.access": {"broker.engine", "broker.packets"},
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "broker.plugins": {
         "broker.engine",
