@@ -82,31 +82,31 @@ class Trie(Generic[K, V]):
     def match(self, topic: str) -> list[dict[K, V]]:
         """The map of each filter that matches ``topic``; read them, do not keep or change them."""
         levels = topic.split("/")
+        last = len(levels)
         found: list[dict[K, V]] = []
         # [MQTT-4.7.2-1] a wildcard at the start does not match a topic that begins with $
-        self._match(self._root, levels, 0, topic[:1] != "$", found)
+        wild = topic[:1] != "$"
+        branches = [(self._root, 0)]
+        while branches:
+            node, depth = branches.pop()
+            while True:
+                below = node.below
+                usable = wild or depth > 0
+                if below is not None and usable and (rest := below.get("#")) is not None and rest.here:
+                    found.append(rest.here)
+                if depth == last:
+                    if node.here:
+                        found.append(node.here)
+                    break
+                if below is None:
+                    break
+                if usable and (any_level := below.get("+")) is not None:
+                    branches.append((any_level, depth + 1))
+                exact = below.get(levels[depth])
+                if exact is None:
+                    break
+                node, depth = exact, depth + 1
         return found
-
-    def _match(
-        self, node: _Node[K, V], levels: list[str], depth: int, wild: bool, found: list[dict[K, V]]
-    ) -> None:
-        last = len(levels)
-        while True:
-            below = node.below
-            if below is not None and wild and (rest := below.get("#")) is not None and rest.here:
-                found.append(rest.here)
-            if depth == last:
-                if node.here:
-                    found.append(node.here)
-                return
-            if below is None:
-                return
-            if wild and (any_level := below.get("+")) is not None:
-                self._match(any_level, levels, depth + 1, True, found)
-            exact = below.get(levels[depth])
-            if exact is None:
-                return
-            node, depth, wild = exact, depth + 1, True
 
     def items(self) -> Iterator[tuple[str, K, V]]:
         """Every (filter, key, value)."""
