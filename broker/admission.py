@@ -53,6 +53,7 @@ class Admission:
             self.plugins.reload(_without_anonymous(settings.auth))
         elif settings.auth.passwords:
             self._load_plugins(replace(settings, plugins={}))
+        self._offer_scram(settings)
         before, self.access = self.access, access
         access.install(self._engine.access, self._authenticators, self._authorizers)
         if self._timer is not None:
@@ -82,6 +83,15 @@ class Admission:
         if self.access.answers_hold:
             due = self._engine.clock.monotonic() + self.access.answers_hold
             self._timer = self._engine.clock.call_at(due, self._forget_in_time)
+
+    def _offer_scram(self, settings: Settings) -> None:
+        """Let 5.0 clients prove that they know a password of `auth.password` without sending it."""
+        methods = self._engine.auth_methods
+        methods.clear()
+        if settings.auth.passwords:
+            from .engine import scram
+
+            methods[scram.NAME] = scram.ScramSha256(settings.auth.passwords)
 
     def _load_plugins(self, settings: Settings) -> None:
         from .plugins.amqtt_host import load_plugins  # costs a start without plugins nothing

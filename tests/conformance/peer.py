@@ -6,6 +6,7 @@ two bytes, in either direction, and remembers what it has published and what it 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from broker.engine import verbs
@@ -46,6 +47,25 @@ class Own:
     """What is due was sent on this connection."""
 
 
+class Witness(FakeLink):
+    """A link that watches whether the broker keeps to the client's receive maximum."""
+
+    def __init__(self, version: int, receive_maximum: int) -> None:
+        super().__init__()
+        self.unacknowledged: set[int] = set()
+        """What was written on this connection, less what the broker has got the acknowledgement of."""
+        self._limit = receive_maximum
+        self._decoder = Decoder(LARGEST)
+        self._decoder.version = version
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        for packet in self._decoder.feed(data):
+            if isinstance(packet, Publish) and packet.qos:
+                self.unacknowledged.add(packet.packet_id)
+                assert len(self.unacknowledged) <= self._limit, "the receive maximum is exceeded"
+
+
 @dataclass
 class Peer:
     broker: Broker
@@ -70,7 +90,9 @@ class Peer:
 
     def connect(self, eager: bool) -> None:
         """Open a connection, beside the old one if that still stands; ``eager``: do not wait for CONNACK."""
-        self._link = FakeLink()
+        self._link = Witness(self.version, self.receive_maximum if self.version == 5 else UNLIMITED)
+        self._acknowledged = deque[tuple[int, int]]()
+        self._said = self._delivered = 0
         self._channel = Channel(self.broker.engine, verbs, self._link)
         self._decoder = Decoder(LARGEST)
         self._decoder.version = self.version
@@ -102,6 +124,9 @@ class Peer:
         """Let the broker have the next ``size`` bytes."""
         data = bytes(self._outgoing[:size])
         del self._outgoing[:size]
+        self._delivered += len(data)
+        while self._acknowledged and self._acknowledged[0][0] <= self._delivered:
+            self._link.unacknowledged.discard(self._acknowledged.popleft()[1])
         if data and not self._link.closed:
             self._channel.received(data)
 
@@ -146,6 +171,8 @@ class Peer:
                 if packet.packet_id not in self._received:
                     self._received.add(packet.packet_id)
                     self._got(packet)
+                else:
+                    assert packet.dup, "a repeat without DUP"
                 self._send(Pubrec(packet.packet_id))
             case Pubrel():
                 self._received.discard(packet.packet_id)
@@ -211,4 +238,8 @@ class Peer:
                 return self._last_id
 
     def _send(self, packet: Packet) -> None:
-        self._outgoing += encode(packet, self.version)
+        data = encode(packet, self.version)
+        self._outgoing += data
+        self._said += len(data)
+        if isinstance(packet, Puback | Pubcomp):
+            self._acknowledged.append((self._said, packet.packet_id))

@@ -584,6 +584,7 @@ def test_ping(broker: Broker, version: int) -> None:
 # DISCONNECT
 
 
+@mqtt("3.1.1:MQTT-3.14.4-1", "5.0:MQTT-3.14.4-2")
 @every_version
 def test_what_came_before_disconnect_is_answered(broker: Broker, version: int) -> None:
     client = broker.connect(version=version)
@@ -636,7 +637,7 @@ def test_a_disconnect_that_must_be_short_has_no_reason_string(broker: Broker) ->
     assert disconnect.properties.reason_string
 
 
-@mqtt("3.1.1:MQTT-3.14.4-1")
+@mqtt("3.1.1:MQTT-4.8.0-1", "5.0:MQTT-4.13.1-1")
 @every_version
 def test_packets_only_a_server_sends(broker: Broker, version: int) -> None:
     for packet in (Connack(False), Pingresp(), Suback(1, [R.GRANTED_QOS_0])):

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from broker.admission import Admission
+from broker.config.settings import AuthSettings, Settings
 from broker.engine.access import Credentials
 from broker.engine.enhanced_auth import Accepted, Challenge, Exchange, Outcome, Rejected
 from broker.engine.scram import ScramSha256
@@ -309,3 +311,16 @@ def test_scram_wants_the_user_of_connect(scram: Broker) -> None:
     method = scram.engine.auth_methods["SCRAM-SHA-256"]
     assert isinstance(exchange(method, "bob").step(b"n,,n=ann,r=x"), Rejected)
     assert isinstance(exchange(method, "ann").step(b"n,,n=ann,r=x"), Challenge)
+
+
+async def test_the_users_of_the_configuration_may_use_scram(broker: Broker) -> None:
+    auth_settings = AuthSettings(allow_anonymous=False, passwords={"ann": "secret"})
+    Admission(broker.engine, Settings(auth=auth_settings), lambda settings: 0)
+    client, expected = log_in(broker, "ann", "secret")
+    connack = client.next(Connack)
+    assert connack.reason == R.SUCCESS
+    assert connack.properties is not None
+    assert connack.properties.authentication_data == expected
+    client.publish("t", qos=1)
+    client, _ = log_in(broker, "ann", "guess")
+    assert client.next(Connack).reason == R.NOT_AUTHORIZED

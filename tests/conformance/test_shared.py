@@ -97,6 +97,7 @@ def test_the_granted_qos_counts(broker: Broker, publisher: Client, granted: int,
     assert client.message().qos == min(granted, published)
 
 
+@mqtt("5.0:MQTT-3.3.4-5")
 def test_subscription_identifiers_of_shared_subscriptions(broker: Broker, publisher: Client) -> None:
     client = broker.connect("c")
     client.subscribe("$share/g/t", identifier=3)

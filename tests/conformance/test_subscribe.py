@@ -238,7 +238,7 @@ def test_no_local_beside_a_subscription_without_it(broker: Broker) -> None:
 # Subscription identifiers and overlapping subscriptions
 
 
-@mqtt("5.0:MQTT-3.3.4-3", "5.0:MQTT-3.3.4-4", "5.0:MQTT-3.3.4-5", "5.0:MQTT-3.3.4-2", "3.1.1:MQTT-3.3.5-1")
+@mqtt("5.0:MQTT-3.3.4-3", "5.0:MQTT-3.3.4-4", "5.0:MQTT-3.3.4-2", "3.1.1:MQTT-3.3.5-1")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_overlapping_subscriptions(broker: Broker, qos: int) -> None:
     client = broker.connect()
