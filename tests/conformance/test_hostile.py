@@ -21,7 +21,6 @@ from tests.packets.strategies import connects, packets
 
 from .versions import every_version
 
-mqtt = pytest.mark.mqtt
 R = ReasonCode
 
 pieces = st.lists(st.integers(0, 100), max_size=6)
@@ -135,7 +134,6 @@ def test_a_victims_identifier_is_taken_over_and_taken_back(version: int) -> None
 # Memory
 
 
-@mqtt("5.0:MQTT-4.13.1-1")
 def test_promised_bytes_take_no_memory() -> None:
     broker = Broker(max_packet_size=268_435_460)
     clients = [broker.connect(f"c{n}", 5) for n in range(200)]
