@@ -30,6 +30,8 @@ FAREWELL = 0.2
 """Seconds that clients have to take their DISCONNECT when the broker stops."""
 GRACE = 0.1
 """Seconds in which a connection that is being closed may still go before it counts as left behind."""
+AT_ONCE = 20
+"""Turns of the event loop in which most of them are gone."""
 START_TIMEOUT = 30.0
 
 
@@ -162,6 +164,10 @@ class Running:
     async def left_behind(self) -> list[str]:
         """Connections that stay, each named."""
         channels = self.app.engine.channels
+        for _ in range(AT_ONCE):
+            if not channels:
+                return []
+            await asyncio.sleep(0)
         deadline = self.loop.time() + GRACE
         while channels and self.loop.time() < deadline:  # noqa: ASYNC110 - it ends by the clock too
             await asyncio.sleep(0.002)
