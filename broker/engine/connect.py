@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from inspect import isawaitable
 from math import inf
@@ -21,6 +22,8 @@ from .doors import is_full
 from .engine import Engine
 from .enhanced_auth import Accepted, Authentication, known_as
 from .publish import SYS
+
+log = logging.getLogger("broker.engine")
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
@@ -182,6 +185,9 @@ def _refuse(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> 
     """CONNACK with the reason, then close [MQTT-3.2.2-7]."""
     assert channel.client is not None
     engine.counters.refused[reason_name(reason)] += 1
+    client = channel.client
+    who = f"client {client.client_id}" + (f", user {client.username}," if client.username is not None else "")
+    log.info("%s from %s is refused: %s (%s)", who, client.peer or client.listener, text, reason_name(reason))
     _tell_connack(engine, channel.client, reason)
     channel.refuse_connect(reason, text)
 

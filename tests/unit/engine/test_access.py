@@ -291,3 +291,14 @@ def test_an_answer_may_take_longer_than_a_connection_may_to_send_connect(broker:
     assert client.next(Connack).reason is OK
     broker.clock.advance(broker.engine.limits.connect_timeout * 3)
     client.nothing()
+
+
+def test_a_refusal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "broker")
+    broker = Broker()
+    broker.engine.access.authenticators = (say(WRONG),)
+    broker.dial().connect("c", username="ann", password=b"secret")
+    assert caplog.messages == [
+        "client c, user ann, from 192.0.2.1:50000 is refused: access control refused the client "
+        "(bad_username_or_password)"
+    ]
