@@ -11,8 +11,8 @@ from ..engine.channel import Channel, Link
 HIGH_WATER = 256 * 1024
 """Unsent bytes above which a client counts as reading too slowly."""
 LOW_WATER = 64 * 1024
-FULL_READ = 128 * 1024
-"""A read of this many bytes probably left more; others get their turn before it is fetched."""
+TURN = 32 * 1024
+"""How many bytes of one client are handled before others get their turn."""
 LINGER = 5.0
 """Seconds a client may take to close its side after we have closed ours."""
 
@@ -23,7 +23,7 @@ Accept = Callable[[Link, asyncio.Transport], Channel]
 class TcpConnection(asyncio.Protocol):
     """Between asyncio's transport and the channel."""
 
-    __slots__ = ("_accept", "_channel", "_held", "_lingering", "_transport")
+    __slots__ = ("_accept", "_channel", "_handled", "_held", "_lingering", "_transport", "_waiting")
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
@@ -32,6 +32,10 @@ class TcpConnection(asyncio.Protocol):
         """Set once nothing more is written: when the client's end is no longer waited for."""
         self._held = False
         """Whether the channel wants no more to be read."""
+        self._waiting = b""
+        """What was read and is to be handled in the next turns; until then nothing more is read."""
+        self._handled = 0
+        """How much of it was handled already."""
         self._transport: asyncio.Transport | None = None
 
     # What asyncio calls.
@@ -42,21 +46,33 @@ class TcpConnection(asyncio.Protocol):
         self._channel = self._accept(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        assert self._channel is not None
-        self._channel.received(data)
-        if len(data) >= FULL_READ and not self._held:
-            self._yield_turn()
+        if len(data) <= TURN and not self._waiting:
+            assert self._channel is not None
+            self._channel.received(data)
+        else:
+            self._in_turns(data)
 
-    def _yield_turn(self) -> None:
-        """uvloop reads up to 32 times in a row from a socket that has more, while everybody else waits."""
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.pause_reading()
+    def _in_turns(self, data: bytes) -> None:
+        """uvloop reads 256 KB at a time, and up to 32 times in a row from a socket that has more: handled at
+        once, that would keep everybody else waiting."""
+        if not self._waiting and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._take_turn)
+        self._waiting += data
 
     def _take_turn(self) -> None:
-        if not self._held and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._held or self._channel is None or not self._waiting:
+            return
+        start = self._handled
+        self._handled = start + TURN
+        turn = self._waiting[start : start + TURN]
+        if self._handled >= len(self._waiting):
+            self._waiting, self._handled = b"", 0
+        self._channel.received(turn)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        elif not self._held:
+            self.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -104,7 +120,9 @@ class TcpConnection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         self._held = False
-        if self._transport is not None and not self._transport.is_closing():
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def unsent_bytes(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from broker.transport.tcp import FULL_READ, TcpConnection
+from broker.transport.tcp import TURN, TcpConnection
 
 
-class Flood(asyncio.Transport):
-    """A transport that notes when reading is paused and resumed."""
+class Socket(asyncio.Transport):
+    """A transport that notes whether it is read from."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,38 +27,75 @@ class Flood(asyncio.Transport):
 
 
 class Channel:
-    def received(self, data: bytes) -> None: ...
+    """Keeps what it gets, a piece a turn."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def received(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def lost(self) -> None: ...
 
 
-def connection() -> tuple[TcpConnection, Flood]:
-    accept: Any = lambda link, transport: Channel()  # noqa: E731
-    made, transport = TcpConnection(accept), Flood()
-    made.connection_made(transport)
-    return made, transport
+def connection() -> tuple[TcpConnection, Socket, Channel]:
+    channel: Any = Channel()
+    made, socket = TcpConnection(lambda link, transport: channel), Socket()
+    made.connection_made(socket)
+    return made, socket, channel
 
 
-async def test_a_full_read_ends_the_turn_and_the_next_round_goes_on() -> None:
-    flooded, transport = connection()
-    flooded.data_received(bytes(FULL_READ))
-    assert not transport.reading
-    await asyncio.sleep(0)
-    assert transport.reading
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
-async def test_a_small_read_goes_on() -> None:
-    calm, transport = connection()
-    calm.data_received(bytes(100))
-    assert transport.reading
+FLOOD = bytes(range(256)) * (TURN // 256 * 3) + b"rest"
+
+
+async def test_a_large_read_is_handled_in_turns_and_nothing_is_read_meanwhile() -> None:
+    flooded, socket, channel = connection()
+    flooded.data_received(FLOOD)
+    assert not socket.reading
+    await turns(1)
+    assert [len(piece) for piece in channel.pieces] == [TURN]
+    assert not socket.reading
+    await turns(3)
+    assert b"".join(channel.pieces) == FLOOD
+    assert socket.reading
+
+
+async def test_what_comes_all_the_same_keeps_its_place() -> None:
+    flooded, _, channel = connection()
+    flooded.data_received(FLOOD)
+    flooded.data_received(b"more")
+    await turns(5)
+    assert b"".join(channel.pieces) == FLOOD + b"more"
+
+
+async def test_a_small_read_is_handled_at_once() -> None:
+    calm, socket, channel = connection()
+    calm.data_received(b"x")
+    assert channel.pieces == [b"x"]
+    assert socket.reading
 
 
 async def test_a_channel_that_wants_no_more_is_not_overruled() -> None:
-    held, transport = connection()
-    held.data_received(bytes(FULL_READ))
+    held, socket, channel = connection()
+    held.data_received(FLOOD)
     held.pause_reading()
-    await asyncio.sleep(0)
-    assert not transport.reading
-    held.data_received(bytes(FULL_READ))
-    await asyncio.sleep(0)
-    assert not transport.reading
+    await turns(5)
+    assert channel.pieces == []
     held.resume_reading()
-    assert transport.reading
+    await turns(5)
+    assert b"".join(channel.pieces) == FLOOD
+    assert socket.reading
+
+
+async def test_a_connection_that_is_lost_between_turns() -> None:
+    lost, _, channel = connection()
+    lost.data_received(FLOOD)
+    await turns(1)
+    lost.connection_lost(None)
+    await turns(5)
+    assert len(channel.pieces) == 1
