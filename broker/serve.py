@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from .fault_command import fault_command
 
 logger = logging.getLogger("broker")
 
+MANY_FILES = 1 << 20
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
 
@@ -47,7 +49,18 @@ def serve(settings: Settings, options: StartOptions) -> int:
         log.configure(settings.log)
     except OSError as error:
         return fail(f"the log cannot be written: {error}")
+    _allow_open_files(settings.limits.max_connections)
     return _run(_serve(settings, options, say_ready))
+
+
+def _allow_open_files(connections: int) -> None:
+    """Each connection takes an open file, of which the system first allows few: often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if hard != resource.RLIM_INFINITY and connections > hard:
+        logger.debug("the system allows %d open files; limits.max_connections is %d", hard, connections)
 
 
 def _nothing() -> None:

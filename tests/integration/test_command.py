@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,34 @@ def test_a_plugin_that_is_not_there_is_one_line_and_a_status(tmp_path: Path) -> 
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1
     assert "no.such.Plugin" in answer.stderr
+
+
+def test_more_open_files_than_the_system_first_allows(tmp_path: Path) -> None:
+    """The soft limit is raised to the hard one: each connection takes an open file."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowered = (64, min(hard, 4096))
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {lowered})"
+    ready = tmp_path / "ready"
+    arguments = ["start", "--url", "mqtt://127.0.0.1:0", "--ready-file", str(ready)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; from broker.cli import main; raise SystemExit(main({arguments}))"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(ready.exists, "the broker")
+        limits = Path(f"/proc/{process.pid}/limits")
+        if limits.exists():  # Linux
+            (line,) = [line for line in limits.read_text().splitlines() if line.startswith("Max open files")]
+            assert line.split()[3:5] == [str(lowered[1])] * 2
+        port = json.loads(ready.read_text())["listeners"][0]["port"]
+        with ExitStack() as clients:
+            for number in range(100):
+                clients.enter_context(connected(port, f"client-{number}"))
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
