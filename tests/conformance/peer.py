@@ -78,7 +78,7 @@ class Peer:
     connected: bool = False
 
     def __post_init__(self) -> None:
-        self._own: list[Own] = []
+        self.own: list[Own] = []
         self._received: set[int] = set()
         self._subscribed = False
         self._last_id = 0
@@ -90,16 +90,16 @@ class Peer:
 
     def connect(self, eager: bool) -> None:
         """Open a connection, beside the old one if that still stands; ``eager``: do not wait for CONNACK."""
-        self._link = Witness(self.version, self.receive_maximum if self.version == 5 else UNLIMITED)
+        self.link = Witness(self.version, self.receive_maximum if self.version == 5 else UNLIMITED)
         self._acknowledged = deque[tuple[int, int]]()
         self._said = self._delivered = 0
-        self._channel = Channel(self.broker.engine, verbs, self._link)
+        self._channel = Channel(self.broker.engine, verbs, self.link)
         self._decoder = Decoder(LARGEST)
         self._decoder.version = self.version
-        self._outgoing = bytearray()
+        self.outgoing = bytearray()
         self.connected = True
         self._ready = eager and self._subscribed
-        for own in self._own:
+        for own in self.own:
             own.on_wire = False
         options = {}
         if self.version == 5:
@@ -110,40 +110,40 @@ class Peer:
 
     def publish(self, payload: bytes, qos: int) -> None:
         self.published.append((qos, payload))
-        self._own.append(Own(payload, qos))
+        self.own.append(Own(payload, qos))
         self._pump()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to say or to hear."""
-        return not (self._own or self._outgoing or self._link.written)
+        return not (self.own or self.outgoing or self.link.written)
 
     # What the network does
 
     def deliver(self, size: int) -> None:
         """Let the broker have the next ``size`` bytes."""
-        data = bytes(self._outgoing[:size])
-        del self._outgoing[:size]
+        data = bytes(self.outgoing[:size])
+        del self.outgoing[:size]
         self._delivered += len(data)
         while self._acknowledged and self._acknowledged[0][0] <= self._delivered:
-            self._link.unacknowledged.discard(self._acknowledged.popleft()[1])
-        if data and not self._link.closed:
+            self.link.unacknowledged.discard(self._acknowledged.popleft()[1])
+        if data and not self.link.closed:
             self._channel.received(data)
 
     def read(self, size: int) -> None:
         """Let the client have the next ``size`` bytes."""
-        data = bytes(self._link.written[:size])
-        del self._link.written[:size]
+        data = bytes(self.link.written[:size])
+        del self.link.written[:size]
         for packet in self._decoder.feed(data):
             self._handle(packet)
         assert self._decoder.error is None, self._decoder.error
 
     def cut(self) -> int:
         """Lose the connection with all that was on its way; how many bytes that were."""
-        lost = len(self._outgoing) + len(self._link.written)
-        self._outgoing.clear()
-        self._link.closed = True
-        self._link.written.clear()
+        lost = len(self.outgoing) + len(self.link.written)
+        self.outgoing.clear()
+        self.link.closed = True
+        self.link.written.clear()
         self._channel.lost()
         self.connected = False
         return lost
@@ -158,7 +158,7 @@ class Peer:
                     assert packet.session_present is self._subscribed, "the session was lost"
                 if packet.properties and packet.properties.receive_maximum:
                     self._broker_takes = self._quota = packet.properties.receive_maximum
-                    self._quota -= sum(own.on_wire and not own.released for own in self._own)
+                    self._quota -= sum(own.on_wire and not own.released for own in self.own)
                 self._ready = True
                 if not self._subscribed:
                     self._send(Subscribe(65_535, [SubscribeFilter("t", 2)]))
@@ -194,19 +194,19 @@ class Peer:
         self.handed.append((packet.qos, packet.payload))
 
     def _find(self, packet_id: int, qos: int) -> Own | None:
-        return next((own for own in self._own if own.packet_id == packet_id and own.qos == qos), None)
+        return next((own for own in self.own if own.packet_id == packet_id and own.qos == qos), None)
 
     def _done(self, packet_id: int, qos: int) -> None:
         own = self._find(packet_id, qos)
         if own is not None:
-            self._own.remove(own)
+            self.own.remove(own)
             self._quota = min(self._quota + 1, self._broker_takes)
 
     def _pump(self) -> None:
         """Send what is due, in order, as far as the broker takes it."""
         if not (self.connected and self._ready and self._subscribed):
             return
-        for own in self._own:
+        for own in self.own:
             if own.on_wire:
                 continue
             if own.released:
@@ -230,7 +230,7 @@ class Peer:
 
     def _free_id(self) -> int:
         """Of a few, so that they are soon used again."""
-        taken = {own.packet_id for own in self._own}
+        taken = {own.packet_id for own in self.own}
         assert len(taken) < IDENTIFIERS
         while True:
             self._last_id = self._last_id % IDENTIFIERS + 1
@@ -239,7 +239,7 @@ class Peer:
 
     def _send(self, packet: Packet) -> None:
         data = encode(packet, self.version)
-        self._outgoing += data
+        self.outgoing += data
         self._said += len(data)
         if isinstance(packet, Puback | Pubcomp):
             self._acknowledged.append((self._said, packet.packet_id))

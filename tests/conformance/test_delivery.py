@@ -54,7 +54,7 @@ class Delivery(RuleBasedStateMachine):
     @rule(qos=st.integers(1, 2), count=st.integers(1, 3))
     def publish(self, qos: int, count: int) -> None:
         for _ in range(count):
-            if len(self.publisher._own) < MOST_OWN:
+            if len(self.publisher.own) < MOST_OWN:
                 self.number += 1
                 self.publisher.publish(b"%d" % self.number, qos)
                 figures["messages"] += 1
@@ -140,7 +140,7 @@ class Delivery(RuleBasedStateMachine):
 
     def flow(self, peer: Peer) -> None:
         """Until nothing is on its way in either direction."""
-        while peer._outgoing or peer._link.written:
+        while peer.outgoing or peer.link.written:
             peer.deliver(1 << 20)
             peer.read(1 << 20)
 
