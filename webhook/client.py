@@ -1,6 +1,6 @@
-"""How a request reaches an endpoint: a Protocol, and aiohttp behind it.
+"""How a request reaches an endpoint: a Protocol, and what carries https:// and http:// behind it.
 
-aiohttp is imported when the first endpoint starts: its import costs more than the rest of the start.
+aiohttp is imported when the first request needs it: its import costs more than the rest of the start.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from .settings import SettingsError, TlsClient, WebhookSettings
 
@@ -54,6 +55,25 @@ class Transport(Protocol):
 MakeTransport = Callable[[WebhookSettings], Transport]
 
 
+def open_transport(settings: WebhookSettings) -> Transport:
+    """What posts to the endpoint: aiohttp over TLS; connections of our own, which cost less, for plain
+    ``http://``. Raises SettingsError or TlsError."""
+    try:
+        parts = urlsplit(settings.url)
+        scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError as error:
+        raise SettingsError(f'webhook {settings.name}: url "{settings.url}": {error}') from error
+    if scheme not in ("http", "https") or not host:
+        raise SettingsError(
+            f'webhook {settings.name}: url "{settings.url}" does not begin with http://HOST or https://HOST'
+        )
+    if scheme == "https":
+        return AiohttpTransport(settings)
+    from .keepalive import KeepAliveTransport
+
+    return KeepAliveTransport(settings)
+
+
 class TlsError(Exception):
     """A certificate or key cannot be used; the message names the file."""
 
@@ -90,13 +110,8 @@ class AiohttpTransport:
     """Kept-alive connections through aiohttp; the number of workers bounds theirs."""
 
     def __init__(self, settings: WebhookSettings) -> None:
-        scheme, _, host = settings.url.lower().partition("://")
-        if scheme not in ("http", "https") or not host:
-            raise SettingsError(
-                f'webhook {settings.name}: url "{settings.url}" does not begin with http:// or https://'
-            )
         self._url = settings.url
-        self._tls = tls_context(settings.tls, settings.name) if scheme == "https" else True
+        self._tls = tls_context(settings.tls, settings.name) if settings.url[:6].lower() == "https:" else True
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, request: Request) -> Answer:

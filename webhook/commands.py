@@ -13,7 +13,7 @@ from datetime import datetime
 
 from broker.routing.topics import filter_error
 
-from .client import AiohttpTransport, MakeTransport
+from .client import MakeTransport, open_transport
 from .deadletters import DeadLetterError, DeadLetters, Selection, moment
 from .delivery import Delivery
 from .encode import ACTIONS
@@ -131,7 +131,7 @@ def _test(options: argparse.Namespace, load: Load) -> int:
 
 
 async def send_samples(
-    settings: WebhookSettings, show: Callable[[str], None], make_transport: MakeTransport = AiohttpTransport
+    settings: WebhookSettings, show: Callable[[str], None], make_transport: MakeTransport = open_transport
 ) -> bool:
     """Send one sample for each rule; whether the endpoint took them all."""
     poster = Poster(settings, make_transport)

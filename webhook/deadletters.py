@@ -14,7 +14,7 @@ from pathlib import Path
 
 from broker.routing.topics import matches
 
-from .client import AiohttpTransport, MakeTransport
+from .client import MakeTransport, open_transport
 from .post import Poster
 from .settings import WebhookSettings
 from .spool import database_path
@@ -89,7 +89,7 @@ class DeadLetters:
         self,
         selection: Selection,
         progress: Callable[[], None] = lambda: None,
-        make_transport: MakeTransport = AiohttpTransport,
+        make_transport: MakeTransport = open_transport,
     ) -> Retried:
         """Post them again, with the same ``webhook-id``; what the endpoint takes is no dead letter any more.
         Ends early where the endpoint fails too often in a row."""

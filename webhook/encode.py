@@ -185,7 +185,8 @@ def _digits(number: int, width: int) -> str:
 
 @cache
 def _power(width: int) -> int:
-    return 62**width
+    power: int = 62**width
+    return power
 
 
 _PAYLOADS: dict[str, Callable[[bytes], str]] = {"plain": _plain, "base64": _base64, "base62": _base62}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from broker import events
 
-from .client import AiohttpTransport, MakeTransport
+from .client import MakeTransport, open_transport
 from .clock import Clock, LoopClock
 from .endpoint import Endpoint
 from .metrics import EndpointStats
@@ -37,7 +37,7 @@ class Sink:
     """Hands each event to the endpoints whose rules want it.
 
     Raises SettingsError or TlsError where an endpoint's settings cannot work; disabled endpoints
-    are left out. ``transport`` makes what posts to an endpoint; the default is aiohttp.
+    are left out. ``transport`` makes what posts to an endpoint; the default is `open_transport`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Sink:
         settings: Iterable[WebhookSettings],
         *,
         clock: Clock | None = None,
-        transport: MakeTransport = AiohttpTransport,
+        transport: MakeTransport = open_transport,
     ) -> None:
         self._clock = clock or LoopClock()
         self._make_transport = transport

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -48,3 +49,15 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """Connections are tried on both loops; all else on the one that the broker runs on."""
+    loops: dict[str, Callable[[], Any]] = {"asyncio": asyncio.new_event_loop}
+    with suppress(ImportError):
+        import uvloop
+
+        on_both = item.path.stem in ("test_delivery", "test_tls", "test_http1")
+        loops = {**(loops if on_both else {}), "uvloop": uvloop.new_event_loop}
+    return loops

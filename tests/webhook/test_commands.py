@@ -17,7 +17,6 @@ from webhook.commands import add_commands, send_samples
 from webhook.deadletters import moment
 from webhook.delivery import Delivery
 from webhook.listen import Listener, pretty
-from webhook.memory import Recorder
 from webhook.reports import render, sys_values
 from webhook.samples import sample
 from webhook.signature import Signer
@@ -25,6 +24,7 @@ from webhook.store import DeadLetter, Store
 
 from .conftest import DEADLINE, until
 from .receiver import Receiver
+from .recorder import Recorder
 from .samples import SAMPLES, endpoint
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -13,9 +13,9 @@ from broker import events
 from broker.clock import ManualClock
 from webhook import Batch, EndpointStats, Retry, Rule, Sink, Spool
 from webhook.client import Answer, NoAnswerError
-from webhook.memory import Recorder
 from webhook.metrics import BUCKETS
 
+from .recorder import Recorder
 from .samples import endpoint, published
 
 HERE = "tests.webhook.callables"

@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import jsonschema
@@ -17,7 +18,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from broker import events
 from webhook import Batch, Rule, SettingsError, Sink
-from webhook.encode import EVENTS
+from webhook.encode import EVENTS, encoder
 from webhook.signature import SecretError, check, key_of
 
 from .conftest import drained
@@ -62,6 +63,20 @@ async def test_every_request_fits_the_schema(receiver, start, encoding) -> None:
     assert len(requests) == len(SAMPLES) + len(more)
     for request in requests:
         VALIDATOR.validate(request.json)
+
+
+def test_the_page_shows_every_event_as_it_is_sent() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    shown = [json.loads(line) for line in page.splitlines() if line.startswith("{") and "action" in line]
+    for body in shown:
+        VALIDATOR.validate(body)
+    assert {"on_" + body["action"] for body in shown} == set(EVENTS)
+    plain = encoder("plain")
+    for body in shown:
+        ours = json.loads(plain[EVENTS["on_" + body["action"]]](SAMPLES["on_" + body["action"]]))
+        assert list(body) == list(ours), "the order of the keys"
+    for name in EVENTS:
+        assert f"`{name}`" in page
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:

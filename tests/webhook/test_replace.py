@@ -9,10 +9,10 @@ import pytest
 
 from broker import events
 from webhook import Retry, Rule, SettingsError, Spool
-from webhook.memory import Recorder
 from webhook.spool import SpoolError
 
 from .conftest import drained, until
+from .recorder import Recorder
 from .samples import SAMPLES, endpoint, published
 
 PATIENT = Retry(max_attempts=1_000_000, first=0.001, max=0.01, ttl=1e9)
