@@ -10,6 +10,7 @@ from typing import Any
 
 from webhook.client import AiohttpTransport, MakeTransport, TlsError
 from webhook.loading import LoadError
+from webhook.reports import sys_values
 from webhook.settings import SettingsError
 from webhook.signature import SecretError
 from webhook.sink import Left, Sink
@@ -76,7 +77,9 @@ class App:
         self.admission = Admission(self.engine, settings, self._port_of)
         self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.webhooks = Sink(settings.webhooks, clock=self.clock, transport=webhook_transport)
-        self.sys_topics = SysTopics(self.engine, settings.sys.interval)
+        self.sys_topics = SysTopics(
+            self.engine, settings.sys.interval, lambda: sys_values(self.webhooks.stats())
+        )
         self.faults = faults or (Faults() if settings.faults is not None else None)
         if open_channel is None:
             open_channel = Channel if self.faults is None else partial(WatchedChannel, self.faults, None)

@@ -47,12 +47,14 @@ _URL_HELP = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    options = _parser().parse_args(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+    options = _parser(arguments).parse_args(arguments)
     status: int = options.run(options)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pybroker",
         description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     add_run(commands)
     add_faults(commands, _instance)
     add_health(commands, _instance)
+    if arguments and arguments[0] == "webhook":
+        from .webhook_cli import add_webhook  # it takes a while to import, and the others can do without
+
+        add_webhook(commands, _add_conf, _load, _instance)
+    else:
+        commands.add_parser("webhook", help="try webhooks, look after dead letters, see counters")
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from webhook.reports import render
+
 from . import __version__, control, instances, log
 from .app import START_ERRORS, App
 from .config import ConfigError, Settings
@@ -119,6 +121,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "stop": _stop_command(stopping),
             "reload": reloader.command,
             "health": _health_command(app),
+            "webhook status": _webhook_command(app),
             "faults": fault_command(app.faults, app.outage),
         },
     )
@@ -136,6 +139,10 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             print(left)
             if settings.daemon:
                 logger.warning("%s", left)
+        for line in map(
+            str.strip, render(app.webhooks.stats()).splitlines() if app.settings.webhooks else ()
+        ):
+            logger.info("%s", line)
         print("stopped", flush=True)
     finally:
         announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
@@ -168,6 +175,13 @@ def _health_command(app: App) -> control.Handler:
         return f"{app.engine.connected} clients on {where}"
 
     return health
+
+
+def _webhook_command(app: App) -> control.Handler:
+    async def status(_: dict[str, Any]) -> list[dict[str, Any]]:
+        return [stats.to_dict() for stats in app.webhooks.stats()]
+
+    return status
 
 
 class Reloader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from . import __version__
@@ -13,12 +14,16 @@ from .events import Client, ClientConnected, ClientDisconnected
 
 ROOT = "$SYS/brokers"
 
+MoreValues = Callable[[], Iterable[tuple[str, str]]]
+"""Topics below the root and their values, as of now, that others have to tell."""
+
 
 class SysTopics:
     """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained, and how clients come and go."""
 
-    def __init__(self, engine: Engine, interval: float) -> None:
+    def __init__(self, engine: Engine, interval: float, more: MoreValues = tuple) -> None:
         self._engine = engine
+        self._more = more
         self._interval = interval
         self._started = engine.clock.monotonic()
 
@@ -55,6 +60,7 @@ class SysTopics:
             "packets/sent": str(counters.packets_sent),
             "bytes/received": str(counters.bytes_received),
             "bytes/sent": str(counters.bytes_sent),
+            **dict(self._more()),
         }
 
     def _tick(self) -> None:
@@ -76,7 +82,9 @@ class SysTopics:
     def _status(self, client: Client, at: float, status: str, reason: str | None) -> None:
         """Not retained: a broker with a million devices must not keep a topic for each."""
         # A wildcard has no place in a topic name, whatever the client calls itself.
-        name = client.client_id.replace("+", "%2B").replace("#", "%23")
+        topic = f"{ROOT}/client_status/" + client.client_id.replace("+", "%2B").replace("#", "%23")
+        if not self._engine.router.is_wanted(topic):
+            return
         facts = {
             "clientid": client.client_id,
             "username": client.username,
@@ -89,4 +97,4 @@ class SysTopics:
         if reason is not None:
             facts["reason"] = reason
         payload = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
-        broadcast(self._engine, f"{ROOT}/client_status/{name}", payload)
+        broadcast(self._engine, topic, payload)

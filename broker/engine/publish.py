@@ -87,7 +87,8 @@ def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bo
     if route.targets or route.groups:
         engine.fanout.deliver(route, packet, publisher)
         return True
-    engine.reports.dropped("no_subscribers", packet)
+    if packet.source is not None:  # what the broker says of itself need not be heard
+        engine.reports.dropped("no_subscribers", packet)
     return False
 
 

@@ -106,6 +106,11 @@ class Router(Generic[S]):
             self._forget_routes(topic_filter)
         return removed
 
+    def is_wanted(self, topic: str) -> bool:
+        """Whether anybody subscribes to ``topic`` or observes it; for topics that come once, whose route is
+        not worth keeping."""
+        return bool(self._trie.match(topic)) or bool(self._observers(topic))
+
     def route(self, topic: str) -> Route[S]:
         """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
         route = self.routes.get(topic)

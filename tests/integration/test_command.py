@@ -37,7 +37,25 @@ def test_version() -> None:
     assert pybroker("version").stdout == f"pybroker {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("start",), ("check",), ("stop",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("start",),
+        ("check",),
+        ("stop",),
+        ("reload",),
+        ("passwd",),
+        ("run",),
+        ("faults",),
+        ("health",),
+        ("webhook",),
+        ("webhook", "listen"),
+        ("webhook", "test"),
+        ("webhook", "dead"),
+        ("webhook", "status"),
+    ],
+)
 def test_help_is_there_for_each_command(command: tuple[str, ...]) -> None:
     answer = pybroker(*command, "--help")
     assert answer.returncode == 0

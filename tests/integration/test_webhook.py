@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from .clients import VERSIONS, Client, connected
-from .support import DEADLINE, Endpoint, RunningBroker, wait_for
+from .support import DEADLINE, ROOT, Endpoint, RunningBroker, wait_for
 
 Start = Callable[..., RunningBroker]
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
@@ -110,6 +114,28 @@ def test_stopping_tells_the_clients_and_empties_the_queue(start_broker: Start, e
         assert client.left_reason.value == 0x8B
     assert endpoint.actions().count("message_publish") == 50
     assert endpoint.requests[-1].json["reason"] == "server_shutdown"
+
+
+def test_the_counters_of_a_running_broker(start_broker: Start, endpoint: Endpoint) -> None:
+    broker = start_broker("sys.interval = 100ms\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(broker.conf.parent)}
+    command = [sys.executable, "-m", "broker", "webhook", "status", "--json"]
+    with connected(broker.port, "c") as client:
+        client.publish_and_wait("nmq/x", b"1", 1)
+        endpoint.wait(2)
+
+        def counters() -> dict[str, int]:
+            answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+            (stats,) = json.loads(answer.stdout)
+            return stats
+
+        stats = wait_for(lambda: (s := counters())["succeeded"] == 2 and s, "two events to have succeeded")
+        assert (stats["matched"], stats["tries"], stats["state"]) == (2, 2, "ready")
+        client.subscribe_and_wait("$SYS/brokers/webhook/webhook/succeeded")
+        assert client.wait()[0].payload == b"2"
+    broker.stop()
+    log = (broker.conf.parent / "output.txt").read_text()
+    assert "matched 3 = succeeded 3 + dead 0" in log
 
 
 def test_what_is_left_at_the_end_is_reported(start_broker: Start, endpoint: Endpoint) -> None:
