@@ -85,10 +85,12 @@ class Admission:
             self._timer = self._engine.clock.call_at(due, self._forget_in_time)
 
     def _offer_scram(self, settings: Settings) -> None:
-        """Let 5.0 clients prove that they know a password of `auth.password` without sending it."""
+        """Let 5.0 clients prove that they know a password of `auth.password` without sending it; but not
+        where others have a say in who may connect, who could not be shown a password."""
         methods = self._engine.auth_methods
         methods.clear()
-        if settings.auth.passwords:
+        auth = settings.auth
+        if auth.passwords and not (auth.http_auth or auth.jwt or settings.plugins):
             from .engine import scram
 
             methods[scram.NAME] = scram.ScramSha256(settings.auth.passwords)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.admission import Admission
-from broker.config.settings import AuthSettings, Settings
+from broker.config.settings import AuthSettings, JwtSettings, Settings
 from broker.engine.access import Credentials
 from broker.engine.enhanced_auth import Accepted, Challenge, Exchange, Outcome, Rejected
 from broker.engine.scram import ScramSha256
@@ -324,3 +324,14 @@ async def test_the_users_of_the_configuration_may_use_scram(broker: Broker) -> N
     client.publish("t", qos=1)
     client, _ = log_in(broker, "ann", "guess")
     assert client.next(Connack).reason == R.NOT_AUTHORIZED
+
+
+def test_scram_is_not_offered_where_others_decide_as_well(broker: Broker) -> None:
+    jwt = JwtSettings(("HS256",), secret="s" * 32)
+    auth_settings = AuthSettings(passwords={"ann": "secret"}, jwt=jwt)
+    admission = Admission.__new__(Admission)
+    admission._engine = broker.engine
+    admission._offer_scram(Settings(auth=auth_settings))
+    assert broker.engine.auth_methods == {}
+    admission._offer_scram(Settings(auth=AuthSettings(passwords={"ann": "secret"})))
+    assert set(broker.engine.auth_methods) == {"SCRAM-SHA-256"}
