@@ -20,6 +20,7 @@ from ..faults.channel import WatchedChannel
 from ..faults.rules import Faults
 from ..faults.seen import SeenPacket
 from ..loop_clock import LoopClock
+from ..presets import add_preset_sessions
 from .clock import VirtualClock
 from .recorder import Recorder
 from .setup import Setup, settings_for
@@ -156,6 +157,7 @@ class Running:
         left = await self.left_behind()
         self.app.start_faults()
         forget_everything(self.app.engine)
+        add_preset_sessions(self.app.engine, self.settings.presets)
         if not self.app.webhooks.idle():
             await self._replace_webhooks()
         self.recorder.reset()

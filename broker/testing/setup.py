@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from types import MappingProxyType
 from typing import Any
 
@@ -83,7 +84,8 @@ def _read(setup: Setup) -> Settings:
 
 def _on_free_port(listener: ListenerSettings, setup: Setup) -> ListenerSettings:
     if listener.type == "unix":
-        return listener
+        # Not the file that a broker which really serves this configuration has.
+        return replace(listener, path=str(Path(mkdtemp(prefix="pybroker-")) / "mqtt.sock"))
     port = setup.port if listener.name == "tcp" else 0
     return replace(listener, host=setup.host, port=port)
 
