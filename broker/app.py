@@ -118,6 +118,8 @@ class App:
         await self.admission.before_shutdown()
         for channel in list(self.engine.channels):
             channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
+        for channel in list(self.engine.parting):
+            channel.link.abort()
         left = await self.webhooks.stop(self.settings.drain_timeout if grace is None else grace)
         await self.admission.after_shutdown()
         for task in self._tasks:

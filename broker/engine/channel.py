@@ -179,6 +179,7 @@ class Channel:
 
     def lost(self) -> None:
         """The network connection is gone."""
+        self.engine.parting.discard(self)
         if not self.closed:
             self._verbs.leave(self.engine, self, "tcp_closed")
             self.engine.flush()
@@ -268,6 +269,8 @@ class Channel:
         """Close the network connection, after :meth:`Verbs.leave`; a client that does not read what was
         written to it is not waited for long."""
         self.engine.flush()
+        if self.lingers:
+            self.engine.parting.add(self)
         self.link.close()
         if self.link.unsent_bytes():
             self.engine.clock.call_at(self.engine.clock.monotonic() + LINGER, self.link.abort)

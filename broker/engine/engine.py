@@ -73,6 +73,8 @@ class Engine:
         self.sessions = Registry()
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""
+        self.parting: set[Any] = set()
+        """Those the broker has ended, and whose clients may still be reading why."""
         self.taps: tuple[Tap, ...] = ()
         """Who sees every packet, for connections made from now on."""
         self.connected = 0

@@ -62,3 +62,22 @@ def test_a_client_that_never_closes_is_cut_off(serve: Serve, monkeypatch: pytest
             return False
 
         wait_for(reset, "the broker to give up the connection")
+
+
+def test_a_stopping_broker_waits_for_nobody(serve: Serve) -> None:
+    broker = serve(TCP)
+    with admitted(broker) as wire:
+        wire.send(b"\x00\x00")
+        gone(broker)
+        assert broker.call(lambda: len(broker.app.engine.parting)) == 1
+        broker.stop()
+        assert broker.app.engine.parting == set()
+        wire.read_to_end()
+
+
+def test_a_client_that_has_read_why_is_forgotten(serve: Serve) -> None:
+    broker = serve(TCP)
+    with admitted(broker) as wire:
+        wire.send(b"\x00\x00")
+        wire.read_to_end()
+    wait_for(lambda: broker.call(lambda: not broker.app.engine.parting), "the connection to be over")
