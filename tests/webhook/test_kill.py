@@ -12,7 +12,7 @@ import pytest
 
 from webhook import Retry, Rule, Sink, Spool
 
-from .conftest import drained
+from .conftest import drained, until
 from .receiver import Receiver, answer
 from .samples import endpoint
 
@@ -78,3 +78,93 @@ async def test_nothing_acknowledged_is_lost(
 
 def listed(body: object) -> list[dict[str, str]]:
     return body if isinstance(body, list) else [body]  # type: ignore[list-item]
+
+
+CONFIGURATION = """
+listeners.tcp {{ bind = "127.0.0.1:0" }}
+log {{ to = [file], level = warn, dir = "{directory}", file = "broker.log" }}
+webhook {{
+  url = "{url}"
+  order = client
+  retry {{ max_attempts = 1000, first = 1ms, max = 10ms }}
+  spool {{ path = "{directory}/spool" }}
+  events = [ {{ event = "on_message_publish" }} ]
+}}
+"""
+
+
+async def test_the_broker_is_killed_in_a_burst(receiver: Receiver, tmp_path: Path) -> None:
+    """What a publisher at QoS 1 has a PUBACK for reaches the endpoint."""
+    rng = random.Random(11)
+    configuration = tmp_path / "nanomq.conf"
+    configuration.write_text(CONFIGURATION.format(directory=tmp_path, url=receiver.url))
+    acknowledged: set[int] = set()
+    published = 0
+    receiver.default = 503  # nothing is taken until the last round
+    for round in range(4):
+        process, port = await broker(configuration, tmp_path / f"ready{round}")
+        client = Publisher(*await asyncio.open_connection("127.0.0.1", port))
+        await client.connect()
+        for _ in range(rng.randint(1, 15)):
+            client.publish(range(published, published + 100))
+            published += 100
+            acknowledged |= await client.acknowledged()
+        process.kill()
+        acknowledged |= await client.acknowledged(to_the_end=True)
+        await process.wait()
+
+    receiver.requests.clear()
+    receiver.default = 200
+    process, _ = await broker(configuration, tmp_path / "last")
+    try:
+        await until(lambda: acknowledged <= {int(request.json["payload"]) for request in receiver.requests})
+    finally:
+        process.terminate()
+        await process.wait()
+    numbers = [int(request.json["payload"]) for request in receiver.requests]
+    assert acknowledged
+    assert numbers == sorted(numbers)
+
+
+async def broker(configuration: Path, ready: Path) -> tuple[asyncio.subprocess.Process, int]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "broker", "start", "--conf", configuration, "--ready-file", ready),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    await until(lambda: ready.exists() or process.returncode is not None)
+    return process, json.loads(ready.read_text())["listeners"][0]["port"]
+
+
+class Publisher:
+    """Just enough MQTT to publish numbers at QoS 1 and read the PUBACKs."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._number_of: dict[int, int] = {}
+
+    async def connect(self) -> None:
+        body = b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x06killer"
+        self._writer.write(bytes([0x10, len(body)]) + body)
+        assert (await self._reader.readexactly(4))[3] == 0
+
+    def publish(self, numbers: range) -> None:
+        for number in numbers:
+            packet_id = number % 60_000 + 1
+            self._number_of[packet_id] = number
+            body = b"\x00\x01t" + packet_id.to_bytes(2, "big") + str(number).encode()
+            self._writer.write(bytes([0x32, len(body)]) + body)
+
+    async def acknowledged(self, to_the_end: bool = False) -> set[int]:
+        """The numbers whose PUBACK has come; what the last read brought, or all that came before the end."""
+        data = b""
+        while to_the_end or not data or len(data) % 4:
+            try:
+                chunk = await self._reader.read(65536)
+            except ConnectionError:
+                break
+            if not chunk:
+                break
+            data += chunk
+        acks = [data[start : start + 4] for start in range(0, len(data) - 3, 4)]
+        assert all(ack[:2] == b"\x40\x02" for ack in acks)
+        return {self._number_of[int.from_bytes(ack[2:], "big")] for ack in acks}
