@@ -76,7 +76,7 @@ class Endpoint:
                 if not self._passes(event, rule):
                     continue
             self._counters.matched += 1
-            self._take_in(event, rule.transform, rule)
+            self._take_in(event, rule)
             return
         if matched:
             self._counters.matched += 1
@@ -89,21 +89,23 @@ class Endpoint:
             self._blame(rule, "filter")
             return False
 
-    def _take_in(self, event: events.Event, transform: Transform | None, rule: CompiledRule) -> None:
+    def _take_in(self, event: events.Event, rule: CompiledRule) -> None:
         backlog = self._backlog
         if not backlog.has_room():
             return
         seq = backlog.next_seq
         backlog.next_seq = seq + 1
         id = f"{backlog.id_prefix}{seq}"
-        headers, body = self._format(event, id)
-        if transform is not None:
-            try:
-                headers, body = _transformed(event, transform, headers, body)
-            except Exception:
-                self._blame(rule, "transform")
-                self._counters.dropped_filtered += 1
-                return
+        part = "format"
+        try:
+            headers, body = self._format(event, id)
+            if rule.transform is not None:
+                part = "transform"
+                headers, body = _transformed(event, rule.transform, headers, body)
+        except Exception:
+            self._blame(rule, part)
+            self._counters.dropped_filtered += 1
+            return
         topic, client = subject(event)
         backlog.add(Delivery(seq, id, event.at, ACTIONS[type(event)], topic, client, headers, body))
 

@@ -69,7 +69,7 @@ class EndpointStats:
     tries: int = 0
     retries: int = 0
     callable_errors: int = 0
-    """Exceptions in filters and transforms."""
+    """Exceptions in filters, transforms and the making of bodies."""
     spool_errors: int = 0
     """Failed writes to the spool; what could not be written is tried again."""
     oldest_age: float = 0.0

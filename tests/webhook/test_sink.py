@@ -150,6 +150,17 @@ async def test_an_event_that_cannot_be_encoded_harms_no_other(receiver, start, c
     assert sink.stats()[0].adds_up
 
 
+async def test_text_that_is_no_unicode_harms_no_other(receiver, start, caplog) -> None:
+    sink = await start(endpoint(receiver.url), endpoint(receiver.url, name="second", encoding="base64"))
+    sink.offer(published(topic="half a \ud800 pair"))
+    sink.offer(published(b"good"))
+    await drained(sink)
+    assert len(receiver.requests) == 2
+    assert [stats.callable_errors for stats in sink.stats()] == [1, 1]
+    assert all(stats.adds_up for stats in sink.stats())
+    assert "the format of webhook webhook, events[9] (on_message_publish) failed" in caplog.text
+
+
 async def test_stop_empties_the_queue(receiver) -> None:
     receiver.default = slowly(0.01)
     sink = Sink([endpoint(receiver.url, pool_size=2)])
