@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # The stamp is newer than pyproject.toml when the environment holds what it asks for.
 STAMP  := $(VENV)/.installed
 
-.PHONY: help run check test test-all format bench clean
+.PHONY: help run check test test-all wheel compiled test-compiled format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,9 +32,28 @@ test: $(STAMP) ## all tests that finish in minutes
 test-all: $(STAMP) ## every test, the long ones too
 	$(BIN)/python -m pytest -q
 
+wheel: $(STAMP) ## dist/: a wheel with the hot path compiled from the same source (needs a C compiler)
+	rm -rf build/wheel dist && mkdir -p build/wheel dist
+	git ls-files -z broker webhook pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/wheel
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist build/wheel
+
+compiled: wheel ## build/compiled/: an environment with that wheel, and the tests beside it
+	rm -rf build/compiled && mkdir -p build/compiled
+	$(PYTHON) -m venv build/compiled/venv
+	build/compiled/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "pybroker[test] @ file://$$(ls $(CURDIR)/dist/pybroker-*.whl)"
+	git ls-files -z | grep -zvE '^(broker|webhook)/' | xargs -0 cp --parents -t build/compiled
+
+test-compiled: compiled ## the tests of what is compiled, against the compiled wheel
+	cd build/compiled && venv/bin/python -m pytest -q -m 'not slow' \
+	  tests/packets tests/unit tests/conformance tests/integration tests/plugins --ignore tests/unit/config
+
+bench: $(STAMP) ## half a minute beside mosquitto (scripts/bench --help has more)
+	$(BIN)/python scripts/bench quick
+
 format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## forget the environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build

@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
+    """Made for these arguments: the parts of `webhook` are left out where another command is meant."""
     parser = argparse.ArgumentParser(
         prog="pybroker",
         description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",

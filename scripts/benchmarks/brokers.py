@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "nanomq.conf"
+COMPILED = ROOT / "build" / "compiled" / "venv" / "bin" / "python"
+"""Has the wheel with the compiled hot path."""
 START_TIMEOUT = 30.0
 BROKER_CORE, LOAD_CORE = 0, 1
 
@@ -102,9 +104,9 @@ def variant(directory: Path, *lines: str) -> Path:
     return path
 
 
-def pybroker_command(directory: Path, conf: Path) -> list[str]:
+def pybroker_command(directory: Path, conf: Path, *python: str) -> list[str]:
     options = ["--url=mqtt://127.0.0.1:0", f"--ready-file={directory / 'ready.json'}"]
-    return [sys.executable, "-m", "broker", "start", f"--conf={conf}", *options]
+    return [*(python or (sys.executable,)), "-m", "broker", "start", f"--conf={conf}", *options]
 
 
 def _configured(directory: Path, text: str, port: int) -> Path:
@@ -155,6 +157,15 @@ KINDS = {
             _not_importable("aiohttp", "pyhocon"),
             lambda: "pybroker without its webhook section",
             lambda directory, _: pybroker_command(directory, _without_webhooks(directory)),
+            picks_port=True,
+        ),
+        Kind(
+            "compiled",
+            "pybroker, compiled",
+            lambda: "" if COMPILED.exists() else "there is no compiled build; `make compiled` makes one",
+            lambda: "pybroker with its hot path compiled by mypyc",
+            # -P: the installed wheel, not the sources of the working directory.
+            lambda directory, _: pybroker_command(directory, CONF, str(COMPILED), "-P"),
             picks_port=True,
         ),
         Kind(

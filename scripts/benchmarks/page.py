@@ -51,6 +51,7 @@ REPEAT = """\
 
 ```
 make check                             # makes .venv
+make compiled                          # if the compiled build is to be measured as well
 .venv/bin/python scripts/bench quick   # half a minute
 .venv/bin/python scripts/bench all     # a quarter of an hour; writes this page
 ```
@@ -125,6 +126,7 @@ def _comparison(results: Results) -> list[str]:
         "MQTT",
         *map(_heading, brokers),
         "pybroker / mosquitto",
+        "compiled / mosquitto",
         "goal",
         "met",
     ]
@@ -134,10 +136,13 @@ def _comparison(results: Results) -> list[str]:
             if not list(results.find(table.SECTION, row.runs, version=version)):
                 continue
             cells = [table.cell(results, row, version, broker) for broker in brokers]
-            ratio = shown(table.ratio_of(results, row, version)) if row.goal.relative else "-"
+            ratios = [
+                shown(table.ratio_of(results, row, version, ours_is=ours)) if row.goal.relative else "-"
+                for ours in (table.OURS, "compiled")
+            ]
             met = WORDS[table.is_met(results, row, version)]
             goal = f"{row.goal} {row.unit}".strip() if not row.goal.relative else str(row.goal)
-            rows.append([row.title, VERSIONS[version], *cells, ratio, goal, met])
+            rows.append([row.title, VERSIONS[version], *cells, *ratios, goal, met])
     words = "Messages, or connections, per second of the broker's CPU time, unless a unit is given.\n"
     commands = [f"- {row.title}: `load {row.load}`\n" for row in ROWS if row.load]
     return [

@@ -104,9 +104,11 @@ def verdict(results: Results, row: Row, version: int, section: str = SECTION) ->
     return f"ratio {shown(ratio_of(results, row, version, section))}, goal {row.goal}: {word}"
 
 
-def ratio_of(results: Results, row: Row, version: int, section: str = SECTION) -> float | None:
+def ratio_of(
+    results: Results, row: Row, version: int, section: str = SECTION, ours_is: str = OURS
+) -> float | None:
     """Ours divided by mosquitto's."""
-    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (OURS, THEIRS))
+    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (ours_is, THEIRS))
     return ours / theirs if ours is not None and theirs else None
 
 
