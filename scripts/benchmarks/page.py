@@ -121,12 +121,12 @@ def _comparison(results: Results) -> list[str]:
     if table.SECTION not in results.sections:
         return [NOT_MEASURED + "\n"]
     brokers = [name for name in KINDS if name in results.brokers(table.SECTION)]
+    ours = [name for name in (table.OURS, "compiled") if name in brokers]
     head = [
         "scenario",
         "MQTT",
         *map(_heading, brokers),
-        "pybroker / mosquitto",
-        "compiled / mosquitto",
+        *(f"{name} / mosquitto" for name in ours),
         "goal",
         "met",
     ]
@@ -137,8 +137,8 @@ def _comparison(results: Results) -> list[str]:
                 continue
             cells = [table.cell(results, row, version, broker) for broker in brokers]
             ratios = [
-                shown(table.ratio_of(results, row, version, ours_is=ours)) if row.goal.relative else "-"
-                for ours in (table.OURS, "compiled")
+                shown(table.ratio_of(results, row, version, ours_is=name)) if row.goal.relative else "-"
+                for name in ours
             ]
             met = WORDS[table.is_met(results, row, version)]
             goal = f"{row.goal} {row.unit}".strip() if not row.goal.relative else str(row.goal)
