@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import paho.mqtt.client as paho
 
+from broker.cli import _parser
 from broker.packets.encoder import encode
 from broker.packets.model import Connect
 from broker.packets.properties import Properties
@@ -16,6 +18,11 @@ from broker.testing import TestBroker
 
 DEADLINE = 10.0
 """Seconds after which a test gives a condition up."""
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """What `pybroker` makes of its arguments; SystemExit where it knows them not."""
+    return _parser(arguments).parse_args(arguments)
 
 
 @contextmanager

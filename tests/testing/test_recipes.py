@@ -17,6 +17,7 @@ from broker.config import load
 from broker.faults.fault import ACTIONS, Fault
 from broker.testing.setup import Setup
 
+from .support import parsed
 from .test_plugin import INSTALLED, PLUGIN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,13 +140,12 @@ def test_the_page_lists_every_way_to_make_a_broker() -> None:
 def test_the_commands_of_the_page_are_ours() -> None:
     import shlex
 
-    from broker.cli import _parser
     from broker.fault_cli import _arguments
     from broker.faults.rules import make
 
     lines = re.findall(r"^(?:    - )?(pybroker .*)$", PAGE, re.MULTILINE)
     assert len(lines) > 8
     for line in lines:
-        options = _parser().parse_args(shlex.split(line)[1:])
+        options = parsed(shlex.split(line)[1:])
         if getattr(options, "verb", None) == "add":
             make(_arguments(options))
