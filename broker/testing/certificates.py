@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+
+from .folder import folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,8 @@ def certificate(host: str) -> Certificate:
         raise ImportError(
             "tls=True makes certificates with trustme, which is missing: pip install 'pybroker[testing]'"
         ) from None
-    folder = Path(tempfile.mkdtemp(prefix="pybroker-tls-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    made = Certificate(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+    own = Path(mkdtemp(prefix="tls-", dir=folder()))
+    made = Certificate(own / "ca.pem", own / "cert.pem", own / "key.pem")
     authority = trustme.CA()
     names = dict.fromkeys(["localhost", "127.0.0.1", "::1", host])
     names.pop("0.0.0.0", None)  # noqa: S104 - no name that a client could ask for

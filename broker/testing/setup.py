@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from tempfile import mkdtemp
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,9 @@ from ..config.settings import (
     SysSettings,
     TlsServer,
 )
+from .folder import folder
 
+_sockets = count(1)
 MEMORY_URL = "memory://webhooks"
 
 
@@ -85,7 +87,7 @@ def _read(setup: Setup) -> Settings:
 def _on_free_port(listener: ListenerSettings, setup: Setup) -> ListenerSettings:
     if listener.type == "unix":
         # Not the file that a broker which really serves this configuration has.
-        return replace(listener, path=str(Path(mkdtemp(prefix="pybroker-")) / "mqtt.sock"))
+        return replace(listener, path=str(folder() / f"{next(_sockets)}.sock"))
     port = setup.port if listener.name == "tcp" else 0
     return replace(listener, host=setup.host, port=port)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import warnings
+from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -193,3 +194,36 @@ async def test_as_an_asynchronous_context_manager() -> None:
             assert message.payload == b"hi"
             break
         await broker.wait_for_packet("PUBCOMP", client="dev", direction="out")
+
+
+def test_the_addresses_of_a_file_are_not_used(make_mqtt_broker, tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text(
+        f"""
+        listeners.tcp.bind = "0.0.0.0:1883"
+        listeners.tcp.second.bind = "192.0.2.1:1884"
+        listeners.unix.path = "{tmp_path}/mqtt.sock"
+        """,
+        encoding="utf-8",
+    )
+    broker: TestBroker = make_mqtt_broker(conf=conf)
+    tcp, second, unix = (broker.listeners[name] for name in ("tcp", "tcp.second", "unix"))
+    assert (tcp.host, second.host) == ("127.0.0.1", "127.0.0.1")
+    assert len({tcp.port, second.port, 1883, 1884}) == 4
+    assert Path(unix.path).exists()
+    assert not (tmp_path / "mqtt.sock").exists()
+    assert unix.url.endswith(unix.path)
+
+
+def test_presets_are_there_again_after_a_reset(make_mqtt_broker, tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text(
+        'preset.session.one { clientid = "dev", topic = [{ remote_topic = "a/#", qos = 1 }] }',
+        encoding="utf-8",
+    )
+    broker: TestBroker = make_mqtt_broker(conf=conf)
+    broker.publish("a/b", "kept", qos=1)
+    assert broker.sessions["dev"].queued == 1
+    broker.reset()
+    assert broker.sessions["dev"].queued == 0
+    assert [one.topic_filter for one in broker.subscriptions] == ["a/#"]
