@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from webhook.client import AiohttpTransport, MakeTransport, TlsError
+from webhook.client import MakeTransport, TlsError, open_transport
 from webhook.loading import LoadError
 from webhook.reports import sys_values
 from webhook.settings import SettingsError
@@ -65,7 +65,7 @@ class App:
         settings: Settings,
         *,
         clock: Clock | None = None,
-        webhook_transport: MakeTransport = AiohttpTransport,
+        webhook_transport: MakeTransport = open_transport,
         faults: Faults | None = None,
         open_channel: OpenChannel | None = None,
     ) -> None:

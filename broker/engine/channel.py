@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 T = TypeVar("T")
+
+log = logging.getLogger("broker")
 
 LINGER = 5.0
 """Seconds a client that is sent away may take to read what was written to it."""
@@ -208,7 +211,17 @@ class Channel:
         """Handle nothing more from this client until ``answer`` is there and ``then`` has had it."""
         self._suspended = True
         self.link.pause_reading()
-        self.engine.spawn(answer, lambda result: self._resume(then, result))
+        self.engine.spawn(self._answered(answer), lambda result: self._resume(then, result))
+
+    async def _answered(self, answer: Awaitable[T]) -> T | None:
+        """``answer``; where there is none the client is sent away, rather than waiting for ever."""
+        try:
+            return await answer
+        except Exception:
+            who = self.client.client_id if self.client else self.peer
+            log.exception("what client %s waited for has failed", who)
+            self.refuse(ProtocolError("the broker has failed", ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR))
+            return None
 
     def wait(self, seconds: float, then: Callable[[], None]) -> None:
         """Handle nothing more from this client for ``seconds``, then go on with ``then``."""

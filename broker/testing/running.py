@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from webhook.client import AiohttpTransport, MakeTransport
+from webhook.client import MakeTransport, open_transport
 
 from ..app import App, attach
 from ..clock import Clock
@@ -140,7 +140,7 @@ class Running:
             await asyncio.sleep(0.001)
 
     def _webhook_transport(self) -> MakeTransport:
-        return self.recorder.webhooks.transport(self.clock, AiohttpTransport if self.setup.post else None)
+        return self.recorder.webhooks.transport(self.clock, open_transport if self.setup.post else None)
 
     def _happenings(self) -> tuple[int, ...]:
         hooks, counters = self.recorder.webhooks, self.app.engine.counters

@@ -99,7 +99,9 @@ def _ours() -> Iterator[Row]:
             "Failures in a row until one probe at a time is sent.",
         ),
         Row("spool.enable", flag(), "true", "False: as if the section were not there."),
-        Row("spool.path", path(), "", "The file of the disk log; without `spool` events wait in memory."),
+        Row(
+            "spool.path", path(), "", "The directory of the disk log; without `spool` events wait in memory."
+        ),
         Row("spool.max_size", size(64 << 10), "1GB", "How large it may grow."),
         Row("spool.max_age", time(1), "7d", "How long an event may stay in it."),
         Row(
