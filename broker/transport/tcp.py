@@ -12,7 +12,12 @@ HIGH_WATER = 256 * 1024
 """Unsent bytes above which a client counts as reading too slowly."""
 LOW_WATER = 64 * 1024
 TURN = 32 * 1024
-"""How many bytes of one client are handled before others get their turn."""
+"""How many bytes of one client are handled before others get their turn: some hundred small packets."""
+LONG_TURN = 256 * 1024
+"""The same for a client whose packets are large: it is their number that takes time, and cutting them up
+costs copies."""
+FEW = 32
+"""A turn with fewer packets than this may be long."""
 LINGER = 5.0
 """Seconds a client may take to close its side after we have closed ours."""
 
@@ -23,7 +28,7 @@ Accept = Callable[[Link, asyncio.Transport], Channel]
 class TcpConnection(asyncio.Protocol):
     """Between asyncio's transport and the channel."""
 
-    __slots__ = ("_accept", "_channel", "_handled", "_held", "_lingering", "_transport", "_waiting")
+    __slots__ = ("_accept", "_channel", "_handled", "_held", "_lingering", "_transport", "_turn", "_waiting")
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
@@ -32,6 +37,8 @@ class TcpConnection(asyncio.Protocol):
         """Set once nothing more is written: when the client's end is no longer waited for."""
         self._held = False
         """Whether the channel wants no more to be read."""
+        self._turn = TURN
+        """How many bytes are handled in the next turn."""
         self._waiting = b""
         """What was read and is to be handled in the next turns; until then nothing more is read."""
         self._handled = 0
@@ -64,11 +71,14 @@ class TcpConnection(asyncio.Protocol):
         if self._held or self._channel is None or not self._waiting:
             return
         start = self._handled
-        self._handled = start + TURN
-        turn = self._waiting[start : start + TURN]
+        self._handled = start + self._turn
+        turn = self._waiting[start : self._handled]
         if self._handled >= len(self._waiting):
             self._waiting, self._handled = b"", 0
+        counters = self._channel.engine.counters
+        before = counters.packets_received
         self._channel.received(turn)
+        self._turn = LONG_TURN if counters.packets_received - before < FEW else TURN
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._take_turn)
         elif not self._held:

@@ -138,6 +138,17 @@ def test_the_counters_of_a_running_broker(start_broker: Start, endpoint: Endpoin
     assert "matched 3 = succeeded 3 + dead 0" in log
 
 
+def test_a_second_signal_stops_at_once(start_broker: Start, endpoint: Endpoint) -> None:
+    endpoint.gate.clear()
+    broker = start_broker("system.drain_timeout = 60s\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    with connected(broker.port, "c", reconnect_on_failure=False):
+        wait_for(lambda: endpoint.requests, "the first event")
+        broker.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "stopping" in broker.output, "the first signal to be heeded")
+        assert broker.process.poll() is None
+        assert broker.stop(signal.SIGINT) == 130
+
+
 def test_what_is_left_at_the_end_is_reported(start_broker: Start, endpoint: Endpoint) -> None:
     endpoint.gate.clear()
     broker = start_broker("system.drain_timeout = 200ms\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+from broker.counters import Counters
 from broker.transport.tcp import TURN, TcpConnection
 
 
@@ -27,13 +29,16 @@ class Socket(asyncio.Transport):
 
 
 class Channel:
-    """Keeps what it gets, a piece a turn."""
+    """Keeps what it gets, a piece a turn, as if it were so many packets."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
+        self.packets = 1000
+        self.engine = SimpleNamespace(counters=Counters())
 
     def received(self, data: bytes) -> None:
         self.pieces.append(data)
+        self.engine.counters.packets_received += self.packets
 
     def lost(self) -> None: ...
 
@@ -62,6 +67,24 @@ async def test_a_large_read_is_handled_in_turns_and_nothing_is_read_meanwhile() 
     assert not socket.reading
     await turns(3)
     assert b"".join(channel.pieces) == FLOOD
+    assert socket.reading
+
+
+async def test_large_packets_are_not_cut_up_for_it() -> None:
+    busy, socket, channel = connection()
+    channel.packets = 2
+    busy.data_received(FLOOD)
+    await turns(5)
+    assert [len(piece) for piece in channel.pieces] == [TURN, len(FLOOD) - TURN]
+    busy.data_received(FLOOD)
+    await turns(5)
+    assert channel.pieces[-1] == FLOOD
+    channel.packets = 1000
+    busy.data_received(FLOOD)
+    await turns(5)
+    busy.data_received(FLOOD)
+    await turns(5)
+    assert max(len(piece) for piece in channel.pieces[-4:]) == TURN
     assert socket.reading
 
 
