@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -27,6 +28,7 @@ from .fault_command import fault_command
 logger = logging.getLogger("broker")
 
 MANY_FILES = 1 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
 
@@ -91,6 +93,17 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(main)
 
 
+def _keep_freed_memory() -> None:
+    """glibc gives freed memory back to the system and asks for it again with the next read: with packets of
+    64 KiB that takes a third of the time. Elsewhere nothing is done."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 8 << 20)
+    mallopt(M_TRIM_THRESHOLD, 32 << 20)
+
+
 def _settle_garbage_collector() -> None:
     """What is there at the start stays; what comes later is mostly freed by counting. Looking for cycles
     after every 700 new objects costs a tenth of the time under load."""
@@ -129,6 +142,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)
     announced = instances.announce(instance)
     _settle_garbage_collector()
+    _keep_freed_memory()
     _say_ready(app, options)
     say_ready()
     try:
