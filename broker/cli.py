@@ -16,6 +16,7 @@ from . import __version__
 from .fault_cli import add_faults
 from .health_cli import add_health
 from .run_cli import add_run
+from .which_cli import add_which
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -134,8 +135,7 @@ def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="stop a running broker",
         description="Stop the running broker of this user and wait until it is gone.",
     )
-    stop.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
-    stop.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    add_which(stop)
     stop.set_defaults(run=_stop)
 
 
@@ -146,8 +146,7 @@ def _add_reload(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Let the running broker of this user read its file again, and print what has changed and "
         "what takes a restart. Where the file is wrong, nothing changes. SIGHUP does the same.",
     )
-    reload.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
-    reload.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    add_which(reload)
     reload.set_defaults(run=_reload)
 
 

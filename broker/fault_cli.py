@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .instances import Instance
+from .which_cli import FindInstance, add_which
 
 PID_VARIABLE = "PYBROKER_PID"
 """Set by `pybroker run` for the command that it runs."""
-
-FindInstance = Callable[[Path | None, int | None], "Instance | None"]
 
 _DESCRIPTION = """\
 Faults of a running broker whose configuration has a section `faults {}`, or of the one that
@@ -36,8 +31,7 @@ def add_faults(commands: argparse._SubParsersAction[argparse.ArgumentParser], fi
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    faults.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
-    faults.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    add_which(faults)
     verbs = faults.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     verbs.add_parser("list", help="the faults in force, and how often each has struck")
     add = verbs.add_parser("add", help="put a fault in force")

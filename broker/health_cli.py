@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .instances import Instance
+from .which_cli import FindInstance, add_which
 
 TIMEOUT = 3.0
 """Seconds; a broker that takes longer for one line is not well."""
-
-FindInstance = Callable[[Path | None, int | None], "Instance | None"]
 
 
 def add_health(commands: argparse._SubParsersAction[argparse.ArgumentParser], find: FindInstance) -> None:
@@ -23,8 +17,7 @@ def add_health(commands: argparse._SubParsersAction[argparse.ArgumentParser], fi
         help="whether a running broker answers",
         description="Ask the running broker of this user how it is: status 0 when it answers, else 1.",
     )
-    health.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
-    health.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+    add_which(health)
     health.set_defaults(run=lambda options: _run(options, find))
 
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook.commands import add_commands
@@ -14,14 +13,13 @@ from webhook.metrics import EndpointStats
 from webhook.settings import WebhookSettings
 
 from .control import ControlError, ask
+from .which_cli import FindInstance
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .instances import Instance
 
 AddConf = Callable[[argparse.ArgumentParser], None]
 LoadSettings = Callable[[argparse.Namespace, dict[str, object]], "Settings | None"]
-FindInstance = Callable[[Path | None, int | None], "Instance | None"]
 
 
 def add_webhook(

@@ -54,10 +54,6 @@ class MessageQueue:
         """The QoS 1 or 2 message that has waited longest, removed."""
         return self._taken(self._acknowledged.popleft()) if self._acknowledged else None
 
-    @property
-    def has_acknowledged(self) -> bool:
-        return bool(self._acknowledged)
-
     def messages(self) -> list[Outgoing]:
         """All that wait, those of QoS 0 first; a copy."""
         return [*self._plain, *self._acknowledged]
