@@ -5,6 +5,8 @@ CONF   ?= conf/nanomq.conf
 BIN    := $(VENV)/bin
 # The stamp is newer than pyproject.toml when the environment holds what it asks for.
 STAMP  := $(VENV)/.installed
+# A process for each core, as far as that helps.
+PYTEST := -m pytest -q -n auto --maxprocesses 8
 
 .PHONY: help run check test test-all wheel compiled test-compiled format bench clean
 
@@ -27,10 +29,10 @@ check: $(STAMP) ## ruff (lint and format) and mypy --strict
 	$(BIN)/mypy
 
 test: $(STAMP) ## all tests that finish in minutes
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python $(PYTEST) -m 'not slow'
 
 test-all: $(STAMP) ## every test, the long ones too
-	$(BIN)/python -m pytest -q
+	$(BIN)/python $(PYTEST)
 
 wheel: $(STAMP) ## dist/: a wheel with the hot path compiled from the same source (needs a C compiler)
 	rm -rf build/wheel dist && mkdir -p build/wheel dist
@@ -45,7 +47,7 @@ compiled: wheel ## build/compiled/: an environment with that wheel, and the test
 	git ls-files -z | grep -zvE '^(broker|webhook)/' | xargs -0 cp --parents -t build/compiled
 
 test-compiled: compiled ## the tests of what is compiled, against the compiled wheel
-	cd build/compiled && venv/bin/python -m pytest -q -m 'not slow' \
+	cd build/compiled && venv/bin/python $(PYTEST) -m 'not slow' \
 	  tests/packets tests/unit tests/conformance tests/integration tests/plugins --ignore tests/unit/config
 
 bench: $(STAMP) ## half a minute beside mosquitto (scripts/bench --help has more)

@@ -282,7 +282,8 @@ def decisions_that_take_their_time(size: int) -> Callable[[], None]:
         client.channel.checks_topics = True
         client.send_bytes(stream)
         while waiting:
-            _, then = waiting.pop(0)
+            answer, then = waiting.pop(0)
+            answer.close()
             then(True)
         assert client.broker.engine.counters.publish_received == size
 

@@ -12,7 +12,7 @@ from broker.plugins.amqtt_host import load_plugins
 from tests import harness
 
 SAMPLES = "tests.plugins.samples"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 P = TypeVar("P")
 

@@ -16,7 +16,7 @@ from broker.packets.model import Connect
 from broker.packets.properties import Properties
 from broker.testing import TestBroker
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 """Seconds after which a test gives a condition up."""
 
 

@@ -112,7 +112,7 @@ async def test_cut_in_the_middle_aiomqtt_fails(mqtt_broker: TestBroker) -> None:
         async with asyncio.timeout(DEADLINE), aiomqtt.Client(mqtt_broker.host, mqtt_broker.port) as client:
             await client.subscribe("a")
             for _ in range(20):
-                await client.publish("a", "0123456789")
+                mqtt_broker.publish("a", "0123456789")
             async for _ in client.messages:
                 pass
 

@@ -11,7 +11,7 @@ from webhook import Sink, WebhookSettings
 
 from .receiver import Receiver
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which a test gives a condition up."""
 
 
