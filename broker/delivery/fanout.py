@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..packets.encoder import publish_shape
-from ..packets.model import Publish
+from ..packets.model import Publish, PublishRun
 from ..reports import Reports
 from ..routing.router import Route, Target
 from ..routing.shared import SharedGroup
@@ -49,16 +49,18 @@ class Fanout:
                 self._to_sessions(forward, publish)
             else:
                 wire = publish.wire
+                waiting = 0
                 for session in forward:
                     outbox = session.outbox
                     if outbox is None:
                         self._sender.send(session, Outgoing(publish, 0, publish.retain))
+                        waiting += 1
                     elif chunks := outbox.chunks:
                         chunks.append(wire)
                     else:
                         self._pending.outboxes.append(outbox)
                         chunks.append(wire)
-                self._reports.counters.publish_sent += len(forward)
+                self._reports.counters.publish_sent += len(forward) - waiting
         for (version, qos, retain, identifiers), targets in plan.shapes:
             encoded = publish_shape(publish, version, qos, retain, identifiers)
             for target in targets:
@@ -68,6 +70,26 @@ class Fanout:
                     self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
         for group in route.groups:
             self.to_group(group, publish)
+
+    def deliver_run(self, route: Route[Session], run: PublishRun) -> bool:
+        """Write all of ``run`` to every receiver, where each of them wants the very bytes that came in;
+        False, and nothing was written, where one does not."""
+        plan = route.plans.get((run.version == 5) << 3)
+        if plan is None or plan.shapes:
+            return False
+        count, wire, written = len(run), run.wire, 0
+        for session in plan.forward:
+            outbox = session.outbox
+            if outbox is None:
+                for publish in run:
+                    self._sender.send(session, Outgoing(publish, 0))
+            else:
+                self._pending.send(outbox, wire)
+                written += 1
+        counters = self._reports.counters
+        counters.publish_sent += count * written
+        counters.packets_sent += (count - 1) * written
+        return True
 
     def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""

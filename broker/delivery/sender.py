@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from math import ceil
 
@@ -86,27 +87,25 @@ class Sender:
         if self._hooks.message_delivered:
             self._reports.delivered(session.client, message.publish, qos, message.retain)
 
-    def acknowledge(self, session: Session, packet_id: int, qos: int) -> bool:
-        """PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done [MQTT-4.4.0-2]. False for an
-        unknown identifier."""
-        messages = session.inflight.messages
-        message = messages.get(packet_id)
-        if message is None or message.qos != qos:
-            return False
-        del messages[packet_id]
-        unsent = session.inflight.unsent
-        if unsent:
-            unsent.pop(packet_id, None)
-        if self._hooks.message_acked:
-            self._reports.acked(session.client, message.publish, message.qos, message.retain)
+    def acknowledge(
+        self, session: Session, packet_ids: Iterable[int], qos: int, *, released: bool = False
+    ) -> None:
+        """PUBACK, or a PUBREC that refuses, or, of messages that are ``released``, PUBCOMP: they are done
+        [MQTT-4.4.0-2]. Identifiers that are of no such message are passed over."""
+        inflight = session.inflight
+        messages, unsent = inflight.messages, inflight.unsent
+        acked = self._hooks.message_acked
+        for packet_id in packet_ids:
+            message = messages.get(packet_id)
+            if message is None or message.qos != qos or (released and not message.released):
+                continue
+            del messages[packet_id]
+            if unsent:
+                unsent.pop(packet_id, None)
+            if acked:
+                self._reports.acked(session.client, message.publish, message.qos, message.retain)
         if session.queue is not None or unsent:
             self.pump(session)
-        return True
-
-    def complete(self, session: Session, packet_id: int) -> bool:
-        """PUBCOMP: the message is done, if PUBREC came before. False for an unknown identifier."""
-        message = session.inflight.messages.get(packet_id)
-        return message is not None and message.released and self.acknowledge(session, packet_id, 2)
 
     def release(self, session: Session, packet_id: int) -> bool:
         """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. False for an unknown identifier."""

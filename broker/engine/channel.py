@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..delivery.outbox import Outbox
 from ..events import Client
 from ..packets.errors import ProtocolError
-from ..packets.model import Packet, Publish
+from ..packets.model import Packet, Publish, PublishRun, Run, singly
 from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
@@ -57,6 +57,7 @@ class Verbs(Protocol):
     @property
     def handlers(self) -> Mapping[type, Callable[[Engine, Channel, Any], None]]: ...
     def publish(self, engine: Engine, channel: Channel, packet: Publish) -> None: ...
+    def publish_run(self, engine: Engine, channel: Channel, run: PublishRun) -> bool: ...
     def leave(self, engine: Engine, channel: Channel, reason: str) -> None: ...
 
 
@@ -134,7 +135,7 @@ class Channel:
         self.lingers = False
         """Once closed: whether the client, which may be sending still, is given time to read why."""
         self._suspended = False
-        self._backlog: Iterator[Packet] = iter(())
+        self._backlog: Iterator[Packet | Run] = iter(())
         """Packets that came and are not handled yet."""
         self._unsent_limit: int | None = None
         """While the client reads too slowly: how many unsent bytes are too many."""
@@ -168,8 +169,10 @@ class Channel:
         counters = engine.counters
         counters.bytes_received += len(data)
         counters.packets_received += len(packets)
-        for tap in engine.taps:
-            tap.received(self, packets)
+        if engine.taps:
+            single = [*singly(packets)]
+            for tap in engine.taps:
+                tap.received(self, single)
         if self._suspended:
             self._backlog = chain(self._backlog, packets)
         else:
@@ -288,14 +291,19 @@ class Channel:
         if self.link.unsent_bytes():
             self.engine.clock.call_at(self.engine.clock.monotonic() + LINGER, self.link.abort)
 
-    def _handle(self, packets: Iterator[Packet]) -> None:
+    def _handle(self, packets: Iterator[Packet | Run]) -> None:
         engine = self.engine
         publish = self._verbs.publish
+        publish_run = self._verbs.publish_run
         handlers = self._verbs.handlers
         try:
             for packet in packets:
                 if packet.__class__ is Publish:
                     publish(engine, self, packet)
+                elif packet.__class__ is PublishRun:
+                    if not publish_run(engine, self, packet):
+                        self._handle(self._each_publish(chain((packet,), packets)))
+                        return
                 else:
                     handlers[packet.__class__](engine, self, packet)
                 if self._suspended or self.closed:
@@ -306,6 +314,14 @@ class Channel:
             return
         if self.connection.error is not None:
             self.refuse(self.connection.error)
+
+    def _each_publish(self, packets: Iterable[Packet | Run]) -> Iterator[Packet | Run]:
+        for packet in packets:
+            if isinstance(packet, PublishRun):
+                self.engine.counters.packets_received += len(packet) - 1
+                yield from packet
+            else:
+                yield packet
 
     def _resume(self, then: Callable[[T], None], result: T) -> None:
         self._suspended = False
@@ -322,12 +338,12 @@ class Channel:
             self.link.resume_reading()
         self.engine.flush()
 
-    def _throttle(self, packets: list[Packet], size: int) -> None:
+    def _throttle(self, packets: list[Packet | Run], size: int) -> None:
         """Read nothing more until the client is back within its limits: so it is slowed down, and nothing
         of it is lost. One that is far ahead is sent away."""
         assert self.meter is not None
         engine = self.engine
-        messages = sum(packet.__class__ is Publish for packet in packets)
+        messages = sum(packet.__class__ is Publish for packet in singly(packets))
         pause, limit = self.meter.pause(messages, size, engine.clock.monotonic())
         if not pause:
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from inspect import isawaitable
 
 from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
 from ..packets.errors import ProtocolError
-from ..packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
+from ..packets.model import AcknowledgementRun, Puback, Pubcomp, Publish, PublishRun, Pubrec, Pubrel
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
 from ..routing.router import UnansweredError
@@ -54,6 +54,30 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     engine.counters.publish_received += 1
     if qos:
         _acknowledge(engine, channel, packet, receivers)
+
+
+def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
+    """Messages from a client that are alike, handed out at one go. False, and nothing has been done, where
+    they must be looked at one by one."""
+    session = channel.session
+    assert session is not None
+    counters = engine.counters
+    topic = run.topic
+    if channel.checks_topics and not session.allowed.get(topic):
+        return False
+    route = engine.router.routes.get(topic)
+    if route is None or route.observers or route.groups or topic.startswith(SYS):
+        return False
+    if route.targets:
+        if not engine.fanout.deliver_run(route, run):
+            return False
+    elif engine.hooks.message_dropped:
+        return False
+    else:
+        counters.dropped["no_subscribers"] += len(run)
+    counters.publish_received += len(run)
+    counters.packets_received += len(run) - 1
+    return True
 
 
 def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: bool) -> None:
@@ -132,23 +156,18 @@ def retain(engine: Engine, packet: Publish) -> None:
         engine.reports.retained(packet)
 
 
+def acknowledged(engine: Engine, channel: Channel, run: AcknowledgementRun) -> None:
+    """Many of the same, without reason codes."""
+    engine.counters.packets_received += len(run) - 1
+    _ACKNOWLEDGED[run.type](engine, channel, run.packet_ids)
+
+
 def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
-    """The publisher is done with a QoS 2 message [MQTT-4.3.3-11]."""
-    session = channel.session
-    assert session is not None
-    channel.connection.released(packet.packet_id)
-    if packet.packet_id in session.received:
-        session.received.discard(packet.packet_id)
-    elif channel.connection.version == 5:
-        channel.send(encode(Pubcomp(packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
-        return
-    channel.send(pubcomp(packet.packet_id))
+    _released(engine, channel, (packet.packet_id,))
 
 
 def puback_received(engine: Engine, channel: Channel, packet: Puback) -> None:
-    """A receiver has a QoS 1 message."""
-    assert channel.session is not None
-    engine.sender.acknowledge(channel.session, packet.packet_id, 1)
+    _has_once(engine, channel, (packet.packet_id,))
 
 
 def pubrec_received(engine: Engine, channel: Channel, packet: Pubrec) -> None:
@@ -156,18 +175,63 @@ def pubrec_received(engine: Engine, channel: Channel, packet: Pubrec) -> None:
     session = channel.session
     assert session is not None
     if packet.reason >= ReasonCode.UNSPECIFIED_ERROR:
-        engine.sender.acknowledge(session, packet.packet_id, 2)
-    elif not engine.sender.release(session, packet.packet_id):
-        unknown = Pubrel(packet.packet_id)
-        if channel.connection.version == 5:
-            unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-        channel.send(encode(unknown, channel.connection.version))
+        engine.sender.acknowledge(session, (packet.packet_id,), 2)
+    else:
+        _has_twice(engine, channel, (packet.packet_id,))
 
 
 def pubcomp_received(engine: Engine, channel: Channel, packet: Pubcomp) -> None:
-    """A receiver is done with a QoS 2 message."""
+    _is_done(engine, channel, (packet.packet_id,))
+
+
+def _released(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
+    """PUBREL: the publisher is done with QoS 2 messages [MQTT-4.3.3-11]."""
+    session = channel.session
+    assert session is not None
+    received = session.received
+    five = channel.connection.version == 5
+    for packet_id in packet_ids:
+        if five:
+            channel.connection.released(packet_id)
+        if packet_id in received:
+            received.discard(packet_id)
+        elif five:
+            channel.send(encode(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
+            continue
+        channel.send(pubcomp(packet_id))
+
+
+def _has_once(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
+    """PUBACK: a receiver has QoS 1 messages."""
     assert channel.session is not None
-    engine.sender.complete(channel.session, packet.packet_id)
+    engine.sender.acknowledge(channel.session, packet_ids, 1)
+
+
+def _has_twice(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
+    """PUBREC: a receiver has QoS 2 messages."""
+    session = channel.session
+    assert session is not None
+    release = engine.sender.release
+    for packet_id in packet_ids:
+        if not release(session, packet_id):
+            unknown = Pubrel(packet_id)
+            if channel.connection.version == 5:
+                unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+            channel.send(encode(unknown, channel.connection.version))
+
+
+def _is_done(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
+    """PUBCOMP: a receiver is done with QoS 2 messages."""
+    assert channel.session is not None
+    engine.sender.acknowledge(channel.session, packet_ids, 2, released=True)
+
+
+_ACKNOWLEDGED: dict[type, Callable[[Engine, Channel, Iterable[int]], None]] = {
+    Puback: _has_once,
+    Pubrec: _has_twice,
+    Pubrel: _released,
+    Pubcomp: _is_done,
+}
 
 
 def _check(engine: Engine, packet: Publish) -> None:

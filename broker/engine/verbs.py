@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..packets.model import (
+    AcknowledgementRun,
     Auth,
     Connect,
     Disconnect,
@@ -24,8 +25,9 @@ from .disconnect import disconnect
 from .disconnect import leave as leave
 from .engine import Engine
 from .enhanced_auth import auth
-from .publish import puback_received, pubcomp_received, pubrec_received, pubrel
+from .publish import acknowledged, puback_received, pubcomp_received, pubrec_received, pubrel
 from .publish import publish as publish
+from .publish import publish_run as publish_run
 from .subscribe import subscribe, unsubscribe
 
 PINGRESP = b"\xd0\x00"
@@ -42,6 +44,7 @@ handlers: dict[type, Callable[[Engine, Channel, Any], None]] = {
     Pubrec: pubrec_received,
     Pubrel: pubrel,
     Pubcomp: pubcomp_received,
+    AcknowledgementRun: acknowledged,
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
     Pingreq: pingreq,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..packets.decoder import Decoder
-from ..packets.model import Packet, Publish, Subscribe, Unsubscribe
+from ..packets.model import Packet, Publish, Subscribe, Unsubscribe, singly
 
 MAX_LENGTH_BYTES = 4
 LARGEST = 1 << 28
@@ -58,11 +58,9 @@ class Frames:
             yield frame, self._decoded(frame)
 
     def _decoded(self, frame: bytes) -> Packet | None:
-        packets = self._decoder.feed(frame)
-        if not packets:
+        packet = next(singly(self._decoder.feed(frame)), None)
+        if packet is None:
             self._broken = True
-            return None
-        packet = packets[0]
         if isinstance(packet, Publish):
             self._resolve_alias(packet)
         return packet

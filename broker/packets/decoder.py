@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from .bodies import check_flags, read_body, read_connect, read_protocol
 from .errors import MalformedPacket, ProtocolError
-from .model import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from .model import (
+    AcknowledgementRun,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    PublishRun,
+    Pubrec,
+    Pubrel,
+    Run,
+)
 from .packet_type import PacketType
 from .properties import decode_properties
 from .reasons import ReasonCode
@@ -34,7 +44,7 @@ class Decoder:
     which side may send what, is for its user to check. Both directions' packets are read.
     """
 
-    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "special", "version")
+    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "runs", "special", "version")
 
     def __init__(self, max_packet_size: int, topics: TopicCache | None = None) -> None:
         self.max_packet_size = max_packet_size
@@ -47,16 +57,19 @@ class Decoder:
         self.special = False
         """Whether the last packets had any but plain ones: those that no rule of the connection is about.
         Plain are acknowledgements, and PUBLISH but for 5.0's with a QoS above 0 or with properties."""
+        self.runs = False
+        """Whether packets that are alike may come together as a run. Whoever cannot do with that leaves it
+        off, and gets nothing but packets."""
         self._topics = topics or TopicCache()
         self._rest = bytearray()
         """The start of a packet whose end has not arrived."""
         self._needed = 0
         """How long the rest must grow before another look at it is worth while."""
 
-    def feed(self, data: bytes) -> list[Packet]:
+    def feed(self, data: bytes) -> list[Packet | Run]:
         """The packets that ``data`` completes, in order; where one is wrong, those before it, and ``error``
         is set."""
-        packets: list[Packet] = []
+        packets: list[Packet | Run] = []
         self.special = False
         if self.error is not None:
             return packets
@@ -70,7 +83,7 @@ class Decoder:
             self.error = error
         return packets
 
-    def _finish(self, data: bytes, packets: list[Packet]) -> int:
+    def _finish(self, data: bytes, packets: list[Packet | Run]) -> int:
         """Complete the packet that was begun, and nothing more: the rest of ``data``, which may be large, is
         not copied for it. Returns how much of ``data`` it took."""
         rest = self._rest
@@ -86,7 +99,7 @@ class Decoder:
                 self._rest = rest = bytearray()
         return taken
 
-    def _decode(self, data: bytes, pos: int, packets: list[Packet]) -> int:
+    def _decode(self, data: bytes, pos: int, packets: list[Packet | Run]) -> int:
         """Append each whole packet in ``data`` from ``pos`` on to ``packets``; returns where the unfinished
         one starts.
 
@@ -97,6 +110,7 @@ class Decoder:
         known_topic = self._topics.names.get
         version = self.version
         max_packet_size = self.max_packet_size
+        runs = self.runs
         end = len(data)
         while end - pos >= 2:
             first = data[pos]
@@ -157,6 +171,13 @@ class Decoder:
                         raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
                     if qos or properties is not None:
                         self.special = True
+                if runs and first == 0x30 and stop < end and data[stop] == 0x30 and properties is None:
+                    ends = self._alike(data, pos, at, stop)
+                    stop = pos + ends[-1]
+                    if len(ends) > 1:
+                        append(PublishRun(topic, version, data[pos:stop], at - pos, ends))
+                        pos = stop
+                        continue
                 append(
                     Publish(topic, qos, retain, dup, packet_id, properties, version, data[pos:stop], at - pos)
                 )
@@ -164,7 +185,12 @@ class Decoder:
                 packet_id = data[body] << 8 | data[body + 1]
                 if not packet_id:  # [MQTT-2.2.1-3]
                     raise ProtocolError("the packet identifier is 0")
-                append(acknowledgement(packet_id))
+                if runs and stop < end and data[stop] == first:
+                    packet_ids = _alike_acknowledgements(data, pos)
+                    append(AcknowledgementRun(acknowledgement, packet_ids))
+                    stop = pos + 4 * len(packet_ids)
+                else:
+                    append(acknowledgement(packet_id))
             else:
                 self.special = True
                 append(self._decode_other(first, data, body, stop))
@@ -172,6 +198,27 @@ class Decoder:
             pos = stop
         self._needed = 2
         return pos
+
+    def _alike(self, data: bytes, start: int, payload: int, stop: int) -> list[int]:
+        """Where each packet of a run ends, counted from ``start``. The first one's payload is at ``payload``,
+        its end at ``stop``; those belong to it that have the same first byte and topic, and a length of one
+        byte."""
+        ends = [stop - start]
+        if data[start + 1] >= 0x80 or self.max_packet_size < 0x82:
+            return ends
+        end = len(data)
+        common = data[start + 2 : payload]
+        fewest = len(common)
+        while (
+            stop + 2 + fewest <= end
+            and data[stop] == 0x30
+            and fewest <= (length := data[stop + 1]) < 0x80
+            and data.startswith(common, stop + 2)
+            and stop + 2 + length <= end
+        ):
+            stop += 2 + length
+            ends.append(stop - start)
+        return ends
 
     def _decode_other(self, first: int, data: bytes, body: int, stop: int) -> Packet:
         packet_type = first >> 4
@@ -182,3 +229,19 @@ class Decoder:
             name, self.version, body = read_protocol(data, body, stop)
             return read_connect(name, self.version, data, body, stop)
         return read_body(first, data, body, stop, self.version)
+
+
+def _alike_acknowledgements(data: bytes, pos: int) -> list[int]:
+    """The packet identifiers of a run of acknowledgements: the one at ``pos``, and those after it that are of
+    its type and have nothing but an identifier, and not 0."""
+    first, end = data[pos], len(data)
+    packet_ids: list[int] = []
+    while (
+        pos + 4 <= end
+        and data[pos] == first
+        and data[pos + 1] == 2
+        and (packet_id := data[pos + 2] << 8 | data[pos + 3])
+    ):
+        packet_ids.append(packet_id)
+        pos += 4
+    return packet_ids

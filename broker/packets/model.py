@@ -6,6 +6,7 @@ is None below 5.0. Packet identifiers are 1 to 65,535.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -236,3 +237,62 @@ Packet: TypeAlias = (
     | Disconnect
     | Auth
 )
+
+
+class PublishRun:
+    """PUBLISH packets that came one right after another and differ in their payload only: of QoS 0, to one
+    topic, not to be retained and without properties. They can be handled at one go; iterating gives each.
+    """
+
+    __slots__ = ("ends", "payload_at", "topic", "version", "wire")
+
+    def __init__(self, topic: str, version: int, wire: bytes, payload_at: int, ends: list[int]) -> None:
+        self.topic = topic
+        self.version = version
+        self.wire = wire
+        """All the packets, as they came in."""
+        self.payload_at = payload_at
+        """Where the payload starts in each of them."""
+        self.ends = ends
+        """Where each of them ends in ``wire``."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[Publish]:
+        start = 0
+        for end in self.ends:
+            wire = self.wire[start:end]
+            yield Publish(self.topic, 0, False, False, 0, None, self.version, wire, self.payload_at)
+            start = end
+
+
+class AcknowledgementRun:
+    """Acknowledgements of one type that came one right after another, without reason or properties. They can
+    be handled at one go; iterating gives each."""
+
+    __slots__ = ("packet_ids", "type")
+
+    def __init__(
+        self, type: type[Puback] | type[Pubrec] | type[Pubrel] | type[Pubcomp], packet_ids: list[int]
+    ) -> None:
+        self.type = type
+        self.packet_ids = packet_ids
+
+    def __len__(self) -> int:
+        return len(self.packet_ids)
+
+    def __iter__(self) -> Iterator[Puback | Pubrec | Pubrel | Pubcomp]:
+        return map(self.type, self.packet_ids)
+
+
+Run: TypeAlias = PublishRun | AcknowledgementRun
+
+
+def singly(packets: Iterable[Packet | Run]) -> Iterator[Packet]:
+    """The packets, those of runs one by one."""
+    for packet in packets:
+        if isinstance(packet, PublishRun | AcknowledgementRun):
+            yield from packet
+        else:
+            yield packet

@@ -20,7 +20,7 @@ from ..engine.channel import Channel
 from ..engine.engine import Engine
 from ..packets.decoder import Decoder
 from ..packets.encoder import encode
-from ..packets.model import Auth, Connect, Packet
+from ..packets.model import Auth, Connect, Packet, singly
 from .amqtt_events import PluginEvents
 from .amqtt_views import SessionViews
 from .step import step
@@ -45,7 +45,7 @@ class PacketTap:
     def sent(self, channel: Channel, data: bytes) -> None:
         decoder = Decoder(LARGEST, self._engine.topics)
         decoder.version = channel.connection.version or 4
-        self._tell(MQTTEvents.PACKET_SENT, channel, decoder.feed(data))
+        self._tell(MQTTEvents.PACKET_SENT, channel, [*singly(decoder.feed(data))])
 
     def _tell(self, event: str, channel: Channel, packets: Sequence[Packet]) -> None:
         if not self._events.wanted(event):

@@ -13,6 +13,7 @@ from ..packets.decoder import Decoder
 from ..packets.encoder import encode
 from ..packets.errors import ProtocolError
 from ..packets.model import (
+    AcknowledgementRun,
     Auth,
     Connack,
     Connect,
@@ -22,8 +23,10 @@ from ..packets.model import (
     Puback,
     Pubcomp,
     Publish,
+    PublishRun,
     Pubrec,
     Pubrel,
+    Run,
     Subscribe,
     Unsubscribe,
 )
@@ -33,7 +36,21 @@ from ..packets.reasons import ReasonCode
 from ..packets.topic_cache import TopicCache
 
 FROM_CLIENT = frozenset(
-    {Connect, Publish, Puback, Pubrec, Pubrel, Pubcomp, Subscribe, Unsubscribe, Pingreq, Disconnect, Auth}
+    {
+        Connect,
+        Publish,
+        PublishRun,
+        Puback,
+        Pubrec,
+        Pubrel,
+        Pubcomp,
+        AcknowledgementRun,
+        Subscribe,
+        Unsubscribe,
+        Pingreq,
+        Disconnect,
+        Auth,
+    }
 )
 
 AUTHENTICATING = frozenset({Auth, Disconnect})
@@ -81,7 +98,7 @@ class Connection:
         self.error: ProtocolError | None = None
         """What the client broke after the packets returned last; nothing more comes from it."""
 
-    def receive(self, data: bytes) -> list[Packet]:
+    def receive(self, data: bytes) -> list[Packet | Run]:
         """The packets that ``data`` completes, in order, up to the first that breaks a rule."""
         decoder = self._decoder
         packets = decoder.feed(data)
@@ -105,6 +122,7 @@ class Connection:
     def establish(self) -> None:
         """A CONNACK that accepts the client is sent."""
         self.established = self._publishing = True
+        self._decoder.runs = True
 
     def refusal(self, error: ProtocolError) -> bytes:
         """What tells the client why it is sent away: CONNACK before it was accepted, DISCONNECT after,
@@ -165,7 +183,7 @@ class Connection:
     def _explained(self, text: str) -> Properties | None:
         return Properties(reason_string=text) if text and self.wants_problem_information else None
 
-    def _check_order(self, packet: Packet) -> None:
+    def _check_order(self, packet: Packet | Run) -> None:
         kind = packet.__class__
         if kind is Connect:
             if self.connect is not None:

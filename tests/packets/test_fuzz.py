@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode, publish_shape
+from broker.packets.encoder import encode, make_publish, publish_shape
 from broker.packets.errors import ProtocolError
-from broker.packets.model import Connect, Packet, Publish
+from broker.packets.model import Connect, Packet, Publish, singly
 from broker.packets.reasons import ReasonCode
 
 from .cases import CASES
@@ -22,14 +22,17 @@ EXAMPLES = [case for case in CASES if len(case.raw) < 1000]
 pieces = st.lists(st.integers(0, 100), max_size=10)
 
 
-def read(stream: bytes, version: int, cuts: list[int]) -> tuple[list[Packet], Decoder]:
+def read(
+    stream: bytes, version: int, cuts: list[int], *, runs: bool = False, largest: int = 100_000
+) -> tuple[list[Packet], Decoder]:
     """Feed ``stream`` in the pieces that ``cuts`` (in percent) make of it."""
-    decoder = Decoder(100_000)
+    decoder = Decoder(largest)
     decoder.version = version
+    decoder.runs = runs
     decoded = []
     edges = [0, *sorted(len(stream) * cut // 100 for cut in cuts), len(stream)]
     for start, stop in pairwise(edges):
-        decoded += decoder.feed(stream[start:stop])
+        decoded += singly(decoder.feed(stream[start:stop]))
     return decoded, decoder
 
 
@@ -52,6 +55,41 @@ def test_a_connection_is_read_in_any_pieces(version: int) -> None:
         decoded, decoder = read(b"".join(encode(packet, version) for packet in sent), 0, cuts)
         assert decoder.error is None
         assert decoded == sent
+
+    check()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_runs_are_the_same_packets(version: int) -> None:
+    """However alike they are, wherever the stream is cut, damaged or too long."""
+    alike = st.builds(
+        lambda topic, payload: encode(make_publish(topic, payload, version=version), version),
+        st.sampled_from(["a", "aa", "b"]),
+        st.sampled_from([0, 1, 2, 120, 125, 130]).map(bytes),
+    ) | st.sampled_from([0x40, 0x50, 0x62, 0x70]).flatmap(
+        lambda first: st.sampled_from([1, 2, 0]).map(lambda id: bytes((first, 2, 0, id)))
+    )
+
+    @given(
+        stream=st.lists(
+            st.lists(alike, min_size=1, max_size=2).map(lambda some: b"".join(some * 3)), max_size=5
+        ),
+        damage=st.none() | st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=2)),
+        largest=st.sampled_from([60, 128, 129, 1000]),
+        cuts=pieces,
+    )
+    def check(stream: list[bytes], damage: tuple[int, bytes] | None, largest: int, cuts: list[int]) -> None:
+        whole = b"".join(stream)
+        if damage is not None:
+            at, by = damage
+            whole = whole[:at] + by + whole[at + len(by) :]
+        one_by_one, expected = read(whole, version, cuts, largest=largest)
+        in_runs, decoder = read(whole, version, cuts, runs=True, largest=largest)
+        assert in_runs == one_by_one
+        assert [p.wire for p in in_runs if isinstance(p, Publish)] == [
+            p.wire for p in one_by_one if isinstance(p, Publish)
+        ]
+        assert str(decoder.error) == str(expected.error)
 
     check()
 
