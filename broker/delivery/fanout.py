@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..packets.encoder import publish_shape
+from ..packets.encoder import publish_shape, same_shape
 from ..packets.model import Publish, PublishRun
 from ..reports import Reports
 from ..routing.router import Route, Target
@@ -19,11 +19,18 @@ Shape = tuple[int, int, bool, tuple[int, ...]]
 class Plan:
     """How messages of one kind (layout, QoS, retain) to one topic reach its receivers."""
 
-    __slots__ = ("forward", "shapes")
+    __slots__ = ("forward", "renumber", "shapes")
 
-    def __init__(self, forward: tuple[Session, ...], shapes: tuple[tuple[Shape, list[Target[Session]]], ...]):
+    def __init__(
+        self,
+        forward: tuple[Session, ...],
+        renumber: tuple[Session, ...],
+        shapes: tuple[tuple[Shape, list[Target[Session]]], ...],
+    ):
         self.forward = forward
         """Receivers that want the very bytes that came in."""
+        self.renumber = renumber
+        """Receivers that want them with a packet identifier of their own."""
         self.shapes = shapes
 
 
@@ -61,6 +68,11 @@ class Fanout:
                         self._pending.outboxes.append(outbox)
                         chunks.append(wire)
                 self._reports.counters.publish_sent += len(forward) - waiting
+        if plan.renumber:
+            qos, retain = publish.qos, publish.retain
+            shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
+            for session in plan.renumber:
+                self._sender.send(session, Outgoing(publish, qos, retain), shape)
         for (version, qos, retain, identifiers), targets in plan.shapes:
             encoded = publish_shape(publish, version, qos, retain, identifiers)
             for target in targets:
@@ -71,12 +83,14 @@ class Fanout:
         for group in route.groups:
             self.to_group(group, publish)
 
-    def deliver_run(self, route: Route[Session], run: PublishRun) -> bool:
-        """Write all of ``run`` to every receiver, where each of them wants the very bytes that came in;
-        False, and nothing was written, where one does not."""
-        plan = route.plans.get((run.version == 5) << 3)
-        if plan is None or plan.shapes:
-            return False
+    def plan_for_run(self, route: Route[Session], run: PublishRun) -> Plan | None:
+        """How messages like those of ``run`` reach their receivers; None where it is not known yet, or some
+        want other bytes than those that came in."""
+        plan = route.plans.get((run.version == 5) << 3 | run.qos << 1)
+        return plan if plan is not None and not plan.shapes else None
+
+    def forward(self, plan: Plan, run: PublishRun) -> None:
+        """Write messages of QoS 0 to every receiver, as they came in."""
         count, wire, written = len(run), run.wire, 0
         for session in plan.forward:
             outbox = session.outbox
@@ -89,7 +103,15 @@ class Fanout:
         counters = self._reports.counters
         counters.publish_sent += count * written
         counters.packets_sent += (count - 1) * written
-        return True
+
+    def renumber(self, plan: Plan, messages: list[Publish]) -> None:
+        """Write messages above QoS 0 and without properties to every receiver, with a packet identifier of
+        its own."""
+        send = self._sender.send
+        for publish in messages:
+            shape = same_shape(publish)
+            for session in plan.renumber:
+                send(session, Outgoing(publish, publish.qos, publish.retain), shape)
 
     def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""
@@ -121,6 +143,7 @@ class Fanout:
         layout = 5 if publish.version == 5 else 4
         watched = bool(self._reports.hooks.message_delivered)
         forward: list[Session] = []
+        renumber: list[Session] = []
         shapes: dict[Shape, list[Target[Session]]] = {}
         for target in route.targets:
             session = target.session
@@ -128,10 +151,13 @@ class Fanout:
             qos = min(publish.qos, target.qos)
             # [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-3.3.1-13]
             retain = publish.retain and target.retain_as_published
-            plain = (version, publish.qos, retain) == (layout, 0, publish.retain)
+            same = (version, qos, retain) == (layout, publish.qos, publish.retain)
+            same = same and not (target.no_local or target.identifiers)
             bounded = session.max_packet_size < 1 << 28
-            if plain and not (target.no_local or target.identifiers or bounded or watched):
+            if same and qos:
+                renumber.append(session)
+            elif same and not (bounded or watched):
                 forward.append(session)
             else:
                 shapes.setdefault((version, qos, retain, target.identifiers), []).append(target)
-        return Plan(tuple(forward), tuple(shapes.items()))
+        return Plan(tuple(forward), tuple(renumber), tuple(shapes.items()))

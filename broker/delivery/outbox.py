@@ -49,6 +49,11 @@ class Pending:
             self.outboxes.append(outbox)
         outbox.chunks.append(packet)
 
+    def send_all(self, outbox: Writable, packets: list[bytes]) -> None:
+        if packets and not outbox.chunks:
+            self.outboxes.append(outbox)
+        outbox.chunks += packets
+
     def flush(self) -> int:
         """Write what every outbox has; how many packets that were."""
         count = 0

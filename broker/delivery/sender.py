@@ -107,17 +107,26 @@ class Sender:
         if session.queue is not None or unsent:
             self.pump(session)
 
-    def release(self, session: Session, packet_id: int) -> bool:
-        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. False for an unknown identifier."""
-        message = session.inflight.messages.get(packet_id)
-        if message is None or message.qos != 2:
-            return False
-        message.released = True
-        session.inflight.unsent.pop(packet_id, None)
-        message.sent_at = self._clock.monotonic()
+    def release(self, session: Session, packet_ids: Iterable[int]) -> list[int]:
+        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. Returns the identifiers that are of no
+        QoS 2 message."""
+        messages, unsent = session.inflight.messages, session.inflight.unsent
+        now = self._clock.monotonic()
+        released: list[bytes] = []
+        unknown: list[int] = []
+        for packet_id in packet_ids:
+            message = messages.get(packet_id)
+            if message is None or message.qos != 2:
+                unknown.append(packet_id)
+                continue
+            message.released = True
+            message.sent_at = now
+            if unsent:
+                unsent.pop(packet_id, None)
+            released.append(pubrel(packet_id))
         if session.outbox is not None:
-            self._pending.send(session.outbox, pubrel(packet_id))
-        return True
+            self._pending.send_all(session.outbox, released)
+        return unknown
 
     def resume(self, session: Session) -> None:
         """The client is back: send again what it did not acknowledge, in order, with the identifiers it

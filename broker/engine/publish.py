@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from inspect import isawaitable
 
+from ..delivery.fanout import Plan
 from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
 from ..packets.errors import ProtocolError
 from ..packets.model import AcknowledgementRun, Puback, Pubcomp, Publish, PublishRun, Pubrec, Pubrel
@@ -69,15 +70,47 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
     if route is None or route.observers or route.groups or topic.startswith(SYS):
         return False
     if route.targets:
-        if not engine.fanout.deliver_run(route, run):
+        plan = engine.fanout.plan_for_run(route, run)
+        if plan is None or (run.qos and engine.restricts_publish):
             return False
-    elif engine.hooks.message_dropped:
+        if run.qos:
+            _publish_acknowledged(engine, channel, session, run, plan)
+        else:
+            engine.fanout.forward(plan, run)
+            counters.publish_received += len(run)
+    elif run.qos or engine.hooks.message_dropped:
         return False
     else:
         counters.dropped["no_subscribers"] += len(run)
-    counters.publish_received += len(run)
+        counters.publish_received += len(run)
     counters.packets_received += len(run) - 1
     return True
+
+
+def _publish_acknowledged(
+    engine: Engine, channel: Channel, session: Session, run: PublishRun, plan: Plan
+) -> None:
+    """The messages of ``run``, which are of QoS 1 or 2; those that are repeats are only acknowledged."""
+    client = session.client
+    received = session.received
+    answers: list[bytes] = []
+    messages: list[Publish] = []
+    for packet in run:
+        packet_id = packet.packet_id
+        if run.qos == 1:
+            answers.append(puback(packet_id))
+        else:
+            answers.append(pubrec(packet_id))
+            if packet_id in received:
+                continue
+            received.add(packet_id)
+        packet.source = client
+        messages.append(packet)
+    if run.qos == 1:
+        channel.connection.unacknowledged.difference_update(run.packet_ids)
+    engine.fanout.renumber(plan, messages)
+    engine.counters.publish_received += len(messages)
+    engine.pending.send_all(channel.outbox, answers)
 
 
 def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: bool) -> None:
@@ -190,15 +223,16 @@ def _released(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> No
     assert session is not None
     received = session.received
     five = channel.connection.version == 5
+    answers: list[bytes] = []
     for packet_id in packet_ids:
         if five:
             channel.connection.released(packet_id)
-        if packet_id in received:
+        if five and packet_id not in received:
+            answers.append(encode(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
+        else:
             received.discard(packet_id)
-        elif five:
-            channel.send(encode(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
-            continue
-        channel.send(pubcomp(packet_id))
+            answers.append(pubcomp(packet_id))
+    engine.pending.send_all(channel.outbox, answers)
 
 
 def _has_once(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
@@ -211,13 +245,12 @@ def _has_twice(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> N
     """PUBREC: a receiver has QoS 2 messages."""
     session = channel.session
     assert session is not None
-    release = engine.sender.release
-    for packet_id in packet_ids:
-        if not release(session, packet_id):
-            unknown = Pubrel(packet_id)
-            if channel.connection.version == 5:
-                unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-            channel.send(encode(unknown, channel.connection.version))
+    version = channel.connection.version
+    for packet_id in engine.sender.release(session, packet_ids):
+        unknown = Pubrel(packet_id)
+        if version == 5:
+            unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        channel.send(encode(unknown, version))
 
 
 def _is_done(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:

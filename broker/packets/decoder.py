@@ -29,6 +29,9 @@ _PUBLISH_FLAGS = tuple(
     for first in range(256)
 )
 
+# The QoS of a PUBLISH that may be part of a run, by its first byte.
+_RUN_QOS = {0x30: 0, 0x32: 1, 0x34: 2}
+
 _ACKNOWLEDGEMENTS: dict[int, type[Puback | Pubrec | Pubrel | Pubcomp]] = {
     0x40: Puback,
     0x50: Pubrec,
@@ -171,12 +174,11 @@ class Decoder:
                         raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
                     if qos or properties is not None:
                         self.special = True
-                if runs and first == 0x30 and stop < end and data[stop] == 0x30 and properties is None:
-                    ends = self._alike(data, pos, at, stop)
-                    stop = pos + ends[-1]
-                    if len(ends) > 1:
-                        append(PublishRun(topic, version, data[pos:stop], at - pos, ends))
-                        pos = stop
+                if runs and stop < end and data[stop] == first and properties is None and length < 0x80:
+                    run = self._run(data, pos, at, stop, topic, packet_id)
+                    if run is not None:
+                        append(run)
+                        pos += len(run.wire)
                         continue
                 append(
                     Publish(topic, qos, retain, dup, packet_id, properties, version, data[pos:stop], at - pos)
@@ -199,26 +201,42 @@ class Decoder:
         self._needed = 2
         return pos
 
-    def _alike(self, data: bytes, start: int, payload: int, stop: int) -> list[int]:
-        """Where each packet of a run ends, counted from ``start``. The first one's payload is at ``payload``,
-        its end at ``stop``; those belong to it that have the same first byte and topic, and a length of one
-        byte."""
-        ends = [stop - start]
-        if data[start + 1] >= 0x80 or self.max_packet_size < 0x82:
-            return ends
+    def _run(
+        self, data: bytes, start: int, payload: int, stop: int, topic: str, packet_id: int
+    ) -> PublishRun | None:
+        """The PUBLISH that lies from ``start`` to ``stop``, together with those after it that are like it and
+        have a length of one byte; None where there is none of them."""
+        first = data[start]
+        qos = _RUN_QOS.get(first)
+        if qos is None or self.max_packet_size < 0x82:
+            return None
+        five = self.version == 5
+        before_payload = (2 if qos else 0) + five
+        common = data[start + 2 : payload - before_payload]
+        fewest = len(common) + before_payload
         end = len(data)
-        common = data[start + 2 : payload]
-        fewest = len(common)
+        ends = [stop - start]
+        packet_ids = [packet_id]
         while (
             stop + 2 + fewest <= end
-            and data[stop] == 0x30
+            and data[stop] == first
             and fewest <= (length := data[stop + 1]) < 0x80
             and data.startswith(common, stop + 2)
             and stop + 2 + length <= end
         ):
+            at = stop + 2 + fewest
+            if five and data[at - 1]:  # it has properties
+                break
+            if qos:
+                packet_id = data[at - before_payload] << 8 | data[at - before_payload + 1]
+                if not packet_id:
+                    break
+            packet_ids.append(packet_id)
             stop += 2 + length
             ends.append(stop - start)
-        return ends
+        if len(ends) == 1:
+            return None
+        return PublishRun(topic, qos, self.version, data[start:stop], payload - start, ends, packet_ids)
 
     def _decode_other(self, first: int, data: bytes, body: int, stop: int) -> Packet:
         packet_type = first >> 4

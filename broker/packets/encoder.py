@@ -122,14 +122,7 @@ def publish_shape(
         and not added
         and (properties is None or (not qos and not _rewritten(properties)))
     ):
-        # Nothing changes but the packet identifier and DUP: the bytes that came in will do.
-        if not qos:
-            return wire, b""
-        id_at = at - 3 if five else at - 2  # in 5.0 the property length 0 lies between
-        head = wire[:id_at]
-        if publish.dup:
-            head = bytes((head[0] & ~0x08,)) + head[1:]
-        return head, wire[id_at + 2 :]
+        return same_shape(publish) if qos else (wire, b"")
 
     section = b""
     if five:
@@ -144,6 +137,18 @@ def publish_shape(
         return b"".join((first, length, topic, section, payload)), b""
     length = write_variable(len(topic) + 2 + len(section) + len(payload))
     return first + length + topic, section + payload
+
+
+def same_shape(publish: Publish) -> tuple[bytes, bytes]:
+    """Like :func:`publish_shape`, for a message above QoS 0 and without properties, of which nothing changes
+    but the packet identifier and DUP: the bytes that came in will do."""
+    wire = publish.wire
+    # In 5.0 the property length 0 lies between the packet identifier and the payload.
+    id_at = publish.payload_at - (3 if publish.version == 5 else 2)
+    head = wire[:id_at]
+    if publish.dup:
+        head = bytes((head[0] & ~0x08,)) + head[1:]
+    return head, wire[id_at + 2 :]
 
 
 def _rewritten(properties: Properties) -> bool:

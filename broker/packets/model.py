@@ -240,14 +240,25 @@ Packet: TypeAlias = (
 
 
 class PublishRun:
-    """PUBLISH packets that came one right after another and differ in their payload only: of QoS 0, to one
-    topic, not to be retained and without properties. They can be handled at one go; iterating gives each.
+    """PUBLISH packets that came one right after another and differ in packet identifier and payload only: to
+    one topic, of one QoS, neither DUP nor RETAIN, without properties. They can be handled at one go;
+    iterating gives each.
     """
 
-    __slots__ = ("ends", "payload_at", "topic", "version", "wire")
+    __slots__ = ("ends", "packet_ids", "payload_at", "qos", "topic", "version", "wire")
 
-    def __init__(self, topic: str, version: int, wire: bytes, payload_at: int, ends: list[int]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        qos: int,
+        version: int,
+        wire: bytes,
+        payload_at: int,
+        ends: list[int],
+        packet_ids: list[int],
+    ) -> None:
         self.topic = topic
+        self.qos = qos
         self.version = version
         self.wire = wire
         """All the packets, as they came in."""
@@ -255,15 +266,24 @@ class PublishRun:
         """Where the payload starts in each of them."""
         self.ends = ends
         """Where each of them ends in ``wire``."""
+        self.packet_ids = packet_ids
+        """Those of each; zeros at QoS 0."""
 
     def __len__(self) -> int:
         return len(self.ends)
 
     def __iter__(self) -> Iterator[Publish]:
+        topic, qos, version, payload_at, all_wires = (
+            self.topic,
+            self.qos,
+            self.version,
+            self.payload_at,
+            self.wire,
+        )
         start = 0
-        for end in self.ends:
-            wire = self.wire[start:end]
-            yield Publish(self.topic, 0, False, False, 0, None, self.version, wire, self.payload_at)
+        for end, packet_id in zip(self.ends, self.packet_ids, strict=True):
+            wire = all_wires[start:end]
+            yield Publish(topic, qos, False, False, packet_id, None, version, wire, payload_at)
             start = end
 
 

@@ -106,6 +106,11 @@ class Connection:
         if self.established and not decoder.special:
             return packets
         for index, packet in enumerate(packets):
+            if packet.__class__ is PublishRun and packet.qos and self.version == 5:
+                if self._count_run(packet):
+                    continue
+                packets[index : index + 1] = packet
+                packet = packets[index]
             try:
                 if packet.__class__ is Publish and self._publishing:
                     if packet.properties is not None:
@@ -238,6 +243,13 @@ class Connection:
             self.unacknowledged.discard(packet_id)
         else:
             self._credit += 1
+
+    def _count_run(self, run: PublishRun) -> bool:
+        """False, and nothing is counted, where they might be too many."""
+        if len(self.unacknowledged) + len(run) > self.receive_maximum + self._credit:
+            return False
+        self.unacknowledged.update(run.packet_ids)
+        return True
 
     def _count(self, publish: Publish) -> None:
         self.unacknowledged.add(publish.packet_id)

@@ -12,6 +12,7 @@ from broker.packets.decoder import Decoder
 from broker.packets.encoder import encode, make_publish, publish_shape
 from broker.packets.errors import ProtocolError
 from broker.packets.model import Connect, Packet, Publish, singly
+from broker.packets.properties import Properties
 from broker.packets.reasons import ReasonCode
 
 from .cases import CASES
@@ -62,13 +63,28 @@ def test_a_connection_is_read_in_any_pieces(version: int) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_runs_are_the_same_packets(version: int) -> None:
     """However alike they are, wherever the stream is cut, damaged or too long."""
-    alike = st.builds(
-        lambda topic, payload: encode(make_publish(topic, payload, version=version), version),
+    messages = st.builds(
+        lambda topic, payload, qos, packet_id, properties: encode(
+            make_publish(
+                topic,
+                payload,
+                qos=qos,
+                packet_id=packet_id,
+                properties=Properties(content_type="") if properties and version == 5 else None,
+                version=version,
+            ),
+            version,
+        ),
         st.sampled_from(["a", "aa", "b"]),
         st.sampled_from([0, 1, 2, 120, 125, 130]).map(bytes),
-    ) | st.sampled_from([0x40, 0x50, 0x62, 0x70]).flatmap(
-        lambda first: st.sampled_from([1, 2, 0]).map(lambda id: bytes((first, 2, 0, id)))
+        qos_levels,
+        st.integers(0, 3),
+        st.booleans(),
     )
+    acknowledgements = st.sampled_from([0x40, 0x50, 0x62, 0x70]).flatmap(
+        lambda first: st.integers(0, 3).map(lambda id: bytes((first, 2, 0, id)))
+    )
+    alike = messages | acknowledgements
 
     @given(
         stream=st.lists(

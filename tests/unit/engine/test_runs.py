@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from broker.config.settings import Limits
@@ -16,9 +18,19 @@ every_version = pytest.mark.parametrize("version", [3, 4, 5])
 PAYLOADS = [b"%d" % number for number in range(95, 105)]  # they change their length in the middle
 
 
-def burst(client: Client, topic: str = "t", payloads: list[bytes] = PAYLOADS, **options: object) -> None:
+def burst(
+    client: Client,
+    topic: str = "t",
+    payloads: Sequence[bytes] = PAYLOADS,
+    *,
+    qos: int = 0,
+    packet_ids: Sequence[int] = (0,) * 10,
+) -> None:
     """All in one read of the broker's."""
-    client.send(*(make_publish(topic, payload, version=client.version, **options) for payload in payloads))
+    messages = zip(payloads, packet_ids, strict=False)
+    client.send(
+        *(make_publish(topic, one, qos=qos, packet_id=id, version=client.version) for one, id in messages)
+    )
 
 
 @every_version
@@ -189,6 +201,79 @@ def test_what_comes_after_disconnect_is_ignored(version: int) -> None:
     publisher.send(*[make_publish("t", b"", version=version)] * 3)
     publisher.send(Disconnect(), *[make_publish("t", b"", version=version)] * 3)
     assert len(subscriber.messages()) == 3
+
+
+@every_version
+@pytest.mark.parametrize("qos", [1, 2])
+def test_messages_that_are_acknowledged(version: int, qos: int) -> None:
+    broker = Broker()
+    subscriber, publisher = broker.connect("s", version), broker.connect("p", version)
+    subscriber.subscribe("t", qos=2)
+    for _ in range(2):
+        ids = [publisher.new_id() for _ in PAYLOADS]
+        burst(publisher, qos=qos, packet_ids=ids)
+        messages = [subscriber.next(Publish) for _ in PAYLOADS]
+        assert [(message.payload, message.qos) for message in messages] == [(one, qos) for one in PAYLOADS]
+        assert publisher.packets() == [(Puback if qos == 1 else Pubrec)(n) for n in ids]
+        subscriber.acknowledge(*messages)
+        publisher.send(*(Pubrel(n) for n in ids))
+        publisher.packets()
+
+
+@every_version
+def test_a_qos_2_message_that_comes_twice_is_handed_out_once(version: int) -> None:
+    broker = Broker()
+    subscriber, publisher = broker.connect("s", version), broker.connect("p", version)
+    subscriber.subscribe("t", qos=2)
+    publisher.publish("t", qos=2)
+    subscriber.message()
+    burst(publisher, payloads=[b"a", b"b", b"a"], qos=2, packet_ids=[7, 8, 7])
+    assert subscriber.payloads() == [b"a", b"b"]
+    assert publisher.packets() == [Pubrec(7), Pubrec(8), Pubrec(7)]
+
+
+def test_a_window_that_is_full_before_the_end() -> None:
+    broker = Broker()
+    subscriber = broker.connect("s", receive_maximum=3)
+    publisher = broker.connect("p")
+    subscriber.subscribe("t", qos=1)
+    publisher.publish("t", b"first", qos=1)
+    subscriber.message()
+    burst(publisher, qos=1, packet_ids=range(1, 11))
+    assert subscriber.pending() == 3
+    assert subscriber.payloads() == PAYLOADS
+
+
+def test_more_than_the_receive_maximum() -> None:
+    """What may be handled is; the first that is too much ends the connection."""
+    broker = Broker(receive_maximum=5)
+    subscriber, publisher = broker.connect("s"), broker.connect("p")
+    subscriber.subscribe("t", qos=2)
+    publisher.publish("t", b"first", qos=2)
+    subscriber.message()
+    burst(publisher, qos=2, packet_ids=range(1, 11))
+    publisher.packets()
+    assert subscriber.payloads() == PAYLOADS[:5]
+    assert publisher.is_closed
+
+
+def test_a_qos_that_is_not_served() -> None:
+    broker = Broker(max_qos=1)
+    subscriber, publisher = broker.connect("s"), broker.connect("p")
+    subscriber.subscribe("t", qos=1)
+    publisher.publish("t", qos=1)
+    subscriber.message()
+    burst(publisher, qos=2, packet_ids=range(1, 11))
+    publisher.closed(ReasonCode.QOS_NOT_SUPPORTED)
+    subscriber.nothing()
+
+
+def test_nobody_to_acknowledge_for() -> None:
+    publisher = Broker().connect("p")
+    for _ in range(2):
+        burst(publisher, payloads=[b"", b""], qos=1, packet_ids=(1, 2))
+        nobody = ReasonCode.NO_MATCHING_SUBSCRIBERS
+        assert publisher.packets() == [Puback(1, nobody), Puback(2, nobody)]
 
 
 @every_version
