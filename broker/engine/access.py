@@ -84,7 +84,7 @@ class AccessControl:
         try:
             for authenticator in rest:
                 opinion = authenticator(credentials)
-                if isawaitable(opinion):
+                if opinion is not None and not isinstance(opinion, int):
                     return self._authenticate_later(credentials, opinion, rest, consent)
                 if opinion:
                     return opinion
@@ -101,7 +101,7 @@ class AccessControl:
         try:
             for authorizer in rest:
                 opinion = authorizer(client, topic, action)
-                if isawaitable(opinion):
+                if opinion is not None and not isinstance(opinion, bool):
                     return self._authorize_later(client, topic, action, opinion, rest, allowed)
                 if opinion is False:
                     return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from inspect import isawaitable
 from math import inf
 from secrets import token_hex
 
@@ -61,10 +60,10 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
         return
     answer = engine.access.authenticate(credentials)
     decided = partial(_decided, engine, channel, packet, credentials)
-    if isawaitable(answer):
-        channel.suspend(answer, decided)
-    else:
+    if isinstance(answer, int):
         decided(answer)
+    else:
+        channel.suspend(answer, decided)
 
 
 def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Credentials) -> None:
@@ -119,10 +118,10 @@ def _check_will(
         admit()
     else:
         answer = engine.access.authorize(credentials.client, will.topic, Action.PUBLISH)
-        if isawaitable(answer):
-            channel.suspend(answer, decided)
-        else:
+        if answer is None or isinstance(answer, bool):
             decided(answer)
+        else:
+            channel.suspend(answer, decided)
 
 
 def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:

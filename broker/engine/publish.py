@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from inspect import isawaitable
 
 from ..delivery.fanout import Plan
 from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
@@ -33,8 +32,9 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     if channel.checks_topics:
         allowed = session.allowed.get(packet.topic)
         if allowed is None:
-            _ask(engine, channel, session, packet)
-            return
+            allowed = _ask(engine, channel, session, packet)
+            if allowed is None:
+                return
         if not allowed:
             _deny(engine, channel, packet)
             return
@@ -285,15 +285,18 @@ def _stamp(engine: Engine, packet: Publish) -> None:
         packet.expires_at = engine.clock.monotonic() + properties.message_expiry_interval
 
 
-def _ask(engine: Engine, channel: Channel, session: Session, packet: Publish) -> None:
-    """Ask access control, remember the answer, and take the packet up again."""
+def _ask(engine: Engine, channel: Channel, session: Session, packet: Publish) -> bool | None:
+    """Ask access control and remember what it says. None: that takes its time, and the packet is taken up
+    again then."""
     access = engine.access
     answer = access.authorize(session.client, packet.topic, Action.PUBLISH)
-    answered = partial(_answered, engine, channel, session, packet, access.generation)
-    if isawaitable(answer):
-        channel.suspend(answer, answered)
-    else:
-        answered(answer)
+    if answer is None:
+        return False  # not to be remembered
+    if isinstance(answer, bool):
+        _remember(engine, session, packet.topic, answer)
+        return answer
+    channel.suspend(answer, partial(_answered, engine, channel, session, packet, access.generation))
+    return None
 
 
 def _answered(
@@ -309,10 +312,14 @@ def _answered(
     elif allowed is None:
         _deny(engine, channel, packet)
     else:
-        if len(session.allowed) >= engine.access.max_remembered:
-            session.allowed.clear()
-        session.allowed[packet.topic] = allowed
+        _remember(engine, session, packet.topic, allowed)
         publish(engine, channel, packet)
+
+
+def _remember(engine: Engine, session: Session, topic: str, allowed: bool) -> None:
+    if len(session.allowed) >= engine.access.max_remembered:
+        session.allowed.clear()
+    session.allowed[topic] = allowed
 
 
 def _distribute_later(engine: Engine, packet: Publish, publisher: Session | None) -> None:

@@ -22,7 +22,8 @@ class _Level:
     __slots__ = ("below", "topic")
 
     def __init__(self) -> None:
-        self.below: dict[str, _Level] = {}
+        # Made when first needed: most levels are the last of their topic.
+        self.below: dict[str, _Level] | None = None
         self.topic: str | None = None
 
 
@@ -50,6 +51,8 @@ class RetainedMessages(Generic[M]):
                 return False
             level = self._root
             for name in topic.split("/"):
+                if level.below is None:
+                    level.below = {}
                 nxt = level.below.get(name)
                 if nxt is None:
                     nxt = level.below[name] = _Level()
@@ -62,17 +65,17 @@ class RetainedMessages(Generic[M]):
         """Forget the topic's message; False if there was none."""
         if self._messages.pop(topic, None) is None:
             return False
-        path: list[tuple[_Level, str]] = []
+        path: list[tuple[dict[str, _Level], str]] = []
         level = self._root
         for name in topic.split("/"):
-            path.append((level, name))
+            assert level.below is not None
+            path.append((level.below, name))
             level = level.below[name]
         level.topic = None
-        for parent, name in reversed(path):
-            child = parent.below[name]
-            if child.below or child.topic is not None:
+        for siblings, name in reversed(path):
+            if siblings[name].below or siblings[name].topic is not None:
                 break
-            del parent.below[name]
+            del siblings[name]
         return True
 
     def clear(self) -> None:
@@ -113,13 +116,14 @@ class RetainedMessages(Generic[M]):
                     topics.append(level.topic)
                 continue
             name = wanted[depth]
+            below = level.below or {}
             if name == "#":
                 _collect(level, topics)
             elif name == "+":
-                for child_name, child in level.below.items():
+                for child_name, child in below.items():
                     if depth or child_name[:1] != "$":
                         stack.append((child, depth + 1))
-            elif (exact := level.below.get(name)) is not None:
+            elif (exact := below.get(name)) is not None:
                 stack.append((exact, depth + 1))
         return topics
 
@@ -131,4 +135,5 @@ def _collect(level: _Level, topics: list[str]) -> None:
         node = stack.pop()
         if node.topic is not None:
             topics.append(node.topic)
-        stack.extend(node.below.values())
+        if node.below:
+            stack.extend(node.below.values())

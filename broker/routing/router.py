@@ -72,6 +72,8 @@ class Router(Generic[S]):
         self.may_receive: MayReceive[S] | None = None
         """Set by :meth:`screen`."""
         self.routes: dict[str, Route[S]] = {}
+        self._nowhere: Route[S] = Route((), (), ())
+        """The route of all topics that nobody wants."""
 
     def __len__(self) -> int:
         """How many subscriptions there are."""
@@ -158,8 +160,11 @@ class Router(Generic[S]):
                     continue
                 else:
                     subscriptions[key] = (*subscriptions.get(key, ()), value)
+        observers = self._observers(topic)
+        if not subscriptions and not groups and not observers:
+            return self._nowhere
         targets = tuple(Target(session, matching) for session, matching in subscriptions.items())
-        return Route(targets, tuple(groups), self._observers(topic))
+        return Route(targets, tuple(groups), observers)
 
     def _forget_routes(self, topic_filter: str) -> None:
         if has_wildcard(topic_filter):
