@@ -246,16 +246,16 @@ def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
 
 def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -> None:
     """Tie session and connection together by what CONNECT asks for."""
-    properties = packet.properties or Properties()
+    properties = packet.properties
     if packet.version == 5:
-        session.expiry = expiry_seconds(engine, properties.session_expiry_interval or 0)
+        interval = properties.session_expiry_interval if properties else None
+        session.expiry = expiry_seconds(engine, interval or 0)
     else:
-        session.expiry = 0.0 if packet.clean_start else min(engine.mqtt.session_expiry, inf)
+        session.expiry = 0.0 if packet.clean_start else engine.mqtt.session_expiry
         if session.expiry >= 0xFFFFFFFF:
             session.expiry = inf
-    session.window = min(
-        properties.receive_maximum or DEFAULT_RECEIVE_MAXIMUM, engine.mqtt.max_inflight_window
-    )
+    receive_maximum = (properties.receive_maximum if properties else None) or DEFAULT_RECEIVE_MAXIMUM
+    session.window = min(receive_maximum, engine.mqtt.max_inflight_window)
     if session.max_packet_size != channel.connection.max_packet_size:
         session.max_packet_size = channel.connection.max_packet_size
         if session.subscriptions:

@@ -38,7 +38,7 @@ from .topic_cache import topic_name
 Reader: TypeAlias = Callable[[bytes, int, int, int], Packet]
 
 # The flags in a fixed header's lower four bits; PUBLISH has its own [MQTT-2.1.3-1].
-_FLAGS = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
+_FLAGS: dict[int, int] = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
 
@@ -55,9 +55,9 @@ def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Pack
 
 def check_flags(first: int, version: int) -> None:
     """MQTT 3.1 left these flags unused, so anything is right there."""
-    packet_type = PacketType(first >> 4)
-    if version != 3 and first & 0x0F != _FLAGS.get(packet_type, 0):
-        raise MalformedPacket(f"the fixed header of {packet_type.name} has wrong flags: 0x{first:02x}")
+    if version != 3 and first & 0x0F != _FLAGS.get(first >> 4, 0):
+        name = PacketType(first >> 4).name
+        raise MalformedPacket(f"the fixed header of {name} has wrong flags: 0x{first:02x}")
 
 
 # CONNECT and CONNACK

@@ -227,8 +227,11 @@ def _connect(packet: Connect, version: int) -> bytes:
 def _connack(packet: Connack, version: int) -> bytes:
     # A refusal says that no session is present [MQTT-3.2.2-6], and 3.1 cannot say it at all.
     present = packet.session_present and not packet.reason and version != 3
-    reason = packet.reason if version == 5 else connack_return_code(packet.reason)
-    return _frame(0x20, bytes((present, reason)), _properties(packet.properties, PacketType.CONNACK, version))
+    if version != 5:
+        return bytes((0x20, 2, present, connack_return_code(packet.reason)))
+    return _frame(
+        0x20, bytes((present, packet.reason)), encode_properties(packet.properties, PacketType.CONNACK)
+    )
 
 
 def _acknowledgement(first: int) -> Writer:

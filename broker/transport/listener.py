@@ -150,13 +150,16 @@ class Listener:
 
     def _accept(self, link: Link, transport: asyncio.Transport, peer: str | None = None) -> Channel:
         settings = self.settings
+        peer = peer or peer_of(transport)
+        if self._context is None:
+            return self._open_channel(self._engine, verbs, link, listener=settings.name, peer=peer)
         certificate = transport.get_extra_info("peercert") or None
         return self._open_channel(
             self._engine,
             verbs,
             link,
             listener=settings.name,
-            peer=peer or peer_of(transport),
+            peer=peer,
             certificate=certificate,
             tls=transport.get_extra_info("ssl_object"),
             certified_username=tls.common_name(certificate) if settings.peer_cert_as_username else None,
