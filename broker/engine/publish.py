@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable
 from functools import partial
 
 from ..delivery.fanout import Plan
-from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec
+from ..packets.encoder import encode, make_publish, puback, pubrec
 from ..packets.errors import ProtocolError
-from ..packets.model import AcknowledgementRun, Puback, Pubcomp, Publish, PublishRun, Pubrec, Pubrel
+from ..packets.model import Puback, Publish, PublishRun, Pubrec
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
 from ..routing.router import UnansweredError
@@ -187,84 +187,6 @@ def retain(engine: Engine, packet: Publish) -> None:
         return
     if engine.hooks.message_retained:
         engine.reports.retained(packet)
-
-
-def acknowledged(engine: Engine, channel: Channel, run: AcknowledgementRun) -> None:
-    """Many of the same, without reason codes."""
-    engine.counters.packets_received += len(run) - 1
-    _ACKNOWLEDGED[run.type](engine, channel, run.packet_ids)
-
-
-def pubrel(engine: Engine, channel: Channel, packet: Pubrel) -> None:
-    _released(engine, channel, (packet.packet_id,))
-
-
-def puback_received(engine: Engine, channel: Channel, packet: Puback) -> None:
-    _has_once(engine, channel, (packet.packet_id,))
-
-
-def pubrec_received(engine: Engine, channel: Channel, packet: Pubrec) -> None:
-    """A receiver has a QoS 2 message, or refuses it."""
-    session = channel.session
-    assert session is not None
-    if packet.reason >= ReasonCode.UNSPECIFIED_ERROR:
-        engine.sender.acknowledge(session, (packet.packet_id,), 2)
-    else:
-        _has_twice(engine, channel, (packet.packet_id,))
-
-
-def pubcomp_received(engine: Engine, channel: Channel, packet: Pubcomp) -> None:
-    _is_done(engine, channel, (packet.packet_id,))
-
-
-def _released(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
-    """PUBREL: the publisher is done with QoS 2 messages [MQTT-4.3.3-11]."""
-    session = channel.session
-    assert session is not None
-    received = session.received
-    five = channel.connection.version == 5
-    answers: list[bytes] = []
-    for packet_id in packet_ids:
-        if five:
-            channel.connection.released(packet_id)
-        if five and packet_id not in received:
-            answers.append(encode(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
-        else:
-            received.discard(packet_id)
-            answers.append(pubcomp(packet_id))
-    engine.pending.send_all(channel.outbox, answers)
-
-
-def _has_once(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
-    """PUBACK: a receiver has QoS 1 messages."""
-    assert channel.session is not None
-    engine.sender.acknowledge(channel.session, packet_ids, 1)
-
-
-def _has_twice(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
-    """PUBREC: a receiver has QoS 2 messages."""
-    session = channel.session
-    assert session is not None
-    version = channel.connection.version
-    for packet_id in engine.sender.release(session, packet_ids):
-        unknown = Pubrel(packet_id)
-        if version == 5:
-            unknown.reason = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-        channel.send(encode(unknown, version))
-
-
-def _is_done(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> None:
-    """PUBCOMP: a receiver is done with QoS 2 messages."""
-    assert channel.session is not None
-    engine.sender.acknowledge(channel.session, packet_ids, 2, released=True)
-
-
-_ACKNOWLEDGED: dict[type, Callable[[Engine, Channel, Iterable[int]], None]] = {
-    Puback: _has_once,
-    Pubrec: _has_twice,
-    Pubrel: _released,
-    Pubcomp: _is_done,
-}
 
 
 def _check(engine: Engine, packet: Publish) -> None:

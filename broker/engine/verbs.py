@@ -19,13 +19,13 @@ from ..packets.model import (
     Subscribe,
     Unsubscribe,
 )
+from .acknowledge import acknowledged, puback, pubcomp, pubrec, pubrel
 from .channel import Channel
 from .connect import connect
 from .disconnect import disconnect
 from .disconnect import leave as leave
 from .engine import Engine
 from .enhanced_auth import auth
-from .publish import acknowledged, puback_received, pubcomp_received, pubrec_received, pubrel
 from .publish import publish as publish
 from .publish import publish_run as publish_run
 from .subscribe import subscribe, unsubscribe
@@ -40,10 +40,10 @@ def pingreq(engine: Engine, channel: Channel, packet: Pingreq) -> None:
 handlers: dict[type, Callable[[Engine, Channel, Any], None]] = {
     Connect: connect,
     Publish: publish,
-    Puback: puback_received,
-    Pubrec: pubrec_received,
+    Puback: puback,
+    Pubrec: pubrec,
     Pubrel: pubrel,
-    Pubcomp: pubcomp_received,
+    Pubcomp: pubcomp,
     AcknowledgementRun: acknowledged,
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
