@@ -180,14 +180,18 @@ def _message_properties(will: Will) -> Properties | None:
 
 def _pass_on(engine: Engine, session: Session) -> None:
     """Give what a shared subscription had for this session to the others of the group; a QoS 2 message
-    that was sent already may not go to anybody else [MQTT-4.8.2-5]."""
+    that was sent already may not go to anybody else [MQTT-4.8.2-5], nor one that expired [MQTT-3.3.2-5]."""
+    now = engine.clock.monotonic()
     sent = {id(message) for message in session.inflight.messages.values()}
     unfinished = session.unfinished()
     session.inflight = Inflight()
     session.queue = None
     for message in unfinished:
+        publish = message.publish
         may_move = message.qos < 2 or id(message) not in sent
-        if message.group is not None and may_move:
-            engine.fanout.to_group(message.group, message.publish, besides=session)
+        if message.group is None or not may_move:
+            engine.reports.dropped("session_terminated", publish, session.client)
+        elif publish.expires_at is not None and publish.expires_at <= now:
+            engine.reports.dropped("expired", publish, session.client)
         else:
-            engine.reports.dropped("session_terminated", message.publish, session.client)
+            engine.fanout.to_group(message.group, publish, besides=session)

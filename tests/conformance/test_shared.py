@@ -185,6 +185,20 @@ def test_what_a_member_leaves_behind_goes_to_the_others(broker: Broker, publishe
     assert not any(m.dup for m in messages)
 
 
+@mqtt("5.0:MQTT-3.3.2-5")
+def test_what_expired_with_a_member_does_not_go_to_the_others(broker: Broker, publisher: Client) -> None:
+    one = member(broker, "one", receive_maximum=1)
+    for payload in (b"in flight", b"waiting"):
+        publisher.publish("t", payload, qos=1, message_expiry_interval=5)
+    publisher.publish("t", b"for ever", qos=1)
+    one.drop()
+    broker.clock.advance(5)
+    two = member(broker, "two")
+    one.again(clean_start=True)  # the older session ends
+    assert two.payloads() == [b"for ever"]
+    assert broker.dropped("expired") == 2
+
+
 def test_the_last_member_leaves_nothing_to_anybody(broker: Broker, publisher: Client) -> None:
     one = member(broker, "one")
     publisher.publish("t", qos=1)
