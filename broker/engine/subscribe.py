@@ -173,8 +173,9 @@ def _send_retained_if(
     engine: Engine, session: Session, subscription: Subscription, topic: str, allowed: bool
 ) -> None:
     """Access control took its time: what counts is what is retained and subscribed to by now."""
-    publish = engine.retained.get(topic)
-    if allowed and publish is not None and session.subscriptions.get(subscription.topic_filter):
+    if not allowed or subscription.topic_filter not in session.subscriptions:
+        return
+    for _, publish in engine.retained.match(topic, engine.clock.monotonic()):  # [MQTT-3.3.2-5]
         _send_retained(engine, session, subscription, publish)
         engine.flush()
 

@@ -109,6 +109,20 @@ def test_a_retained_message_expires(broker: Broker, publisher: Client) -> None:
     client.nothing()
 
 
+@mqtt("5.0:MQTT-3.3.2-5")
+def test_a_retained_message_expires_while_access_control_thinks(broker: Broker, publisher: Client) -> None:
+    async def allowed() -> bool:
+        return True
+
+    broker.engine.router.screen(lambda session, topic: allowed())
+    publisher.publish("t", retain=True, message_expiry_interval=10)
+    client = broker.connect()
+    client.subscribe("t")
+    broker.clock.advance(10)
+    broker.answer()
+    client.nothing()
+
+
 def test_expired_retained_messages_are_removed_without_being_asked_for(
     broker: Broker, publisher: Client
 ) -> None:
