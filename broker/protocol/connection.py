@@ -120,7 +120,7 @@ class Connection:
                 else:
                     self._check_order(packet)
             except ProtocolError as error:
-                self.error = error
+                self.error = decoder.error = error  # so that it reads no further
                 return packets[:index]
         return packets
 

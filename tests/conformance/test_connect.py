@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.config.settings import Limits
-from broker.packets.encoder import encode
+from broker.packets.encoder import encode, make_publish
 from broker.packets.model import Auth, Connack, Disconnect, Packet, Pingreq, Pingresp, Suback, Will
 from broker.packets.properties import Properties
 from broker.packets.reasons import ReasonCode
@@ -571,6 +571,20 @@ def test_a_connect_that_never_comes(version: int) -> None:
     broker.clock.advance(0.2)
     client.closed()
     assert broker.engine.channels == set()
+
+
+@mqtt("3.1.1:MQTT-4.8.0-1", "5.0:MQTT-4.13.1-1")
+@every_version
+def test_a_violation_is_not_forgotten_while_access_control_thinks(broker: Broker, version: int) -> None:
+    async def authorizer(client, topic, action):  # type: ignore[no-untyped-def]
+        return True
+
+    broker.engine.access.authorizers = (authorizer,)
+    client = broker.connect(version=version)
+    client.send(make_publish("t", b"x", version=version), connect_packet(version=version))
+    client.send(Pingreq())  # what was on its way already
+    broker.answer()
+    client.closed(R.PROTOCOL_ERROR)
 
 
 @mqtt("3.1.1:MQTT-3.12.4-1", "5.0:MQTT-3.12.4-1")
