@@ -167,6 +167,14 @@ def test_a_variable_byte_integer_that_is_too_long(broker: Broker, raw: bytes) ->
     client.closed(R.MALFORMED_PACKET)
 
 
+@mqtt("5.0:MQTT-1.5.5-1")
+def test_a_remaining_length_of_connect_that_is_too_long(broker: Broker) -> None:
+    client = broker.dial()
+    raw = encode(connect_packet(), 5)
+    client.send_bytes(raw[:1] + bytes((raw[1] | 0x80, 0)) + raw[2:])
+    refused_connect(client)
+
+
 @mqtt("5.0:MQTT-2.2.2-1")
 def test_no_properties_is_a_length_of_zero(broker: Broker) -> None:
     client = broker.connect()
