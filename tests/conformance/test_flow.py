@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broker.config.settings import Limits
 from broker.engine.channel import LINGER, MAX_UNREAD_ANSWERS
 from broker.packets.encoder import PINGREQ, encode, make_publish
-from broker.packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Subscribe, SubscribeFilter
+from broker.packets.model import (
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    SubscribeFilter,
+    Unsuback,
+    Unsubscribe,
+)
 from broker.packets.properties import Properties
 from broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, Broker, Client
@@ -39,7 +52,8 @@ def test_the_clients_receive_maximum(broker: Broker, publisher: Client, qos: int
     client.ping()  # everything else goes on
     client.publish("elsewhere", qos=2)
     publisher.publish("t", b"zero", qos=0)
-    assert client.message().payload == b"zero"
+    publisher.publish("t", b"zero", qos=0, content_type="text")
+    assert [client.message().payload for _ in range(2)] == [b"zero", b"zero"]
     client.nothing()
     payloads = [m.payload for m in waiting]
     while waiting:
@@ -240,13 +254,22 @@ def test_no_problem_information_where_it_is_not_wanted(broker: Broker, publisher
     publisher.publish("t", qos=1, user_properties=(("a", "b"),))
     message = client.message()
     assert message.properties == Properties(user_properties=(("a", "b"),))  # PUBLISH is an exception
-    for packet in (
-        client.subscribe("#/"),
-        client.unsubscribe("#/"),
-        client.publish("nobody/there", qos=1),
-        client.publish("$SYS/x", qos=2),
-    ):
-        assert getattr(packet, "properties", None) is None
+    client.send(Subscribe(1, [SubscribeFilter("#/", 0)]), Unsubscribe(2, ["#/"]))
+    client.send_publish("nobody/there", qos=1)
+    client.send_publish("$SYS/x", qos=2)
+    client.send(Pubrec(9), Pubrel(9))
+    answers = client.packets()
+    assert [type(p) for p in answers] == [Suback, Unsuback, Puback, Pubrec, Pubrel, Pubcomp]
+    assert [p.properties for p in answers] == [None] * 6  # type: ignore[union-attr]
+
+
+@mqtt("5.0:MQTT-3.1.2-29")
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_what_tells_of_problems_is_left_out_where_it_is_not_wanted(broker: Broker, wanted: int) -> None:
+    connection = broker.connect("c", request_problem_information=wanted).channel.connection
+    told = Properties(reason_string="why", user_properties=(("a", "b"),))
+    written = connection.fitting(Suback(1, [R.NOT_AUTHORIZED], replace(told)))
+    assert written == encode(Suback(1, [R.NOT_AUTHORIZED], told if wanted else None), 5)
 
 
 # Clients that do not read

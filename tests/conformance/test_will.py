@@ -82,6 +82,20 @@ def test_a_will_is_published_once(broker: Broker, watcher: Client, version: int)
     watcher.nothing()
 
 
+@mqtt("3.1.1:MQTT-3.1.2-10", "5.0:MQTT-3.1.2-10")
+@oasis
+def test_a_will_is_not_published_again_when_the_session_ends(version: int) -> None:
+    broker = Broker(session_expiry=100.0)
+    watcher = broker.connect("watcher")
+    watcher.subscribe("will")
+    kept = {"session_expiry_interval": 100} if version == 5 else {}
+    broker.connect("c", version, clean_start=False, will=Will("will", b"bye"), **kept).drop()
+    assert watcher.payloads() == [b"bye"]
+    broker.clock.advance(100)
+    assert "c" not in broker.engine.sessions
+    watcher.nothing()
+
+
 @mqtt("3.1.1:MQTT-3.1.2-16", "5.0:MQTT-3.1.2-14", "3.1.1:MQTT-3.1.2-17", "5.0:MQTT-3.1.2-15")
 @every_version
 @pytest.mark.parametrize("retain", [False, True])
