@@ -11,6 +11,7 @@ from . import __version__
 from .engine.engine import Engine
 from .engine.publish import broadcast
 from .events import Client, ClientConnected, ClientDisconnected
+from .routing.topics import topic_error
 
 ROOT = "$SYS/brokers"
 
@@ -83,7 +84,7 @@ class SysTopics:
         """Not retained: a broker with a million devices must not keep a topic for each."""
         # A wildcard has no place in a topic name, whatever the client calls itself.
         topic = f"{ROOT}/client_status/" + client.client_id.replace("+", "%2B").replace("#", "%23")
-        if not self._engine.router.is_wanted(topic):
+        if topic_error(topic) or not self._engine.router.is_wanted(topic):  # it may be too long
             return
         facts = {
             "clientid": client.client_id,
