@@ -99,6 +99,28 @@ def test_nothing_after_a_refused_connect_is_processed(broker: Broker, version: i
     watcher.nothing()
 
 
+@mqtt("3.1.1:MQTT-3.1.4-5", "5.0:MQTT-3.1.4-6")
+@oasis
+@pytest.mark.parametrize("later", [False, True])
+def test_nothing_after_a_connect_that_was_not_let_in_is_processed(
+    broker: Broker, version: int, later: bool
+) -> None:
+    async def not_this_one(credentials):  # type: ignore[no-untyped-def]
+        return R.NOT_AUTHORIZED
+
+    watcher = broker.connect("w")
+    watcher.subscribe("#")
+    refuse = not_this_one if later else lambda credentials: R.NOT_AUTHORIZED
+    broker.engine.access.authenticators = (refuse,)
+    client = broker.dial(version)
+    publish = make_publish("t", b"x", version=version)
+    client.send(connect_packet("c", version), publish)
+    broker.answer()
+    client.send(publish)
+    refused(client, R.NOT_AUTHORIZED)
+    watcher.nothing()
+
+
 # The protocol
 
 
@@ -610,13 +632,20 @@ def test_what_came_before_disconnect_is_answered(broker: Broker, version: int) -
 @mqtt("3.1.1:MQTT-3.14.4-2", "5.0:MQTT-3.14.4-1")
 @oasis
 def test_what_comes_after_disconnect_is_not(broker: Broker, version: int) -> None:
+    watcher = broker.connect("w")
+    watcher.subscribe("#")
     client = broker.connect(version=version)
-    client.send(Disconnect(), Pingreq())
+    late = make_publish("t", b"late", version=version)
+    client.send(Disconnect(), Pingreq(), late)
+    client.send(late)
     client.closed()
+    watcher.nothing()
 
 
 @mqtt("5.0:MQTT-3.14.4-1", "5.0:MQTT-3.14.4-2", "5.0:MQTT-3.14.2-2", "5.0:MQTT-4.13.2-1")
 def test_nothing_comes_after_the_brokers_disconnect(broker: Broker) -> None:
+    watcher = broker.connect("w")
+    watcher.subscribe("late")
     client = broker.connect(session_expiry_interval=100)
     client.subscribe("t", qos=1)
     client.channel.close(R.ADMINISTRATIVE_ACTION)
@@ -625,7 +654,9 @@ def test_nothing_comes_after_the_brokers_disconnect(broker: Broker) -> None:
     assert disconnect is not None
     assert disconnect.properties is None or disconnect.properties.session_expiry_interval is None
     client.send(Pingreq())
+    client.send_publish("late")
     assert client.packets() == []
+    watcher.nothing()
 
 
 @mqtt("5.0:MQTT-3.14.2-1")

@@ -141,6 +141,18 @@ def test_a_client_that_exceeds_the_receive_maximum(qos: int) -> None:
     assert len(answers) == 4  # those before it were right
 
 
+@mqtt("5.0:MQTT-3.3.4-7")
+@pytest.mark.parametrize("topic", ["t", "secret"])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_every_end_of_a_message_makes_room_for_another(topic: str, qos: int) -> None:
+    broker = Broker(receive_maximum=1)
+    broker.engine.access.authorizers = (lambda client, topic, action: topic != "secret",)
+    publisher = broker.connect("p")
+    for _ in range(3):  # PUBACK, PUBCOMP, and either refusal
+        publisher.publish(topic, qos=qos)
+    publisher.nothing()
+
+
 def numbered(packet_id: int, qos: int) -> Publish:
     return make_publish("t", b"x", qos=qos, packet_id=packet_id, version=5)
 

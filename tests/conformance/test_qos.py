@@ -147,13 +147,14 @@ def test_retry_interval_of_3_x(publisher: Client, version: int) -> None:
 
 @mqtt("5.0:MQTT-4.4.0-2", "5.0:MQTT-4.3.3-4")
 @pytest.mark.parametrize("qos", [1, 2])
-def test_a_refusal_acknowledges(broker: Broker, publisher: Client, qos: int) -> None:
+@pytest.mark.parametrize("reason", [R.UNSPECIFIED_ERROR, R.QUOTA_EXCEEDED])
+def test_a_refusal_acknowledges(broker: Broker, publisher: Client, qos: int, reason: ReasonCode) -> None:
     client = broker.connect("c", **kept(5))
     client.subscribe("t", qos=2)
     publisher.publish("t", qos=qos)
     packet_id = client.message(acknowledge=False).packet_id
     refusal = Puback if qos == 1 else Pubrec
-    client.send(refusal(packet_id, R.QUOTA_EXCEEDED))
+    client.send(refusal(packet_id, reason))
     client.nothing()
     resume(client).nothing()
 
