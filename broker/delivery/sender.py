@@ -189,6 +189,10 @@ class Sender:
         if queue is None:
             queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
         refused = queue.add(message)
+        if message in refused and (expired := queue.take_expired(self._clock.monotonic())):
+            for old in expired:  # what has expired takes nobody's place [MQTT-3.3.2-5]
+                self._reports.dropped("expired", old.publish, session.client)
+            refused[-1:] = queue.add(message)
         if message.qos and not session.connected and message not in refused:
             self._reports.queued(session.client, message.publish, message.qos, message.retain)
         for dropped in refused:

@@ -54,6 +54,14 @@ class MessageQueue:
         """The QoS 1 or 2 message that has waited longest, removed."""
         return self._taken(self._acknowledged.popleft()) if self._acknowledged else None
 
+    def take_expired(self, now: float) -> list[Outgoing]:
+        """The messages that expired by ``now`` with none before them that did not, removed."""
+        taken: list[Outgoing] = []
+        for line in (self._plain, self._acknowledged):
+            while line and (expires_at := line[0].publish.expires_at) is not None and expires_at <= now:
+                taken.append(self._taken(line.popleft()))
+        return taken
+
     def messages(self) -> list[Outgoing]:
         """All that wait, those of QoS 0 first; a copy."""
         return [*self._plain, *self._acknowledged]

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from broker.config.settings import Limits
 from broker.engine.publish import broadcast
 from broker.packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from broker.packets.properties import Properties
 from broker.packets.reasons import ReasonCode
+from broker.session.queue import OVERHEAD
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version, oasis
@@ -386,6 +388,27 @@ def test_a_message_expires_while_it_waits(broker: Broker, publisher: Client, qos
     assert (long.payload, long.properties) == (b"long", Properties(message_expiry_interval=55))
     assert (for_ever.payload, for_ever.properties) == (b"for ever", None)
     assert broker.dropped("expired") == 1
+
+
+@mqtt("5.0:MQTT-3.3.2-5")
+@every_version
+@pytest.mark.parametrize(
+    "full", [{"max_mqueue_len": 2}, {"limits": Limits(max_queued_bytes=2 * (OVERHEAD + 20))}]
+)
+def test_what_expired_takes_no_room_in_a_full_queue(version: int, full: dict[str, Any]) -> None:
+    broker = Broker(**full)
+    publisher = broker.connect("p")
+    client = broker.connect("c", version, **kept(version))
+    client.subscribe("t", qos=1)
+    client.drop()
+    for payload in (b"1", b"2", b"3"):
+        publisher.publish("t", payload, qos=1, message_expiry_interval=5)
+    assert (broker.dropped("queue_full"), broker.dropped("expired")) == (1, 0)
+    broker.clock.advance(5)
+    for payload in (b"4", b"5", b"6"):
+        publisher.publish("t", payload, qos=1, message_expiry_interval=60)
+    assert (broker.dropped("queue_full"), broker.dropped("expired")) == (2, 2)
+    assert client.again().payloads() == [b"4", b"5"]
 
 
 @mqtt("5.0:MQTT-3.3.2-5")

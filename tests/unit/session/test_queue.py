@@ -49,6 +49,21 @@ def test_the_bytes_bound_all_and_qos_0_gives_way() -> None:
     assert queue.bytes <= 3 * one
 
 
+def test_what_expired_is_taken_from_the_front() -> None:
+    queue = MessageQueue(100, 1 << 20)
+    for number, expires_at in enumerate((5.0, 4.0, None, 3.0)):
+        for qos in (0, 1):
+            one = message(10 * qos + number, qos)
+            one.publish.expires_at = expires_at
+            queue.add(one)
+    assert topics(queue.take_expired(4.9)) == []
+    assert topics(queue.take_expired(5.0)) == ["t/0", "t/1", "t/10", "t/11"]
+    assert topics(queue.messages()) == ["t/2", "t/3", "t/12", "t/13"]
+    queue.next_plain(), queue.next_acknowledged()
+    assert topics(queue.take_expired(5.0)) == ["t/3", "t/13"]
+    assert (len(queue), queue.bytes) == (0, 0)
+
+
 def test_a_message_larger_than_the_bound_pushes_nobody_out() -> None:
     queue = MessageQueue(100, 1000)
     assert queue.add(message(0, 0)) == []
