@@ -220,6 +220,14 @@ def test_no_local_holds_over_a_new_connection(broker: Broker) -> None:
     back.nothing()
 
 
+@pytest.mark.parametrize("no_local", [False, True])
+def test_no_local_does_not_keep_back_what_was_retained(broker: Broker, no_local: bool) -> None:
+    client = broker.connect()
+    client.publish("t", b"kept", retain=True)
+    client.subscribe("t", no_local=no_local)
+    assert client.payloads() == [b"kept"]
+
+
 @mqtt("5.0:MQTT-3.8.3-3", "5.0:MQTT-3.3.4-4")
 def test_no_local_beside_a_subscription_without_it(broker: Broker) -> None:
     client = broker.connect()
