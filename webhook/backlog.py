@@ -13,6 +13,9 @@ from .metrics import Counters
 from .queue import Queue
 from .settings import WebhookSettings
 
+Announce = Callable[[int], None]
+"""Told how many more events wait in the queue."""
+
 
 def new_id_prefix() -> str:
     """What makes the identifiers of this run unlike those of any other."""
@@ -45,7 +48,7 @@ class Backlog(Protocol):
     def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
         """They will not be tried again."""
 
-    def serve(self, settings: WebhookSettings, queue: Queue, announce: Callable[[], None]) -> None:
+    def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         """Feed another queue from now on; what waited in memory has been moved there already."""
 
     async def close(self) -> None:
@@ -61,7 +64,7 @@ class MemoryBacklog:
         queue: Queue,
         counters: Counters,
         complaints: Complaints,
-        announce: Callable[[], None],
+        announce: Announce,
     ) -> None:
         self._settings = settings
         self._queue = queue
@@ -98,7 +101,7 @@ class MemoryBacklog:
         self._counters.queued += 1
         self._counters.queued_bytes += delivery.size
         self._queue.put(delivery)
-        self._announce()
+        self._announce(1)
 
     def delivered(self, items: Sequence[Delivery]) -> None:
         """Nothing is left to forget."""
@@ -109,7 +112,7 @@ class MemoryBacklog:
         else:
             self._counters.dead += len(items)
 
-    def serve(self, settings: WebhookSettings, queue: Queue, announce: Callable[[], None]) -> None:
+    def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         self._settings, self._queue, self._announce = settings, queue, announce
 
     async def close(self) -> None:

@@ -48,8 +48,8 @@ class Endpoint:
             )
         return MemoryBacklog(self.settings, self._queue, self._counters, self._complaints, self._announce)
 
-    def _announce(self) -> None:
-        self._pool.announce()
+    def _announce(self, count: int) -> None:
+        self._pool.announce(count)
 
     def _make_pool(self) -> Pool:
         return Pool(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from .backlog import new_id_prefix
+from .backlog import Announce, new_id_prefix
 from .client import Answer
 from .clock import Clock, Timer
 from .complaints import Complaints
@@ -83,7 +83,7 @@ class SpoolBacklog:
         counters: Counters,
         complaints: Complaints,
         clock: Clock,
-        announce: Callable[[], None],
+        announce: Announce,
     ) -> None:
         assert settings.spool is not None
         self._settings = settings
@@ -200,7 +200,7 @@ class SpoolBacklog:
     def _error(self, text: str) -> SpoolError:
         return SpoolError(f"webhook {self._settings.name}: the spool {self._spool.path}: {text}")
 
-    def serve(self, settings: WebhookSettings, queue: Queue, announce: Callable[[], None]) -> None:
+    def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         assert settings.spool is not None
         self._settings, self._spool, self._queue, self._announce = settings, settings.spool, queue, announce
 
@@ -280,7 +280,7 @@ class SpoolBacklog:
             self._counters.queued_bytes += delivery.size
             self._loaded = delivery.seq
         if deliveries:
-            self._announce()
+            self._announce(len(deliveries))
 
     def _memory_is_full(self) -> bool:
         full = self._counters.queued_bytes >= self._settings.queue_max_bytes

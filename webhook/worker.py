@@ -180,19 +180,20 @@ class Pool:
         self._counters.in_flight += count
         if self._again:
             self.wake()
-        elif self.queue.available:
-            self.announce()
+        elif available := self.queue.available:
+            self.announce(available)
         return parcel
 
-    def announce(self) -> None:
-        """Events wait in the queue: one more worker looks, but not while a batch is still being filled."""
+    def announce(self, count: int = 1) -> None:
+        """``count`` more events wait in the queue: one more worker looks, but not while a batch is still
+        being filled."""
         if self._fills_batches:
             available, size = self.queue.available, self._settings.batch.size
             if available < size:
                 self._begin_batch(available)
                 return
-            if available % size:
-                return  # a worker was woken when this batch was full
+            if available % size >= count:
+                return  # they filled no batch; a worker was woken when the one before was full
         self.wake()
 
     def _take(self) -> list[Delivery]:

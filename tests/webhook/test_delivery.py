@@ -9,10 +9,11 @@ from email.utils import format_datetime
 import pytest
 
 from broker import events
-from webhook import Batch, Retry, Rule
+from webhook import Batch, Retry, Rule, Sink
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer, slowly
+from .recorder import Recorder
 from .samples import CLIENT, endpoint, published
 
 SLOW = Retry(max_attempts=3, first=60, max=60, ttl=1e9)
@@ -299,3 +300,16 @@ async def test_batches_are_retried_as_they_were(receiver, start) -> None:
     assert len({(r.id, r.body) for r in receiver.requests}) == 1
     assert len(receiver.requests) == 3
     assert sink.stats()[0].succeeded == 10
+
+
+async def test_every_worker_takes_a_full_batch_that_waits() -> None:
+    recorder = Recorder(lambda _: asyncio.Event().wait())
+    sink = Sink(
+        [endpoint("memory:", batch=Batch(size=10, time=3600), pool_size=4, cancel_timeout=3600)],
+        transport=recorder,
+    )
+    for _ in range(47):
+        sink.offer(published())
+    await sink.start()
+    await until(lambda: len(recorder.requests) == 4)
+    await sink.stop(0)

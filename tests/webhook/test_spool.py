@@ -18,6 +18,7 @@ from webhook.store import Store
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, hang
+from .recorder import Recorder
 from .samples import endpoint, published
 
 PATIENT = Retry(max_attempts=1_000_000, first=0.001, max=0.01, ttl=1e9)
@@ -283,6 +284,18 @@ async def test_batches_from_the_spool(receiver, start, tmp_path) -> None:
     await drained(sink)
     got = [int(item["payload"]) for request in receiver.requests for item in request.json]
     assert sorted(got) == list(range(100))
+
+
+async def test_full_batches_that_are_read_from_disk_go_at_once(start, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.spool.READ_AT_ONCE", 25)
+    recorder = Recorder(503)
+    settings = spooled("memory:", tmp_path, pool_size=1, batch=Batch(size=10, time=3600))
+    sink = await start(settings, transport=recorder)
+    offer(sink, range(45))
+    await sink.stop(0)
+    recorder.default = 200
+    sink = await start(settings, transport=recorder)
+    await until(lambda: sink.stats()[0].succeeded == 40)  # the last 5 wait for more
 
 
 async def test_a_big_event_is_spooled_too(receiver, start, tmp_path) -> None:
