@@ -300,6 +300,7 @@ class SpoolBacklog:
             self._load(found)
             if not found:
                 self._behind = self._uncommitted_remain()
+                return  # what remains is read after the commit, or when memory has room
 
     def _read_part(self) -> list[Delivery]:
         return self._store.read(self._loaded, min(READ_AT_ONCE, self._settings.queue_max_events), READ_BYTES)

@@ -12,6 +12,7 @@ import pytest
 
 from broker import events
 from webhook import Batch, Retry, Sink, Spool
+from webhook.delivery import Delivery
 from webhook.journal import Journal
 from webhook.spool import SpoolError
 from webhook.store import Store
@@ -109,6 +110,28 @@ async def test_more_waits_on_disk_than_memory_holds(receiver, start, tmp_path, m
     await drained(sink)
     assert list(dict.fromkeys(payloads(receiver))) == list(range(5000))
     assert sink.stats()[0].succeeded == 5000
+
+
+async def test_events_keep_coming_while_the_disk_is_read(start, tmp_path, monkeypatch) -> None:
+    """What comes while the last of it is read has to wait for its commit."""
+    recorder = Recorder(503)
+    settings = spooled("memory:", tmp_path, fsync="always", queue_max_events=10)
+    sink = await start(settings, transport=recorder)
+    offer(sink, range(100))
+    await until(lambda: not sink._endpoints[0]._backlog._changes.puts)
+    read = Store.read
+
+    def read_and_offer(store: Store, after: int, *limits: int) -> list[Delivery]:
+        found = read(store, after, *limits)
+        if not found:
+            loop.call_soon_threadsafe(lambda: offer(sink, range(100, 110)))
+            monkeypatch.setattr(Store, "read", read)
+        return found
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Store, "read", read_and_offer)
+    recorder.default = 200
+    await until(lambda: sink.stats()[0].succeeded == 110)
 
 
 async def test_a_full_spool_loses_the_new_event(receiver, start, tmp_path, caplog) -> None:
