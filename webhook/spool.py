@@ -202,6 +202,11 @@ class SpoolBacklog:
 
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         assert settings.spool is not None
+        if settings.spool.fsync != self._spool.fsync:
+            # Some of what is not committed yet is in memory already, or waits for its commit: it goes by what
+            # memory has had.
+            self._behind = True
+            self._wanted.set()
         self._settings, self._spool, self._queue, self._announce = settings, settings.spool, queue, announce
 
     # ---- in and out

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 
 import pytest
 
 from broker import events
 from webhook import Retry, Rule, SettingsError, Spool
 from webhook.spool import SpoolError
+from webhook.store import Store
 
 from .conftest import drained, until
 from .recorder import Recorder
@@ -127,6 +129,37 @@ async def test_a_spool_that_is_left_keeps_its_events(start, tmp_path) -> None:
     await sink.replace([settings])
     await drained(sink)
     assert sorted(payloads(recorder)) == list(range(50))
+
+
+@pytest.mark.parametrize(("before", "after"), [("always", "interval"), ("interval", "always")])
+async def test_what_is_not_committed_yet_goes_once_where_fsync_changes(
+    start, tmp_path, monkeypatch, before, after
+) -> None:
+    may_commit = threading.Event()
+    commit = Store.commit
+
+    def slow_commit(*arguments) -> int:
+        may_commit.wait()
+        return commit(*arguments)
+
+    monkeypatch.setattr(Store, "commit", slow_commit)
+    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    recorder = Recorder(lambda _: asyncio.Event().wait())  # what was sent under the old settings is cut off
+    spool = Spool(tmp_path, max_age=1e9, fsync=before)
+    settings = endpoint("memory:", retry=PATIENT, spool=spool, cancel_timeout=0.1)
+    sink = await start(settings, transport=recorder)
+    offer(sink, range(50))
+    await until(lambda: sink._endpoints[0]._backlog._commit)  # it is under way
+    offer(sink, range(50, 100))
+    await sink.replace([dataclasses.replace(settings, spool=dataclasses.replace(spool, fsync=after))])
+    offer(sink, range(100, 120))
+    recorder.requests.clear()
+    recorder.default = 200
+    may_commit.set()
+    await drained(sink)
+    assert len({request.id for request in recorder.requests}) == 120
+    stats = sink.stats()[0]
+    assert (stats.matched, stats.succeeded, stats.adds_up) == (120, 120, True)
 
 
 async def test_rules_change_at_once(start) -> None:
