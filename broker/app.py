@@ -120,7 +120,7 @@ class App:
             channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
         for channel in list(self.engine.parting):
             channel.link.abort()
-        left = await self.webhooks.stop(self.settings.drain_timeout if grace is None else grace)
+        left = await self.webhooks.stop(grace)
         await self.admission.after_shutdown()
         for task in self._tasks:
             task.cancel()

@@ -114,7 +114,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "log": _log(read(_section(root, "log"), "log", report)),
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
-        "webhooks": webhooks(root, report),
+        "webhooks": webhooks(root, report, system["drain_timeout"]),
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,

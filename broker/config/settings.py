@@ -283,5 +283,5 @@ class Settings:
     faults: tuple[Fault, ...] | None = None
     """`faults {}`: what goes wrong on purpose; None where nothing can."""
     drain_timeout: float = 5.0
-    """`system.drain_timeout`: how long a stop waits for clients and webhooks."""
+    """`system.drain_timeout`: how long a stop waits for webhooks; those that name no other have it."""
     warnings: tuple[ConfigWarning, ...] = ()

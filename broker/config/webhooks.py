@@ -13,8 +13,9 @@ from .tree import Section
 _MARKS_OF_AN_ENDPOINT = {"url", "events"}
 
 
-def webhooks(root: Section, report: Report) -> tuple[WebhookSettings, ...]:
-    """Every endpoint that is on. ``enable = false`` in the plain section turns off the named ones too."""
+def webhooks(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
+    """Every endpoint that is on. ``enable = false`` in the plain section turns off the named ones too.
+    ``drain_timeout`` is for those that name none of their own."""
     section = root.section("webhook")
     if section is None or is_off(section):
         return ()
@@ -26,14 +27,17 @@ def webhooks(root: Section, report: Report) -> tuple[WebhookSettings, ...]:
     own = {key: node for key, node in section.values.items() if key not in named}
     found = []
     if own.keys() - {"enable"} or not named:
-        found.append(_endpoint("webhook", Section(section.place, own, section.missing), "webhook", report))
+        plain = Section(section.place, own, section.missing)
+        found.append(_endpoint("webhook", plain, "webhook", report, drain_timeout))
     for name, node in named.items():
         if not is_off(node):
-            found.append(_endpoint(name, node, f"webhook.{name}", report))
+            found.append(_endpoint(name, node, f"webhook.{name}", report, drain_timeout))
     return tuple(endpoint for endpoint in found if endpoint is not None)
 
 
-def _endpoint(name: str, section: Section, key: str, report: Report) -> WebhookSettings | None:
+def _endpoint(
+    name: str, section: Section, key: str, report: Report, drain_timeout: float
+) -> WebhookSettings | None:
     if "ssl" in section.values and "tls" not in section.values:  # NanoMQ's code says ssl, its documents tls
         section.values["tls"] = section.values.pop("ssl")
     values = read(section, "webhook", report, key)
@@ -69,7 +73,7 @@ def _endpoint(name: str, section: Section, key: str, report: Report) -> WebhookS
         secrets=values["secret"],
         compression=values["compression"],
         tls=tls,
-        drain_timeout=values["drain_timeout"],
+        drain_timeout=drain_timeout if values["drain_timeout"] is None else values["drain_timeout"],
     )
 
 

@@ -149,9 +149,11 @@ def test_a_second_signal_stops_at_once(start_broker: Start, endpoint: Endpoint) 
         assert broker.stop(signal.SIGINT) == 130
 
 
-def test_what_is_left_at_the_end_is_reported(start_broker: Start, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("key", ["system.drain_timeout", "webhook.drain_timeout"])
+def test_what_is_left_at_the_end_is_reported(start_broker: Start, endpoint: Endpoint, key: str) -> None:
     endpoint.gate.clear()
-    broker = start_broker("system.drain_timeout = 200ms\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))
+    extra = f"system.drain_timeout = {2 * DEADLINE:g}s\n{key} = 200ms\n"
+    broker = start_broker(webhook(endpoint, ALL_THREE, "pool_size = 1, cancel_timeout = 1h,") + extra)
     with connected(broker.port, "c"):
         wait_for(lambda: endpoint.requests, "the first event")
     assert broker.stop(signal.SIGTERM) == 0

@@ -32,7 +32,7 @@ def _system() -> Iterator[Row]:
             "drain_timeout",
             time(),
             "5s",
-            "How long a stop waits for clients and webhooks.",
+            "How long a stop waits for webhooks.",
             ours=True,
             reload=True,
         ),

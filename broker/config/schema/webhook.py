@@ -119,5 +119,5 @@ def _ours() -> Iterator[Row]:
             environ=True,
         ),
         Row("compression", choice("none", "gzip"), "none", "Of the body."),
-        Row("drain_timeout", time(), "5s", "How long a stop waits for the queue to empty."),
+        Row("drain_timeout", time(), "", "How long a stop waits for the queue; else `system.drain_timeout`."),
     )

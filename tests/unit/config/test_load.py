@@ -725,6 +725,16 @@ class TestWebhook:
             files.folder / "certs/key.pem", files.folder / "certs/cert.pem", None, "k", verify=False
         )
 
+    def test_the_drain_timeout_of_the_whole_broker_is_for_those_without_one(self, files: Files) -> None:
+        plain, own = files.load(
+            """
+            system.drain_timeout = 9s
+            webhook { url = "https://h/" }
+            webhook.own { url = "https://h/", drain_timeout = 1s }
+            """
+        ).webhooks
+        assert (plain.drain_timeout, own.drain_timeout) == (9.0, 1.0)
+
     def test_sections_that_are_off(self, files: Files) -> None:
         (hook,) = files.load(
             'webhook { url = "https://h/", spool.enable = no, tls { enable = no, keyfile = none } }'
