@@ -52,8 +52,11 @@ class CompiledRule:
         """Nothing but event and topic decides."""
 
     def wants_topic(self, topic: str) -> bool:
-        """A rule without a topic wants all but ``$`` topics, as the filter ``#`` does."""
-        return matches("#" if self.topic is None else self.topic, topic)
+        """A rule without a topic wants every subscription, shared ones too, and messages to all but ``$``
+        topics, as the filter ``#`` does."""
+        if self.topic is None:
+            return not issubclass(self.event, events.MessageEvent) or matches("#", topic)
+        return matches(self.topic, topic)
 
     def wants_client(self, event: events.Event) -> bool:
         client = _about(event)

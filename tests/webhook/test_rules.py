@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broker import events
@@ -39,6 +41,13 @@ def test_dollar_topics_are_for_those_who_name_them() -> None:
     )
     assert found(compiled, published(topic="$SYS/brokers")) == ["sys"]
     assert found(compiled, published(topic="a")) == ["all", "hash"]
+
+
+@pytest.mark.parametrize("event", ["on_client_subscribe", "on_session_unsubscribed"])
+def test_every_subscription_is_told_where_no_topic_narrows(event: str) -> None:
+    compiled = rules(all=(Rule(event),), hash=(Rule(event, "#"),))
+    for topic, wanted in (("$share/group/a", ["all"]), ("$SYS/#", ["all"]), ("a/+", ["all", "hash"])):
+        assert found(compiled, replace(SAMPLES[event], topic=topic)) == wanted
 
 
 def test_it_is_known_beforehand_what_nobody_wants() -> None:
