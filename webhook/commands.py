@@ -22,7 +22,7 @@ from .listen import Listener, pretty
 from .metrics import EndpointStats
 from .post import Poster
 from .reports import render
-from .rules import CompiledRule
+from .rules import CompiledRule, transformed
 from .samples import sample
 from .settings import Rule, WebhookSettings
 from .signature import SecretError, key_of
@@ -161,8 +161,7 @@ def _sample_delivery(settings: WebhookSettings, rule: Rule, number: int) -> Deli
     headers, body = format_for(settings)(event, id)
     transform = CompiledRule(f"webhook {settings.name}, events[{number}]", rule).transform
     if transform is not None:
-        shaped, body = transform(event, dict(headers), body)
-        headers = tuple((name.lower(), value) for name, value in shaped.items())
+        headers, body = transformed(event, transform, headers, body)
     topic, client = subject(event)
     return Delivery(number, id, event.at, ACTIONS[type(event)], topic, client, headers, body)
 

@@ -12,13 +12,13 @@ from .backlog import Backlog, MemoryBacklog
 from .client import Answer, MakeTransport
 from .clock import Clock
 from .complaints import Complaints
-from .delivery import Delivery, Headers, Parcel
+from .delivery import Delivery, Parcel
 from .encode import ACTIONS
 from .formats import format_for, subject
 from .metrics import Counters, EndpointStats
 from .packing import Packer
 from .queue import queue_for
-from .rules import CompiledRule, Transform
+from .rules import CompiledRule, transformed
 from .settings import SettingsError, WebhookSettings
 from .spool import SpoolBacklog
 from .worker import Pool
@@ -101,7 +101,7 @@ class Endpoint:
             headers, body = self._format(event, id)
             if rule.transform is not None:
                 part = "transform"
-                headers, body = _transformed(event, rule.transform, headers, body)
+                headers, body = transformed(event, rule.transform, headers, body)
         except Exception:
             self._blame(rule, part)
             self._counters.dropped_filtered += 1
@@ -239,17 +239,6 @@ class Endpoint:
             response_seconds=counters.response_seconds,
             response_buckets=tuple(counters.buckets),
         )
-
-
-def _transformed(
-    event: events.Event, transform: Transform, headers: Headers, body: bytes
-) -> tuple[Headers, bytes]:
-    shaped_headers, shaped_body = transform(event, dict(headers), body)
-    if not isinstance(shaped_body, bytes):
-        raise TypeError(
-            f"a transform must return (headers, body) with bytes as body, not {type(shaped_body).__name__}"
-        )
-    return tuple((name.lower(), str(value)) for name, value in shaped_headers.items()), shaped_body
 
 
 def shown_url(url: str) -> str:

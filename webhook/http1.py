@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum, auto
 
@@ -25,6 +26,19 @@ def request_head(method_and_target: str, headers: Iterable[tuple[str, str]], len
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("a header must not have a line break")
     return f"{method_and_target} HTTP/1.1\r\n{text}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise ValueError where this cannot be a header. [RFC 9110, 5.1 and 5.5]"""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be the name of a header")
+    if _CONTROL.search(value):
+        raise ValueError(f"the header {name} must not have a line break or another control character")
+    value.encode()
 
 
 class _Body(Enum):

@@ -10,7 +10,9 @@ from typing import Any, Generic, TypeVar
 from broker import events
 from broker.routing.topics import filter_error, matches
 
+from .delivery import Headers
 from .encode import EVENTS
+from .http1 import check_header
 from .loading import LoadError, load
 from .settings import Rule, SettingsError
 
@@ -100,6 +102,21 @@ class Rules(Generic[T]):
             if topic is None or rule.wants_topic(topic):
                 of_target.setdefault(target, []).append(rule)
         return tuple((target, tuple(rules)) for target, rules in of_target.items())
+
+
+def transformed(
+    event: events.Event, transform: Transform, headers: Headers, body: bytes
+) -> tuple[Headers, bytes]:
+    """What ``transform`` makes of headers and body. Raises what it does, and where that cannot be sent."""
+    shaped_headers, shaped_body = transform(event, dict(headers), body)
+    if not isinstance(shaped_body, bytes):
+        raise TypeError(
+            f"a transform must return (headers, body) with bytes as body, not {type(shaped_body).__name__}"
+        )
+    shaped = tuple((name.lower(), str(value)) for name, value in shaped_headers.items())
+    for name, value in shaped:
+        check_header(name, value)
+    return shaped, shaped_body
 
 
 def _about(event: events.Event) -> events.Client | None:

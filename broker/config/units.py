@@ -132,6 +132,15 @@ def any_text(*, secret: bool = False) -> Kind:
     return Kind("text", "text", lambda value: value, secret)
 
 
+def header_value() -> Kind:
+    def parse(value: str) -> str:
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            raise ValueError
+        return value
+
+    return Kind("text", "text without line breaks and other control characters", parse)
+
+
 def path() -> Kind:
     """Text; whoever uses it knows whether the file must exist."""
     return Kind("file", "a path", text().parse)

@@ -19,6 +19,12 @@ def shaped(
     return {**headers, "X-Topic": event.topic, "Content-Type": "text/plain"}, event.payload.upper()
 
 
+def topic_in_header(
+    event: events.MessagePublished, headers: dict[str, str], body: bytes
+) -> tuple[dict[str, str], bytes]:
+    return {**headers, "x-topic": event.topic}, body
+
+
 def wrong_shape(
     event: events.MessagePublished, headers: dict[str, str], body: bytes
 ) -> tuple[dict[str, str], str]:

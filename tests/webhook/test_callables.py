@@ -68,6 +68,19 @@ async def test_a_transform_must_give_bytes(receiver, start, caplog) -> None:
     assert "a transform must return (headers, body) with bytes as body, not str" in caplog.text
 
 
+@pytest.mark.parametrize("topic", ["a\r\nx-injected: b", "a\0b"])
+async def test_a_transform_cannot_send_what_is_no_header(receiver, start, caplog, topic) -> None:
+    """Such a topic is a client's choice: it must not look like a failure of the endpoint."""
+    rule = Rule("on_message_publish", transform=f"{HERE}:topic_in_header")
+    sink = await start(endpoint(receiver.url, rule, breaker_failures=1))
+    sink.offer(published(topic=topic))
+    sink.offer(published(topic="Ünïcode is fine"))
+    await drained(sink)
+    stats = sink.stats()[0]
+    assert (stats.callable_errors, stats.dropped_filtered, stats.tries) == (1, 1, 1)
+    assert "the header x-topic must not have a line break or another control character" in caplog.text
+
+
 async def test_patterns_narrow_before_anything_is_counted(receiver, start) -> None:
     sink = await start(endpoint(receiver.url, Rule("on_message_publish", clientid="c3*", username="nobody")))
     sink.offer(published())

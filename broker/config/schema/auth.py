@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from ..units import Kind, acl_topic, any_text, choice, flag, path, text, time, url, whole
+from ..units import Kind, acl_topic, any_text, choice, flag, header_value, path, text, time, url, whole
 from .row import ANYTHING, Row, ignored, tls_client, under
 
 RULE = "auth.acl.rules[]"
@@ -98,7 +98,7 @@ def _http_request(name: str, words: str) -> Iterator[Row]:
         prefix,
         Row("url", url(), "", words, environ=True),
         Row("method", choice("post", "get"), "post", "How it is asked."),
-        Row("headers", any_text(), "", "Headers to send.", "map", environ=True),
+        Row("headers", header_value(), "", "Headers to send.", "map", environ=True),
         Row("params", any_text(), "", fields, "map"),
         reload=True,
     )

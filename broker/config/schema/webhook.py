@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..units import (
-    any_text,
     choice,
     flag,
     function,
+    header_value,
     path,
     signing_secret,
     size,
@@ -53,7 +53,7 @@ def _of_nanomq() -> Iterator[Row]:
         "webhook",
         Row("enable", flag(), "true", off),
         Row("url", url(), "", "Where events are posted.", environ=True),
-        Row("headers", any_text(), "", "Headers of each request.", "map", environ=True),
+        Row("headers", header_value(), "", "Headers of each request.", "map", environ=True),
         Row("body.encoding", choice("plain", "base64", "base62"), "plain", "How payloads are written."),
         Row("pool_size", whole(1, 10_000), "32", "Requests at a time."),
         Row("cancel_timeout", time(0.001, bare="ms"), "5000", timeout, differs="Units work too."),

@@ -752,6 +752,13 @@ class TestWebhook:
             (SECRET,),
         )
 
+    def test_a_header_has_no_line_break(self, files: Files) -> None:
+        text = 'webhook {\n url = "http://h"\n headers.x = "${TOKEN}"\n}'
+        assert files.errors(text, {"TOKEN": "from a file\n"}) == [
+            'nanomq.conf:3: webhook.headers.x: found "${TOKEN}"; '
+            "allowed: text without line breaks and other control characters"
+        ]
+
     def test_what_the_environment_lacks_is_an_error(self, files: Files) -> None:
         text = 'webhook {\n url = "http://${HOST}"\n headers.x = "${A}${B}"\n secret = ["${KEY}"]\n}'
         assert files.errors(text, {"A": "1"}) == [
