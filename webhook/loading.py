@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import Any
 
 
@@ -27,5 +28,7 @@ def load(reference: str) -> Callable[..., Any]:
             raise LoadError(f'"{reference}": {module_name} has no {path}') from None
     if not callable(found):
         raise LoadError(f'"{reference}": {path} is not callable')
+    if iscoroutinefunction(found):  # what it gives is true, whatever it would decide
+        raise LoadError(f'"{reference}": {path} is an "async def"; it must be a plain function')
     checked: Callable[..., Any] = found
     return checked

@@ -91,6 +91,7 @@ def test_patterns_for_clients(rule: Rule, client_id: str, username: str | None, 
         (Rule("on_message_publish", filter="no_such:f"), '"no_such:f": cannot import no_such'),
         (Rule("on_message_publish", filter="json:nothing"), '"json:nothing": json has no nothing'),
         (Rule("on_message_publish", transform="json:__doc__"), "__doc__ is not callable"),
+        (Rule("on_message_publish", filter="asyncio:sleep"), 'sleep is an "async def"; it must be a plain'),
     ],
 )
 def test_what_cannot_work_is_said(rule: Rule, complaint: str) -> None:
