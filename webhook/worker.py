@@ -293,8 +293,9 @@ class Pool:
         """The endpoint may take it later."""
         retry, breaker = self._settings.retry, self._breaker
         now, wall = self._clock.monotonic(), self._clock.time()
-        asked = retry_after(answer.headers.get("retry-after"), wall) if answer else None
-        next_probe = now + max(backoff(breaker.probes + 1, retry, self._jitter), asked or 0.0)
+        asked = (retry_after(answer.headers.get("retry-after"), wall) if answer else None) or 0.0
+        # No event waits longer than ttl for another try, so neither does the endpoint.
+        next_probe = now + max(backoff(breaker.probes + 1, retry, self._jitter), min(asked, retry.ttl))
         if breaker.failed(parcel.probe, next_probe):
             log.warning(
                 "webhook %s: %d failures in a row, the last: %s; one probe at a time from now on",
@@ -302,7 +303,7 @@ class Pool:
                 breaker.failures,
                 why,
             )
-        wait = max(backoff(parcel.tries, retry, self._jitter), asked or 0.0)
+        wait = max(backoff(parcel.tries, retry, self._jitter), asked)
         if parcel.tries >= retry.max_attempts:
             self._die(parcel, why, answer)
         elif wall + wait > parcel.items[-1].at + retry.ttl:

@@ -10,6 +10,7 @@ import pytest
 
 from broker import events
 from webhook import Batch, Retry, Rule, Sink
+from webhook.client import Answer
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer, slowly
@@ -153,6 +154,23 @@ async def test_retry_after_ends(receiver, start) -> None:
     await drained(sink)
     assert asyncio.get_running_loop().time() - started >= 0.9
     assert sink.stats()[0].succeeded == 1
+
+
+@pytest.mark.parametrize("never", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_an_absurd_retry_after_does_not_end_everything(start, never) -> None:
+    from broker.clock import ManualClock
+
+    clock = ManualClock()
+    recorder = Recorder()
+    recorder.replies = [Answer(503, {"retry-after": never})]
+    retry = Retry(max_attempts=9, first=1, max=60, ttl=3600)
+    sink = await start(endpoint("memory:", retry=retry, breaker_failures=1), clock=clock, transport=recorder)
+    sink.offer(published(at=clock.time()))
+    await until(lambda: sink.stats()[0].state == "failing")
+    sink.offer(published(at=clock.time()))
+    clock.advance(3600)
+    await until(lambda: sink.stats()[0].succeeded)
+    assert sink.stats()[0].dropped_expired == 1
 
 
 async def test_gone_disables_the_endpoint_until_a_reload(receiver, start) -> None:
