@@ -14,7 +14,7 @@ from webhook.reports import sys_values
 from webhook.settings import SettingsError
 from webhook.signature import SecretError
 from webhook.sink import Left, Sink
-from webhook.spool import SpoolError
+from webhook.spool_files import SpoolError
 
 from .access.errors import AccessError
 from .admission import Admission

@@ -17,7 +17,7 @@ from broker.routing.topics import matches
 from .client import MakeTransport, open_transport
 from .post import Poster
 from .settings import WebhookSettings
-from .spool import database_path
+from .spool_files import database_path
 from .store import DeadLetter, Store
 
 BURIED_AT_ONCE = 100

@@ -271,5 +271,7 @@ def check(settings: WebhookSettings) -> None:
     for key, number in (("pool_size", settings.pool_size), ("batch.size", batch.size)):
         if number < 1:
             raise SettingsError(f"webhook {settings.name}: {key} = {number} is less than 1")
+    if settings.spool and "/" in settings.name:
+        raise SettingsError(f'webhook {settings.name}: files of a spool cannot have a name with "/"')
     if settings.format == "form" and batch.size > 1:
         raise SettingsError(f"webhook {settings.name}: body.format = form cannot be sent in batches")

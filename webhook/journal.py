@@ -24,6 +24,8 @@ from .delivery import Delivery
 
 HALF = 4 << 20
 SMALLEST_HALF = 64 << 10
+LAST_GENERATION = 1 << 62
+"""No journal gets there."""
 
 _HALF_HEAD = Struct("<QQ")  # generation, bytes used
 _RECORD_HEAD = Struct("<II")  # length of what follows, its CRC
@@ -34,6 +36,10 @@ _IS_PUT, _IS_DONE = 1, 2
 
 class JournalBusyError(Exception):
     """Another process holds the journal."""
+
+
+class JournalDamagedError(Exception):
+    """What stands in the file cannot have been written by a Journal."""
 
 
 class Journal:
@@ -49,7 +55,10 @@ class Journal:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise JournalBusyError(str(path)) from None
-            size = os.fstat(self._fd).st_size or _allocate(self._fd)
+            size = os.fstat(self._fd).st_size
+            if size < 2 * SMALLEST_HALF:  # it is new, or its making was cut off
+                os.ftruncate(self._fd, 0)
+                size = _allocate(self._fd)
             self._map = mmap.mmap(self._fd, size)
         except BaseException:
             os.close(self._fd)
@@ -62,7 +71,9 @@ class Journal:
         self._used = _HALF_HEAD.size
 
     def recover(self, committed: int) -> tuple[list[Delivery], list[int]]:
-        """What was put and what was done in generations after ``committed``, oldest first."""
+        """What was put and what was done in generations after ``committed``, oldest first.
+
+        Raises JournalDamagedError."""
         puts: list[Delivery] = []
         done: list[int] = []
         halves = sorted((self._head(half)[0], half) for half in (0, 1))
@@ -74,6 +85,8 @@ class Journal:
                     else:
                         done.append(_DONE.unpack(record)[1])
         self.generation = max(committed, *(generation for generation, _ in halves))
+        if self.generation > LAST_GENERATION:
+            raise JournalDamagedError
         return puts, done
 
     def begin(self) -> None:

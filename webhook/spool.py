@@ -8,13 +8,11 @@ that never touches the disk. Memory holds the oldest part of what waits, the res
 from __future__ import annotations
 
 import asyncio
-import errno
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from .backlog import Announce, new_id_prefix
@@ -22,10 +20,11 @@ from .client import Answer
 from .clock import Clock, Timer
 from .complaints import Complaints
 from .delivery import Delivery
-from .journal import Journal, JournalBusyError
+from .journal import Journal
 from .metrics import Counters
 from .queue import Queue
 from .settings import WebhookSettings
+from .spool_files import database_path, reported
 from .store import DeadLetter, Store
 
 T = TypeVar("T")
@@ -37,15 +36,6 @@ RETRY_INTERVAL = 2.0
 TIDY_INTERVAL = 60.0
 READ_AT_ONCE = 2000
 READ_BYTES = 16 << 20
-
-
-class SpoolError(Exception):
-    """A spool cannot be used; the message says which, why, and what to do."""
-
-
-def database_path(directory: Path, name: str) -> Path:
-    """The database of the endpoint ``name`` in the spool ``directory``."""
-    return directory / f"{name}.db"
 
 
 @dataclass(slots=True)
@@ -138,27 +128,21 @@ class SpoolBacklog:
 
     def _open(self) -> tuple[int, list[Delivery]]:
         """Blocking. How many events wait, and the first of them."""
-        path = database_path(self._spool.path, self._settings.name)
-        try:
-            self._spool.path.mkdir(parents=True, exist_ok=True)
+        directory, name = self._spool.path, self._settings.name
+        path = database_path(directory, name)
+        with reported(directory, name):
+            directory.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(path.with_suffix(".journal"))
-        except JournalBusyError:
-            raise self._error("another process uses it; each broker needs a spool of its own") from None
-        except OSError as error:
-            hint = (
-                "free some space" if error.errno == errno.ENOSPC else "the broker must be able to write there"
-            )
-            raise self._error(f"{error.strerror}; {hint}") from error
-        try:
-            self._store = Store(path)
             try:
-                return self._recover()
+                self._store = Store(path)
+                try:
+                    return self._recover()
+                except BaseException:
+                    self._store.close()
+                    raise
             except BaseException:
-                self._store.close()
+                self._journal.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
-            self._journal.close()
-            raise self._error(f"{path.name}: {error}; move the files away to begin anew") from error
 
     def _recover(self) -> tuple[int, list[Delivery]]:
         """Bring the journal of an earlier run into the database."""
@@ -196,9 +180,6 @@ class SpoolBacklog:
     def _close(self) -> None:
         self._store.close()
         self._journal.close()
-
-    def _error(self, text: str) -> SpoolError:
-        return SpoolError(f"webhook {self._settings.name}: the spool {self._spool.path}: {text}")
 
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         assert settings.spool is not None

@@ -232,7 +232,10 @@ def _dead_row(letter: DeadLetter) -> tuple[object, ...]:
 
 def _delivery(row: Sequence[object]) -> Delivery:
     seq, id, at, event, topic, client, headers, body = row
-    pairs: Headers = tuple((n, v) for n, v in json.loads(str(headers))) if headers else ()
+    try:
+        pairs: Headers = tuple((n, v) for n, v in json.loads(str(headers))) if headers else ()
+    except ValueError:
+        raise sqlite3.DatabaseError(f"the headers of event {seq} are damaged") from None
     return Delivery(seq, id, at, event, topic, client, pairs, body)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.delivery import Delivery
-from webhook.journal import Journal, JournalBusyError
+from webhook.journal import HALF, Journal, JournalBusyError
 
 
 def delivery(seq: int, body: bytes = b"body") -> Delivery:
@@ -91,6 +91,15 @@ def test_a_full_half_takes_nothing_more(tmp_path: Path) -> None:
     assert journal.filled > 0.7
     journal.switch()
     assert journal.put(big)
+    journal.close()
+
+
+def test_a_file_whose_making_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(b"\1" * 4096)
+    journal = Journal(path)
+    assert journal.recover(0) == ([], [])
+    assert path.stat().st_size == 2 * HALF
     journal.close()
 
 

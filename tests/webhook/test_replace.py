@@ -10,7 +10,7 @@ import pytest
 
 from broker import events
 from webhook import Retry, Rule, SettingsError, Spool
-from webhook.spool import SpoolError
+from webhook.spool_files import SpoolError
 from webhook.store import Store
 
 from .conftest import drained, until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from broker import events
-from webhook import Batch, Retry, Sink, Spool
+from webhook import Batch, Retry, SettingsError, Sink, Spool
 from webhook.delivery import Delivery
 from webhook.journal import Journal
-from webhook.spool import SpoolError
+from webhook.spool_files import SpoolError
 from webhook.store import Store
 
 from .conftest import drained, until
@@ -275,6 +276,69 @@ async def test_a_damaged_database_is_reported(receiver, tmp_path) -> None:
     sink = Sink([spooled(receiver.url, tmp_path)])
     with pytest.raises(SpoolError, match=r"webhook\.db: file is not a database; move the files away"):
         await sink.start()
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (
+            lambda path: (path / "webhook.journal").write_bytes(b"\xff" * (1 << 20)),
+            "webhook.journal is damaged; ",
+        ),
+        (
+            lambda path: (path / "webhook.db").unlink() or (path / "webhook.db").mkdir(),
+            "webhook.db: Is a directory; ",
+        ),
+        (
+            lambda path: execute(path, "PRAGMA user_version = 9"),
+            "webhook.db: format 9 is that of a newer pybroker; ",
+        ),
+        (
+            lambda path: execute(path, "UPDATE waiting SET headers = '['"),
+            "the headers of event 1 are damaged; ",
+        ),
+    ],
+)
+async def test_files_that_cannot_be_used(start, tmp_path, damage, complaint) -> None:
+    settings = spooled("memory:", tmp_path)
+    sink = await start(settings, transport=Recorder(503))
+    offer(sink, range(3))
+    await sink.stop(0)
+    damage(tmp_path)
+    with pytest.raises(SpoolError) as caught:
+        await start(settings, transport=Recorder())
+    assert str(caught.value).startswith(f"webhook webhook: the spool {tmp_path}: ")
+    assert complaint in str(caught.value)
+
+
+def execute(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path / "webhook.db", isolation_level=None)
+    db.execute(statement)
+    db.close()
+
+
+async def test_a_disk_without_room_is_no_reason_to_throw_the_spool_away(start, tmp_path, monkeypatch) -> None:
+    settings = spooled("memory:", tmp_path)
+    sink = await start(settings, transport=Recorder(503))
+    offer(sink, range(100))
+    shutil.copytree(tmp_path, tmp_path / "killed")  # as a kill leaves them: in the journal alone
+    await sink.stop(0)
+
+    prepare = Store._prepare
+
+    def prepare_without_room(store: Store) -> None:
+        prepare(store)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+    monkeypatch.setattr(Store, "_prepare", prepare_without_room)
+    with pytest.raises(SpoolError, match=r"webhook\.db: database or disk is full; free some space"):
+        await start(spooled("memory:", tmp_path / "killed"), transport=Recorder())
+
+
+async def test_a_name_that_is_no_file_name(tmp_path) -> None:
+    with pytest.raises(SettingsError, match='webhook a/b: files of a spool cannot have a name with "/"'):
+        Sink([spooled("memory:", tmp_path, name="a/b")], transport=Recorder())
 
 
 async def test_events_before_the_start_are_not_lost(receiver, start, tmp_path) -> None:

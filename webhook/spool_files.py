@@ -1,0 +1,54 @@
+"""Where a spool lies, and what is said where its files cannot be used."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .journal import JournalBusyError, JournalDamagedError
+
+
+class SpoolError(Exception):
+    """A spool cannot be used; the message says which, why, and what to do."""
+
+
+def database_path(directory: Path, name: str) -> Path:
+    """The database of the endpoint ``name`` in the spool ``directory``."""
+    return directory / f"{name}.db"
+
+
+@contextmanager
+def reported(directory: Path, name: str) -> Iterator[None]:
+    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``."""
+    spool = f"webhook {name}: the spool {directory}"
+    try:
+        yield
+    except JournalBusyError:
+        text = "another process uses it; each broker needs a spool of its own"
+        raise SpoolError(f"{spool}: {text}") from None
+    except JournalDamagedError:
+        raise SpoolError(f"{spool}: {name}.journal is damaged; move it away to go on without it") from None
+    except OSError as error:
+        file = (
+            "" if error.filename is None or Path(error.filename) == directory else Path(error.filename).name
+        )
+        raise SpoolError(f"{spool}: {file and file + ': '}{error.strerror}; {_advice(error)}") from error
+    except sqlite3.Error as error:
+        raise SpoolError(f"{spool}: {name}.db: {error}; {_advice(error)}") from error
+
+
+def _advice(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, OSError):
+        no_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "free some space" if no_space else "the broker must be able to write there"
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return "free some space"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return "the broker must be able to write there"
+        case sqlite3.SQLITE_BUSY:
+            return "another program holds it"
+    return "move the files away to begin anew"
