@@ -101,7 +101,8 @@ class SpoolBacklog:
         """The writer has something to do: to read on, or, with ``_commit_due``, to commit."""
         self._commit_due = False
         self._timer: Timer | None = None
-        self._next_tidy = 0.0
+        self._tidy_due = False
+        self._tidy_timer: Timer | None = None
         self._writer: asyncio.Task[None] | None = None
 
     # ---- open and close
@@ -123,7 +124,7 @@ class SpoolBacklog:
             self.next_seq += 1
             self._counters.queued -= 1
             self.add(delivery)
-        self._next_tidy = self._clock.monotonic() + TIDY_INTERVAL
+        self._plan_tidy()
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="webhook spool")
 
     def _open(self) -> tuple[int, list[Delivery]]:
@@ -165,6 +166,8 @@ class SpoolBacklog:
         if self._writer is None:
             return
         self._stop_timer()
+        if self._tidy_timer is not None:
+            self._tidy_timer.cancel()
         self._writer.cancel()
         with suppress(asyncio.CancelledError):
             await self._writer
@@ -330,8 +333,9 @@ class SpoolBacklog:
                 self._commit_due = False
                 await self._flush()
             await self._read_on()
-            if self._clock.monotonic() >= self._next_tidy:
+            if self._tidy_due:
                 await self._tidy()
+                self._plan_tidy()
 
     async def _flush(self) -> None:
         """Commit what happened; after a failure, the same again before anything newer."""
@@ -345,7 +349,7 @@ class SpoolBacklog:
                 list(changes.puts.values()), changes.gone, changes.dead, self._journal.switch()
             )
         commit = self._commit
-        last_seq, dead_bytes = self.next_seq - 1, max(0, self._spool.max_size - self.spooled_bytes)
+        last_seq, dead_bytes = self.next_seq - 1, self._room_for_dead
         try:
             evicted = await self._in_thread(
                 lambda: self._store.commit(
@@ -358,10 +362,7 @@ class SpoolBacklog:
         self._commit = None
         self._journal.clear_inactive()
         self.dead_letters += len(commit.dead) - evicted
-        if evicted:
-            self._complaints.warn(
-                "evicted", f"the spool is full: the {evicted} oldest dead letters are deleted"
-            )
+        self._tell_evicted(evicted)
         if self._spool.fsync == "always":
             for delivery in commit.puts:
                 self._release(delivery)
@@ -374,23 +375,43 @@ class SpoolBacklog:
         self._stop_timer()
         self._timer = self._clock.call_at(self._clock.monotonic() + RETRY_INTERVAL, self._on_timer)
 
+    @property
+    def _room_for_dead(self) -> int:
+        return max(0, self._spool.max_size - self.spooled_bytes)
+
+    def _tell_evicted(self, count: int) -> None:
+        if count:
+            self._complaints.warn(
+                "evicted", f"the spool is full: the {count} oldest dead letters are deleted"
+            )
+
+    def _plan_tidy(self) -> None:
+        self._tidy_due = False
+        self._tidy_timer = self._clock.call_at(self._clock.monotonic() + TIDY_INTERVAL, self._on_tidy_timer)
+
+    def _on_tidy_timer(self) -> None:
+        self._tidy_due = True
+        self._wanted.set()
+
     async def _tidy(self) -> None:
-        """Now and then: what is older than ``max_age`` goes, and free space goes back to the disk."""
-        self._next_tidy = self._clock.monotonic() + TIDY_INTERVAL
+        """Now and then: what is older than ``max_age`` goes, dead letters make room for what waits, and free
+        space goes back to the disk."""
         too_old = self._clock.time() - self._spool.max_age
         while (oldest := self._queue.oldest) is not None and oldest.at < too_old:
             self._queue.drop_oldest()
             self._counters.queued -= 1
             self._counters.queued_bytes -= oldest.size
             self.died([oldest], "waited longer than max_age", None, expired=True)
+        room = self._room_for_dead
         try:
-            self.dead_letters = await self._in_thread(lambda: self._tidied(too_old))
+            evicted, self.dead_letters = await self._in_thread(lambda: self._tidied(too_old, room))
+            self._tell_evicted(evicted)
         except sqlite3.Error as error:
             self._failed("cannot be tidied", error)
 
-    def _tidied(self, died_before: float) -> int:
-        self._store.tidy(died_before)
-        return self._store.dead()[0]
+    def _tidied(self, died_before: float, max_dead_bytes: int) -> tuple[int, int]:
+        evicted = self._store.tidy(died_before, max_dead_bytes)
+        return evicted, self._store.dead()[0]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

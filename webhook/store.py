@@ -35,6 +35,7 @@ VERSION = 1
 COLUMNS = "seq, id, at, event, topic, client, headers, body"
 DEAD_COLUMNS = "died_at, why, status, answer"
 SIZE = f"length(body) + {OVERHEAD}"
+DEAD_SIZE = f"{SIZE} + length(answer)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +150,19 @@ class Store:
             raise
         return evicted
 
-    def tidy(self, died_before: float) -> None:
-        """Delete dead letters from before ``died_before``, give free pages back to the disk."""
+    def tidy(self, died_before: float, max_dead_bytes: int) -> int:
+        """Delete dead letters from before ``died_before``, give free pages back to the disk. Where dead
+        letters take more than ``max_dead_bytes`` the oldest are deleted: returns how many."""
         self._db.execute("DELETE FROM dead WHERE died_at < ?", (died_before,))
+        evicted = self._evict(max_dead_bytes)
         self._db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+        return evicted
 
     # ---- dead letters
 
     def dead(self) -> tuple[int, int]:
         """How many dead letters there are, and the bytes they take."""
-        count, size = self._db.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM dead").fetchone()
+        count, size = self._db.execute(f"SELECT count(*), coalesce(sum({DEAD_SIZE}), 0) FROM dead").fetchone()
         return count, size
 
     def dead_letters(self) -> Iterator[DeadLetter]:
@@ -207,7 +211,7 @@ class Store:
         _, size = self.dead()
         evicted: list[int] = []
         if size > max_bytes:
-            for seq, one in self._db.execute(f"SELECT seq, {SIZE} FROM dead ORDER BY seq").fetchall():
+            for seq, one in self._db.execute(f"SELECT seq, {DEAD_SIZE} FROM dead ORDER BY seq").fetchall():
                 if size <= max_bytes:
                     break
                 evicted.append(seq)

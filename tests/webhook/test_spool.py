@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker import events
+from broker.clock import ManualClock
 from webhook import Batch, Retry, SettingsError, Sink, Spool
 from webhook.delivery import Delivery
 from webhook.journal import Journal
@@ -194,6 +195,29 @@ async def test_what_waits_too_long_is_a_dead_letter(receiver, start, tmp_path, m
     await until(lambda: receiver.requests)
     offer(sink, range(1, 4), at=time.time() - 4000)
     await until(lambda: sink.stats()[0].dead == 3)
+
+
+async def test_age_and_size_are_seen_to_while_nothing_happens(start, tmp_path) -> None:
+    clock, recorder = ManualClock(), Recorder(400)
+    settings = spooled("memory:", tmp_path, max_age=3600, max_size=64 << 10, pool_size=1)
+    sink = await start(settings, clock=clock, transport=recorder)
+    backlog = sink._endpoints[0]._backlog
+
+    async def committed() -> None:
+        clock.advance(2)
+        await until(lambda: not (backlog._changes or backlog._commit))
+
+    for recorder.default, count in ((400, 70), (410, 1), (200, 70)):
+        offer(sink, range(count), at=clock.time())
+        await drained(sink)
+        await committed()
+    assert (sink.stats()[0].dead_letters, sink.stats()[0].queued) == (71, 70)
+
+    clock.advance(60)
+    await until(lambda: sink.stats()[0].dead_letters < 71)
+    assert Store(tmp_path / "webhook.db").dead()[1] + sink.stats()[0].spooled_bytes <= 64 << 10
+    clock.advance(3600)
+    await until(lambda: sink.stats()[0].dead == 141)
 
 
 async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, monkeypatch) -> None:

@@ -62,7 +62,7 @@ def test_a_dead_letter_waits_no_longer(store: Store) -> None:
 
 
 def test_the_oldest_dead_letters_make_room(store: Store) -> None:
-    room = 5 * delivery(1).size
+    room = 5 * (delivery(1).size + len(letter(1).answer))
     assert commit(store, dead=[letter(seq) for seq in range(1, 6)], max_dead_bytes=room) == 0
     assert commit(store, dead=[letter(seq) for seq in range(6, 9)], max_dead_bytes=room) == 3
     assert [dead.delivery.seq for dead in store.dead_letters()] == [4, 5, 6, 7, 8]
@@ -70,8 +70,15 @@ def test_the_oldest_dead_letters_make_room(store: Store) -> None:
 
 def test_old_dead_letters_are_tidied_away(store: Store) -> None:
     commit(store, dead=[letter(1, died_at=10), letter(2, died_at=20)])
-    store.tidy(15)
+    assert store.tidy(15, 1 << 30) == 0
     assert [dead.delivery.seq for dead in store.dead_letters()] == [2]
+
+
+def test_tidying_makes_room_for_what_waits(store: Store) -> None:
+    commit(store, dead=[letter(seq) for seq in range(1, 6)])
+    _, size = store.dead()
+    assert store.tidy(0, size - 1) == 1
+    assert [dead.delivery.seq for dead in store.dead_letters()] == [2, 3, 4, 5]
 
 
 def test_dead_letters_can_be_read_while_others_write(store: Store, tmp_path: Path) -> None:
