@@ -51,8 +51,8 @@ class Backlog(Protocol):
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         """Feed another queue from now on; what waited in memory has been moved there already."""
 
-    async def close(self) -> None:
-        """Put what waits in safety where there is such a place."""
+    async def close(self) -> int:
+        """Put what waits in safety where there is such a place; return how many events are lost."""
 
 
 class MemoryBacklog:
@@ -115,5 +115,5 @@ class MemoryBacklog:
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         self._settings, self._queue, self._announce = settings, queue, announce
 
-    async def close(self) -> None:
-        """What waits has no safe place."""
+    async def close(self) -> int:
+        return self._counters.queued

@@ -152,11 +152,17 @@ class Endpoint:
         """Send part-filled batches at once, from now on."""
         self._pool.flush()
 
-    async def stop(self, grace: float) -> int:
-        """Give the tries in flight ``grace`` seconds; return how many events still wait."""
+    async def stop(self, grace: float) -> None:
+        """Give the tries in flight ``grace`` seconds. Events that come later wait."""
         self._running = False
         await self._pool.halt(grace)
-        await self._backlog.close()
+
+    async def close(self) -> int:
+        """Put what waits in safety; return how many of the events could not be. Call ``stop`` first."""
+        return await self._backlog.close()
+
+    @property
+    def waiting(self) -> int:
         return self._counters.queued
 
     def inherit(self, before: Endpoint) -> None:

@@ -88,8 +88,9 @@ class Sink:
         """Give the queues ``grace`` seconds to empty (None: each endpoint's ``drain_timeout``), stop, and
         return what was left, if anything."""
         self._started = False
-        left = await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
-        return [one for one in left if one.events]
+        await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
+        # Not before: while one endpoint is waited for, events come for the others.
+        return [left for endpoint in self._endpoints for left in await _close(endpoint)]
 
     async def drained(self) -> None:
         """Return once nothing is queued or in flight anywhere."""
@@ -126,8 +127,8 @@ class Sink:
         for endpoint in after:
             endpoint.enable()
         await asyncio.gather(*(heir.take_over(old) for heir, old in heirs))
-        left = await asyncio.gather(*(_stop(old, None, self._clock) for old in gone))
-        return [one for old, one in zip(gone, left, strict=True) if one.events and not self._adopted(old)]
+        await asyncio.gather(*(_stop(old, None, self._clock) for old in gone))
+        return [left for old in gone if not self._adopted(old) for left in await _close(old)]
 
     def _kept_or_made(self, settings: WebhookSettings, before: Endpoint | None) -> Endpoint:
         return before if before is not None and before.settings == settings else self._make(settings)
@@ -168,18 +169,24 @@ async def _open(endpoints: Sequence[Endpoint]) -> None:
     except BaseException:
         for endpoint in opened:
             await endpoint.stop(0)
+            await endpoint.close()
         raise
 
 
-async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> Left:
+async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> None:
     """Drain for as long as is allowed, then stop. What lies in a spool is safe: it is not waited for."""
-    spooled = endpoint.settings.spool is not None
     deadline = clock.monotonic() + (endpoint.settings.drain_timeout if grace is None else grace)
-    if not spooled:
+    if endpoint.settings.spool is None:
         endpoint.flush()
         await _until(endpoint, deadline, clock)
-    left = await endpoint.stop(deadline - clock.monotonic())
-    return Left(endpoint.name, left, spooled)
+    await endpoint.stop(deadline - clock.monotonic())
+
+
+async def _close(endpoint: Endpoint) -> list[Left]:
+    """Put what waits in safety; what was left, if anything."""
+    lost = await endpoint.close()
+    left = Left(endpoint.name, endpoint.waiting - lost, True), Left(endpoint.name, lost, False)
+    return [one for one in left if one.events]
 
 
 async def _until(endpoint: Endpoint, deadline: float, clock: Clock) -> None:

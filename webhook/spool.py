@@ -45,6 +45,7 @@ class _Commit:
     puts: list[Delivery]
     gone: list[int]
     dead: list[DeadLetter]
+    unjournaled: set[int]
     generation: int
 
 
@@ -55,8 +56,8 @@ class _Changes:
     puts: dict[int, Delivery] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
-    unjournaled: int = 0
-    """Events among ``puts`` that the journal had no room for; only memory has them."""
+    unjournaled: set[int] = field(default_factory=set)
+    """Those among ``puts`` that the journal had no room for; only memory has them."""
     unjournaled_bytes: int = 0
 
     def __bool__(self) -> bool:
@@ -162,9 +163,9 @@ class SpoolBacklog:
         self.dead_letters, _ = store.dead()
         return count, store.read(0, READ_AT_ONCE, READ_BYTES)
 
-    async def close(self) -> None:
+    async def close(self) -> int:
         if self._writer is None:
-            return
+            return len(self._early or ())
         self._stop_timer()
         if self._tidy_timer is not None:
             self._tidy_timer.cancel()
@@ -179,6 +180,12 @@ class SpoolBacklog:
         self._stop_timer()
         await self._in_thread(self._close)
         self._thread.shutdown()
+        return self._only_in_memory()
+
+    def _only_in_memory(self) -> int:
+        """How many of the waiting events are neither in the journal nor committed."""
+        commit = self._commit.unjournaled.difference(self._changes.gone) if self._commit else ()
+        return len(commit) + len(self._changes.unjournaled)
 
     def _close(self) -> None:
         self._store.close()
@@ -197,7 +204,7 @@ class SpoolBacklog:
 
     def has_room(self) -> bool:
         settings, counters = self._settings, self._counters
-        only_in_memory = self._changes.unjournaled + len(self._early or ())
+        only_in_memory = len(self._changes.unjournaled) + len(self._early or ())
         if self._too_many(only_in_memory) or self._changes.unjournaled_bytes >= settings.queue_max_bytes:
             counters.dropped_full += 1
             self._complaints.warn("full", "the spool cannot be written as fast as events come: one is lost")
@@ -223,7 +230,7 @@ class SpoolBacklog:
         journaled = self._journal.put(delivery)
         self._changes.puts[delivery.seq] = delivery
         if not journaled:
-            self._changes.unjournaled += 1
+            self._changes.unjournaled.add(delivery.seq)
             self._changes.unjournaled_bytes += delivery.size
         if self._spool.fsync == "always":
             self._want_commit(now=True)  # and only then is it sent
@@ -251,6 +258,9 @@ class SpoolBacklog:
             self.spooled_bytes -= item.size
             if self._changes.puts.pop(item.seq, None) is None:
                 self._changes.gone.append(item.seq)
+            elif item.seq in self._changes.unjournaled:
+                self._changes.unjournaled.remove(item.seq)
+                self._changes.unjournaled_bytes -= item.size
         if self._behind and len(self._queue) < READ_AT_ONCE // 2:
             self._wanted.set()
 
@@ -346,7 +356,11 @@ class SpoolBacklog:
                 return
             changes, self._changes = self._changes, _Changes()
             self._commit = _Commit(
-                list(changes.puts.values()), changes.gone, changes.dead, self._journal.switch()
+                list(changes.puts.values()),
+                changes.gone,
+                changes.dead,
+                changes.unjournaled,
+                self._journal.switch(),
             )
         commit = self._commit
         last_seq, dead_bytes = self.next_seq - 1, self._room_for_dead

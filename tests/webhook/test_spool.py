@@ -15,7 +15,7 @@ from broker import events
 from broker.clock import ManualClock
 from webhook import Batch, Retry, SettingsError, Sink, Spool
 from webhook.delivery import Delivery
-from webhook.journal import Journal
+from webhook.journal import SMALLEST_HALF, Journal
 from webhook.spool_files import SpoolError
 from webhook.store import Store
 
@@ -246,6 +246,44 @@ async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, m
     sink = await start(settings)
     await drained(sink)
     assert sorted(payloads(receiver)) == list(range(500, 600))
+
+
+async def test_what_a_full_disk_loses_at_the_end_is_told(start, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.journal.HALF", SMALLEST_HALF)
+    recorder = Recorder(503)
+    settings = spooled("memory:", tmp_path)
+    sink = await start(settings, transport=recorder)
+    db = sink._endpoints[0]._backlog._store._db
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    for first in range(0, 1000, 50):
+        offer(sink, range(first, first + 50))
+        await asyncio.sleep(0)
+    kept, lost = await sink.stop(0)
+    assert (kept.spooled, lost.spooled) == (True, False)
+    assert (kept.events + lost.events, bool(lost.events)) == (1000, True)
+
+    recorder.default = 200
+    recorder.requests.clear()
+    sink = await start(settings, transport=recorder)
+    await drained(sink)
+    assert len({request.id for request in recorder.requests}) == kept.events
+
+
+async def test_the_spool_is_open_until_every_endpoint_has_stopped(start, tmp_path, caplog) -> None:
+    recorder = Recorder(lambda _: asyncio.Event().wait())
+    settings = spooled("memory:", tmp_path, name="spooled")
+    sink = await start(settings, endpoint("memory:", name="slow"), transport=recorder)
+    offer(sink, range(1))
+    await until(lambda: recorder.of("slow"))
+    stopping = asyncio.create_task(sink.stop(0.1))
+    await until(lambda: sink.stats()[0].state == "stopped")
+    offer(sink, range(1, 2))
+    left = {one.name: (one.events, one.spooled) for one in await stopping}
+    assert left == {"spooled": (2, True), "slow": (2, False)}
+    recorder.default = 200
+    sink = await start(settings, transport=recorder)
+    await drained(sink)
+    assert sink.stats()[0].succeeded == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs")
