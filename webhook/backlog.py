@@ -32,6 +32,10 @@ class Backlog(Protocol):
     spooled_bytes: int
     dead_letters: int
 
+    @property
+    def oldest_held(self) -> Delivery | None:
+        """The oldest event that is not in the queue yet."""
+
     async def open(self) -> None:
         """Make ready; what was left of an earlier run waits again. Raises SpoolError."""
 
@@ -74,6 +78,10 @@ class MemoryBacklog:
         self.id_prefix = new_id_prefix()
         self.next_seq = 1
         self.spooled_bytes = self.dead_letters = 0
+
+    @property
+    def oldest_held(self) -> Delivery | None:
+        return None
 
     async def open(self) -> None:
         """Memory is always ready."""

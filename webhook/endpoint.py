@@ -217,7 +217,8 @@ class Endpoint:
     def stats(self) -> EndpointStats:
         """This instant's counters."""
         counters, pool = self._counters, self._pool
-        oldest = [d.at for d in (self._queue.oldest, *(p.items[0] for p in pool.tried)) if d is not None]
+        firsts = self._queue.oldest, self._backlog.oldest_held, *(p.items[0] for p in pool.tried)
+        oldest = [first.at for first in firsts if first is not None]
         state = "stopped"
         if self._running:
             state = "disabled" if pool.disabled else "failing" if pool.failing else "ready"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 from .backlog import Announce, new_id_prefix
+from .changes import Changes, Commit
 from .client import Answer
 from .clock import Clock, Timer
 from .complaints import Complaints
@@ -36,32 +37,6 @@ RETRY_INTERVAL = 2.0
 TIDY_INTERVAL = 60.0
 READ_AT_ONCE = 2000
 READ_BYTES = 16 << 20
-
-
-@dataclass(slots=True)
-class _Commit:
-    """What goes to the database together."""
-
-    puts: list[Delivery]
-    gone: list[int]
-    dead: list[DeadLetter]
-    unjournaled: set[int]
-    generation: int
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What happened since the last commit."""
-
-    puts: dict[int, Delivery] = field(default_factory=dict)
-    gone: list[int] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
-    unjournaled: set[int] = field(default_factory=set)
-    """Those among ``puts`` that the journal had no room for; only memory has them."""
-    unjournaled_bytes: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.puts or self.gone or self.dead)
 
 
 class SpoolBacklog:
@@ -91,8 +66,8 @@ class SpoolBacklog:
 
         self._early: list[Delivery] | None = []
         """What came before the spool was open; None once it is."""
-        self._changes = _Changes()
-        self._commit: _Commit | None = None
+        self._changes = Changes()
+        self._commit: Commit | None = None
         """What is being committed, or waits for the disk to have room again."""
         self._loaded = 0
         """The highest number that memory holds or has held."""
@@ -228,10 +203,7 @@ class SpoolBacklog:
             return
         self.spooled_bytes += delivery.size
         journaled = self._journal.put(delivery)
-        self._changes.puts[delivery.seq] = delivery
-        if not journaled:
-            self._changes.unjournaled.add(delivery.seq)
-            self._changes.unjournaled_bytes += delivery.size
+        self._changes.put(delivery, journaled)
         if self._spool.fsync == "always":
             self._want_commit(now=True)  # and only then is it sent
         else:
@@ -256,11 +228,7 @@ class SpoolBacklog:
         """They wait no longer."""
         for item in items:
             self.spooled_bytes -= item.size
-            if self._changes.puts.pop(item.seq, None) is None:
-                self._changes.gone.append(item.seq)
-            elif item.seq in self._changes.unjournaled:
-                self._changes.unjournaled.remove(item.seq)
-                self._changes.unjournaled_bytes -= item.size
+            self._changes.forget(item)
         if self._behind and len(self._queue) < READ_AT_ONCE // 2:
             self._wanted.set()
 
@@ -306,8 +274,7 @@ class SpoolBacklog:
 
     def _uncommitted_remain(self) -> bool:
         """The disk is read to its end; what is newer is still in memory. Whether some of it has to wait."""
-        newer = [*(self._commit.puts if self._commit else ()), *self._changes.puts.values()]
-        newer = [delivery for delivery in newer if delivery.seq > self._loaded]
+        newer = [delivery for delivery in self._uncommitted() if delivery.seq > self._loaded]
         if self._spool.fsync == "always":
             return bool(newer)  # the commit releases them
         for delivery in newer:
@@ -315,6 +282,15 @@ class SpoolBacklog:
                 return True
             self._load([delivery])
         return False
+
+    @property
+    def oldest_held(self) -> Delivery | None:
+        """As far as memory knows it: what lies on disk alone is younger than what the queue has."""
+        return next((one for one in (self._early or self._uncommitted()) if one.seq > self._loaded), None)
+
+    def _uncommitted(self) -> Iterator[Delivery]:
+        """Oldest first."""
+        return chain(self._commit.puts if self._commit else (), self._changes.puts.values())
 
     # ---- the writer
 
@@ -354,14 +330,8 @@ class SpoolBacklog:
         if self._commit is None:
             if not self._changes:
                 return
-            changes, self._changes = self._changes, _Changes()
-            self._commit = _Commit(
-                list(changes.puts.values()),
-                changes.gone,
-                changes.dead,
-                changes.unjournaled,
-                self._journal.switch(),
-            )
+            changes, self._changes = self._changes, Changes()
+            self._commit = Commit(changes, self._journal.switch())
         commit = self._commit
         last_seq, dead_bytes = self.next_seq - 1, self._room_for_dead
         try:

@@ -248,6 +248,22 @@ async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, m
     assert sorted(payloads(receiver)) == list(range(500, 600))
 
 
+async def test_the_age_of_what_waits_for_its_commit(start, tmp_path) -> None:
+    settings = spooled("memory:", tmp_path, fsync="always")
+    clock = ManualClock()
+    early = Sink([settings], clock=clock, transport=Recorder())
+    offer(early, range(1), at=clock.time() - 60)
+    assert early.stats()[0].oldest_age == 60
+
+    sink = await start(settings, clock=clock, transport=Recorder())
+    db = sink._endpoints[0]._backlog._store._db
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    for age in (30, 20):
+        offer(sink, range(100), at=clock.time() - age)
+        await until(lambda: sink.stats()[0].spool_errors)
+    assert (sink.stats()[0].oldest_age, sink.stats()[0].queued) == (30, 200)
+
+
 async def test_what_a_full_disk_loses_at_the_end_is_told(start, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.journal.HALF", SMALLEST_HALF)
     recorder = Recorder(503)
