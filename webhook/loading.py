@@ -19,6 +19,9 @@ def load(reference: str) -> Callable[..., Any]:
         raise LoadError(f'"{reference}" is not of the form package.module:function')
     try:
         found: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        hint = "install it, or name its directory in PYTHONPATH"
+        raise LoadError(f'"{reference}": cannot import {module_name}: {error}; {hint}') from error
     except Exception as error:  # the module runs when it is imported: anything may come out of it
         raise LoadError(f'"{reference}": cannot import {module_name}: {error}') from error
     for name in path.split("."):
