@@ -7,10 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from importlib.resources import files
 
+import jsonschema
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
+
+from webhook.encode import EVENTS
 
 from .clients import VERSIONS, Client, connected
 from .support import DEADLINE, ROOT, Endpoint, RunningBroker, wait_for
@@ -67,6 +72,25 @@ def test_the_three_events_of_nanomq(
     assert first.path == "/hook"
     assert first.headers["x-extra"] == "hello"
     assert list(connack) == ["proto_ver", "keepalive", "conn_ack", "username", "clientid", "action"]
+
+
+def test_every_event_happens_and_fits_the_schema(start_broker: Start, endpoint: Endpoint) -> None:
+    events = "\n".join(f'{{ event = "{name}" }}' for name in EVENTS)
+    broker = start_broker(webhook(endpoint, events, "pool_size = 1,"))
+    with connected(broker.port, "c1", V5, username="u1") as client:
+        client.subscribe_and_wait("nmq/#", 1)
+        client.publish_and_wait("nmq/pub", b"Hello World!", 1)
+        client.wait(1)
+        client.publish_and_wait("elsewhere", b"\xff\0", 1)
+        client.unsubscribe("nmq/#")
+        wait_for(lambda: "session_unsubscribed" in endpoint.actions(), "the end of the subscription")
+    endpoint.wait(len(EVENTS) + 1)
+    assert Counter(endpoint.actions()) == {name.removeprefix("on_"): 1 for name in EVENTS} | {
+        "message_publish": 2
+    }
+    schema = json.loads((files("webhook") / "events.schema.json").read_text())
+    for request in endpoint.requests:
+        jsonschema.validate(request.json, schema)
 
 
 def test_a_lost_connection_and_its_will(start_broker: Start, endpoint: Endpoint) -> None:
