@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from webhook import Sink, TlsClient
+from webhook import Retry, Sink, TlsClient
 from webhook.client import TlsError
 
 from .conftest import drained, until
-from .receiver import Receiver
+from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer
 from .samples import endpoint, published
 
 
@@ -92,6 +92,39 @@ async def test_a_client_certificate_is_shown_on_demand(ca, files, start) -> None
     without.offer(published())
     await until(lambda: without.stats()[0].dead)
     assert len(receiver.requests) == 1
+    await receiver.stop()
+
+
+@pytest.mark.parametrize(
+    "trouble", [500, answer(429, retry_after="0"), reset_before_answer, reset_in_answer, hang]
+)
+async def test_a_server_that_misbehaves_is_tried_again(ca, files, start, trouble) -> None:
+    receiver = await server(ca, "127.0.0.1")
+    receiver.answers = [trouble]
+    tls = TlsClient(cacertfile=files / "ca.pem")
+    sink = await start(endpoint(receiver.url, tls=tls, cancel_timeout=1.0 if trouble is hang else 60.0))
+    sink.offer(published())
+    await drained(sink)
+    stats = sink.stats()[0]
+    assert (stats.succeeded, stats.tries, stats.retries) == (1, 2, 1)
+    assert len({request.id for request in receiver.requests}) == 1
+    await receiver.stop()
+
+
+async def test_connections_are_kept_and_may_close(ca, files, start) -> None:
+    receiver = await server(ca, "127.0.0.1")
+    tls = TlsClient(cacertfile=files / "ca.pem")
+    retry = Retry(max_attempts=50, first=0.001, max=0.01, ttl=1e9)
+    sink = await start(endpoint(receiver.url, tls=tls, pool_size=2, retry=retry))
+    for number in range(100):
+        if number == 50:
+            await drained(sink)
+            assert len(receiver.peers) <= 2
+            receiver.default = close_after
+        sink.offer(published(str(number).encode()))
+    await drained(sink)
+    assert sink.stats()[0].succeeded == 100
+    assert {request.json["payload"] for request in receiver.requests} == {str(n) for n in range(100)}
     await receiver.stop()
 
 
