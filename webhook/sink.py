@@ -103,8 +103,9 @@ class Sink:
 
     async def replace(self, settings: Sequence[WebhookSettings]) -> list[Left]:
         """Go on with other settings. Endpoints that did not change are kept (and enabled again after a 410),
-        changed ones take along what waits, removed ones get their ``drain_timeout``; returns what those had
-        left. Raises as the constructor does, and then nothing has changed."""
+        but for those with certificates, which may have been renewed. Changed ones take along what waits,
+        removed ones get their ``drain_timeout``; returns what those had left. Raises as the constructor does,
+        and then nothing has changed."""
         before = {endpoint.name: endpoint for endpoint in self._endpoints}
         after = [self._kept_or_made(one, before.get(one.name)) for one in settings if one.enable]
         rules = _compile(after)
@@ -131,7 +132,9 @@ class Sink:
         return [left for old in gone if not self._adopted(old) for left in await _close(old)]
 
     def _kept_or_made(self, settings: WebhookSettings, before: Endpoint | None) -> Endpoint:
-        return before if before is not None and before.settings == settings else self._make(settings)
+        if before is not None and before.settings == settings and settings.tls is None:
+            return before
+        return self._make(settings)
 
     def _adopted(self, old: Endpoint) -> bool:
         """Whether an endpoint of the same name takes what ``old`` left in memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 
@@ -125,6 +126,25 @@ async def test_connections_are_kept_and_may_close(ca, files, start) -> None:
     await drained(sink)
     assert sink.stats()[0].succeeded == 100
     assert {request.json["payload"] for request in receiver.requests} == {str(n) for n in range(100)}
+    await receiver.stop()
+
+
+async def test_a_renewed_certificate_is_read_again(ca, files, start, tmp_path) -> None:
+    receiver = await server(ca, "127.0.0.1", demand=True)
+    stranger = trustme.CA().issue_cert("client@example.org")
+    stranger.private_key_pem.write_to_path(tmp_path / "client.key")
+    stranger.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    tls = TlsClient(tmp_path / "client.key", tmp_path / "client.pem", files / "ca.pem")
+    settings = endpoint(receiver.url, tls=tls, retry=Retry(1_000_000, 0.001, 0.01, 1e9))
+    sink = await start(settings)
+    sink.offer(published())
+    await until(lambda: sink.stats()[0].retries)
+    assert not receiver.requests
+    for name in ("client.key", "client.pem"):
+        shutil.copy(files / name, tmp_path / name)
+    await sink.replace([settings])
+    await drained(sink)
+    assert len(receiver.requests) == 1
     await receiver.stop()
 
 
