@@ -15,6 +15,7 @@ from .endpoint import Endpoint
 from .metrics import EndpointStats
 from .rules import CompiledRule, Rules
 from .settings import SettingsError, WebhookSettings
+from .spool_files import database_path, forgotten
 
 log = logging.getLogger("webhook")
 
@@ -83,6 +84,20 @@ class Sink:
         for endpoint in self._endpoints:
             endpoint.start()
         self._started = True
+        await self._warn_of_forgotten()
+
+    async def _warn_of_forgotten(self) -> None:
+        """An endpoint that was renamed left its events under the old name."""
+        spools = [
+            database_path(one.settings.spool.path, one.name) for one in self._endpoints if one.settings.spool
+        ]
+        for path in await asyncio.to_thread(forgotten, spools):
+            log.warning(
+                "webhook %s: events wait in the spool %s, but no such endpoint is configured: they are sent "
+                "when it is again",
+                path.stem,
+                path.parent,
+            )
 
     async def stop(self, grace: float | None = None) -> list[Left]:
         """Give the queues ``grace`` seconds to empty (None: each endpoint's ``drain_timeout``), stop, and

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from .journal import JournalBusyError, JournalDamagedError
+from .journal import Journal, JournalBusyError, JournalDamagedError
+from .store import Store
 
 
 class SpoolError(Exception):
@@ -18,6 +19,26 @@ class SpoolError(Exception):
 def database_path(directory: Path, name: str) -> Path:
     """The database of the endpoint ``name`` in the spool ``directory``."""
     return directory / f"{name}.db"
+
+
+def forgotten(known: Collection[Path]) -> list[Path]:
+    """The databases beside the ``known`` ones in which events wait that no endpoint sends. Blocking."""
+    beside = {path for one in known for path in one.parent.glob("*.db")}
+    return sorted(path for path in beside.difference(known) if _is_left(path))
+
+
+def _is_left(database: Path) -> bool:
+    """Whether events wait in it. False where another process has it, or where it is no database of ours."""
+    journal_path = database.with_suffix(".journal")
+    if not journal_path.exists():
+        return False
+    try:
+        with closing(Journal(journal_path)) as journal, closing(Store(database, create=False)) as store:
+            puts, done = journal.recover(store.committed_generation())
+            count, _ = store.waiting()
+            return count > 0 or not {put.seq for put in puts} <= set(done)
+    except (JournalBusyError, JournalDamagedError, OSError, sqlite3.Error):
+        return False
 
 
 @contextmanager

@@ -349,6 +349,30 @@ async def test_a_spool_that_cannot_be_opened_starts_nothing(receiver, tmp_path) 
     Journal(tmp_path / "good" / "good.journal").close()  # free again
 
 
+@pytest.mark.parametrize("killed", [False, True])
+async def test_events_of_an_endpoint_that_was_renamed_are_told(start, tmp_path, caplog, killed) -> None:
+    old = spooled("memory:", tmp_path / "old", name="old")
+    sink = await start(old, transport=Recorder(503))
+    offer(sink, range(3))
+    if killed:
+        shutil.copytree(tmp_path / "old", tmp_path / "spool")
+        await sink.stop(0)
+    else:
+        await sink.stop(0)
+        shutil.copytree(tmp_path / "old", tmp_path / "spool")
+    new = await start(spooled("memory:", tmp_path / "spool", name="new"), transport=Recorder())
+    assert f"webhook old: events wait in the spool {tmp_path / 'spool'}" in caplog.text
+    await new.stop(0)
+
+    caplog.clear()
+    again = await start(spooled("memory:", tmp_path / "spool", name="old"), transport=Recorder())
+    await drained(again)
+    await start(spooled("memory:", tmp_path / "spool", name="new"), transport=Recorder())
+    await again.stop(0)
+    await start(spooled("memory:", tmp_path / "spool", name="third"), transport=Recorder())
+    assert "events wait" not in caplog.text
+
+
 async def test_a_damaged_database_is_reported(receiver, tmp_path) -> None:
     (tmp_path / "webhook.db").write_bytes(b"this is no database" * 1000)
     sink = Sink([spooled(receiver.url, tmp_path)])
