@@ -110,6 +110,7 @@ class DeadLetters:
                     taken.append(letter.delivery.seq)
                     if len(taken) >= BURIED_AT_ONCE:
                         self._bury(taken)
+                        taken.clear()
                     continue
                 result.failed += 1
                 failures = 0 if answer is not None and answer.status < 500 else failures + 1
@@ -129,7 +130,6 @@ class DeadLetters:
         if seqs:
             with self._open() as store:
                 store.bury(seqs)
-            seqs.clear()
 
     @contextmanager
     def _open(self) -> Iterator[Store]:

@@ -119,6 +119,7 @@ def test_dead_purge(tmp_path, capsys) -> None:
     assert pybroker("dead", "purge", settings=settings) == 2
     assert "say which" in capsys.readouterr().err
     assert pybroker("dead", "purge", "--until", "36h", settings=settings) == 0
+    assert "webhook webhook: 3 dead letters thrown away" in capsys.readouterr().out
     assert numbers(tmp_path) == [4, 5]
     assert pybroker("dead", "purge", "--all", settings=settings) == 0
     assert numbers(tmp_path) == []
