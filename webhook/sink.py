@@ -19,6 +19,8 @@ from .spool_files import database_path, forgotten
 
 log = logging.getLogger("webhook")
 
+NEXT_START = "after the next start"
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -27,10 +29,12 @@ class Left:
     name: str
     events: int
     spooled: bool
-    """They lie in the spool and are sent after the next start; otherwise they are lost."""
+    """They lie in the spool; otherwise they are lost."""
+    when: str = NEXT_START
+    """Those in the spool are sent."""
 
     def __str__(self) -> str:
-        fate = "in the spool, to be sent after the next start" if self.spooled else "lost"
+        fate = f"in the spool, to be sent {self.when}" if self.spooled else "lost"
         return f"webhook {self.name}: {self.events} events not delivered, {fate}"
 
 
@@ -144,7 +148,8 @@ class Sink:
             endpoint.enable()
         await asyncio.gather(*(heir.take_over(old) for heir, old in heirs))
         await asyncio.gather(*(_stop(old, None, self._clock) for old in gone))
-        return [left for old in gone if not self._adopted(old) for left in await _close(old)]
+        when = "when an endpoint of this name has that spool again"
+        return [left for old in gone if not self._adopted(old) for left in await _close(old, when)]
 
     def _kept_or_made(self, settings: WebhookSettings, before: Endpoint | None) -> Endpoint:
         if before is not None and before.settings == settings and settings.tls is None:
@@ -200,10 +205,10 @@ async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> None:
     await endpoint.stop(deadline - clock.monotonic())
 
 
-async def _close(endpoint: Endpoint) -> list[Left]:
+async def _close(endpoint: Endpoint, when: str = NEXT_START) -> list[Left]:
     """Put what waits in safety; what was left, if anything."""
     lost = await endpoint.close()
-    left = Left(endpoint.name, endpoint.waiting - lost, True), Left(endpoint.name, lost, False)
+    left = Left(endpoint.name, endpoint.waiting - lost, True, when), Left(endpoint.name, lost, False)
     return [one for one in left if one.events]
 
 

@@ -97,7 +97,7 @@ def _rule(values: Values, endpoint: Values, report: Report) -> Rule:
 def _spool(values: Values, report: Report) -> Spool | None:
     if "spool.path" not in values:
         report.error(
-            values.place_of("spool"), f"{values.name}.spool.path", "missing: the file of the disk log"
+            values.place_of("spool"), f"{values.name}.spool.path", "missing: the directory of the disk log"
         )
         return None
     return Spool(

@@ -124,6 +124,7 @@ async def test_a_spool_that_is_left_keeps_its_events(start, tmp_path) -> None:
     offer(sink, range(50))
     [left] = await sink.replace([dataclasses.replace(settings, spool=None)])
     assert (left.events, left.spooled) == (50, True)
+    assert str(left).endswith("in the spool, to be sent when an endpoint of this name has that spool again")
     recorder.default = 200
     recorder.requests.clear()
     await sink.replace([settings])

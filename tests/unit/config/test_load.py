@@ -305,7 +305,7 @@ class TestErrors:
             ),
             (
                 'webhook { url = "http://h", spool { max_size = 1MB } }',
-                "nanomq.conf:1: webhook.spool.path: missing: the file of the disk log",
+                "nanomq.conf:1: webhook.spool.path: missing: the directory of the disk log",
             ),
             (
                 'webhook { url = "http://h", secret = hunter2 }',
