@@ -50,11 +50,13 @@ def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: 
         id, stamp, given = (headers[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
     except KeyError as error:
         return f"the header {error.args[0]} is missing"
-    if not stamp.isdigit():
+    if not (stamp.isascii() and stamp.isdigit()):
         return "webhook-timestamp is not a number"
     if abs(now - int(stamp)) > TOLERANCE:
         return f"webhook-timestamp is {abs(now - int(stamp)):.0f} s away from this machine's time"
     wanted = Signer(secrets).sign(id, int(stamp), body).split()
-    if any(hmac.compare_digest(w, g) for w in wanted for g in given.split()):
+    if any(
+        hmac.compare_digest(w.encode(), g.encode(errors="replace")) for w in wanted for g in given.split()
+    ):
         return None
     return "no signature fits the secret"

@@ -254,9 +254,12 @@ def test_what_a_check_complains_of() -> None:
     assert check([SECRET], headers, b"y", 1000) == "no signature fits the secret"
     assert check([OLD_SECRET], headers, b"x", 1000) == "no signature fits the secret"
     assert check([SECRET], headers, b"x", 2000) == "webhook-timestamp is 1000 s away from this machine's time"
-    assert (
-        check([SECRET], {**headers, "webhook-timestamp": "x"}, b"x", 0) == "webhook-timestamp is not a number"
-    )
+    for stamp in ("x", "\N{SUPERSCRIPT TWO}"):
+        wrong = {**headers, "webhook-timestamp": stamp}
+        assert check([SECRET], wrong, b"x", 0) == "webhook-timestamp is not a number"
+    for signature in ("v1,\N{SUPERSCRIPT TWO}", "v1,\udcff"):
+        wrong = {**headers, "webhook-signature": signature}
+        assert check([SECRET], wrong, b"x", 1000) == "no signature fits the secret"
     del headers["webhook-id"]
     assert check([SECRET], headers, b"x", 1000) == "the header webhook-id is missing"
 
