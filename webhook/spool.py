@@ -349,7 +349,8 @@ class SpoolBacklog:
         self._tell_evicted(evicted)
         if self._spool.fsync == "always":
             for delivery in commit.puts:
-                self._release(delivery)
+                if delivery.seq > self._loaded:  # else it went before fsync was changed
+                    self._release(delivery)
         if self._changes:
             self._want_commit(now=self._spool.fsync == "always" or self._journal.filled > 0.75)
 

@@ -163,6 +163,22 @@ async def test_what_is_not_committed_yet_goes_once_where_fsync_changes(
     assert (stats.matched, stats.succeeded, stats.adds_up) == (120, 120, True)
 
 
+async def test_what_went_before_its_commit_does_not_go_again_with_it(start, tmp_path) -> None:
+    recorder = Recorder(503)
+    spool = Spool(tmp_path, max_age=1e9)
+    settings = endpoint("memory:", retry=PATIENT, spool=spool)
+    sink = await start(settings, transport=recorder)
+    offer(sink, range(50))
+    await sink.replace([dataclasses.replace(settings, spool=dataclasses.replace(spool, fsync="always"))])
+    await until(lambda: not sink._endpoints[0]._backlog._behind)
+    offer(sink, range(50, 51))
+    await until(lambda: not sink._endpoints[0]._backlog._changes.puts)
+    recorder.default = 200
+    await drained(sink)
+    stats = sink.stats()[0]
+    assert (stats.matched, stats.succeeded, stats.queued) == (51, 51, 0)
+
+
 async def test_rules_change_at_once(start) -> None:
     recorder = Recorder()
     sink = await start(endpoint("memory:", Rule("on_message_publish")), transport=recorder)
