@@ -58,6 +58,7 @@ class Sink:
         """In the order of the configuration."""
         self._rules = _compile(self._endpoints)
         self._started = False
+        self._changing = asyncio.Lock()
 
     def _make(self, settings: WebhookSettings) -> Endpoint:
         return Endpoint(settings, self._clock, self._make_transport)
@@ -105,11 +106,12 @@ class Sink:
 
     async def stop(self, grace: float | None = None) -> list[Left]:
         """Give the queues ``grace`` seconds to empty (None: each endpoint's ``drain_timeout``), stop, and
-        return what was left, if anything."""
-        self._started = False
-        await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
-        # Not before: while one endpoint is waited for, events come for the others.
-        return [left for endpoint in self._endpoints for left in await _close(endpoint)]
+        return what was left, if anything. A ``replace`` that is under way comes to its end first."""
+        async with self._changing:
+            self._started = False
+            await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
+            # Not before: while one endpoint is waited for, events come for the others.
+            return [left for endpoint in self._endpoints for left in await _close(endpoint)]
 
     async def drained(self) -> None:
         """Return once nothing is queued or in flight anywhere."""
@@ -125,6 +127,10 @@ class Sink:
         but for those with certificates, which may have been renewed. Changed ones take along what waits,
         removed ones get their ``drain_timeout``; returns what those had left. Raises as the constructor does,
         and then nothing has changed."""
+        async with self._changing:
+            return await self._replace(settings)
+
+    async def _replace(self, settings: Sequence[WebhookSettings]) -> list[Left]:
         before = {endpoint.name: endpoint for endpoint in self._endpoints}
         after = [self._kept_or_made(one, before.get(one.name)) for one in settings if one.enable]
         rules = _compile(after)

@@ -179,6 +179,31 @@ async def test_what_went_before_its_commit_does_not_go_again_with_it(start, tmp_
     assert (stats.matched, stats.succeeded, stats.queued) == (51, 51, 0)
 
 
+async def test_a_stop_in_the_middle_of_a_reload(start, tmp_path, caplog) -> None:
+    answered = asyncio.Event()
+
+    async def slowly(_):
+        await answered.wait()
+        return 200
+
+    settings = endpoint("memory:", spool=Spool(tmp_path, max_age=1e9))
+    sink = await start(settings, transport=Recorder(slowly))
+    offer(sink, range(1))
+    await until(lambda: sink.stats()[0].in_flight)
+    changing = asyncio.create_task(sink.replace([dataclasses.replace(settings, pool_size=1)]))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(sink.stop(0))
+    await asyncio.wait([stopping], timeout=0.1)  # time enough to close what is still in use
+    answered.set()
+    assert await changing == []
+    assert await stopping == []
+    assert sink.stats()[0].succeeded == 1
+    store = Store(tmp_path / "webhook.db")
+    assert store.waiting() == (0, 0)
+    store.close()
+    assert "mmap closed" not in caplog.text
+
+
 async def test_rules_change_at_once(start) -> None:
     recorder = Recorder()
     sink = await start(endpoint("memory:", Rule("on_message_publish")), transport=recorder)
