@@ -4,6 +4,7 @@ before a fixture is used."""
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     MakeBroker = Callable[..., TestBroker]
 
 _running = pytest.StashKey[list["TestBroker"]]()
+"""The brokers that a test, or the whole run, has made."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_running] = []
     config.addinivalue_line(
         "markers",
         "mqtt_broker(conf=, options=, tls=, ws=, users=, plugins=, webhooks=, virtual_clock=, ...): "
@@ -43,10 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def make_mqtt_broker(pytestconfig: pytest.Config) -> Iterator[MakeBroker]:
+def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
     """Makes running brokers, each on free ports; they stop when the test ends. Takes what
     `broker.testing.setup.Setup` lists: ``make_mqtt_broker(conf="my.conf", tls=True, users={"ann": "x"})``."""
-    with _Makers(pytestconfig) as make:
+    with _maker(request) as make:
         yield make
 
 
@@ -55,22 +56,25 @@ def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeBroker) ->
     """A broker of the test's own, made as its ``mqtt_broker`` marker says."""
     setup: dict[str, Any] = {"port": _port(request.config)}
     for marker in reversed(list(request.node.iter_markers("mqtt_broker"))):
+        if marker.args:
+            raise ValueError("the marker mqtt_broker takes names only, such as mqtt_broker(conf=...)")
         setup.update(marker.kwargs)
     return make_mqtt_broker(**setup)
 
 
 @pytest.fixture(scope="session")
-def mqtt_broker_session(pytestconfig: pytest.Config) -> Iterator[TestBroker]:
+def mqtt_broker_session(request: pytest.FixtureRequest) -> Iterator[TestBroker]:
     """One broker for all tests, as if just started for each that uses it."""
-    with _Makers(pytestconfig) as make:
-        yield make(port=_port(pytestconfig))
+    with _maker(request) as make:
+        yield make(port=_port(request.config))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    yield
-    if "mqtt_broker_session" in getattr(item, "fixturenames", ()):
-        for broker in item.config.stash[_running]:
+    try:
+        yield
+    finally:
+        for broker in _of_the_run(item):
             broker.reset()
 
 
@@ -80,35 +84,34 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and report.when != "teardown":
-        for broker in item.config.stash[_running]:
+        for broker in [*_of_the_run(item), *item.stash.get(_running, ())]:
             report.sections.append((f"MQTT broker {broker.url}", broker.report()))
     return report
 
 
-class _Makers:
-    """Makes brokers, and stops them at the end, the last one first."""
+def _of_the_run(item: pytest.Item) -> list[TestBroker]:
+    """The broker of the whole run, where this test uses it, be it by ``getfixturevalue``."""
+    request = getattr(item, "_request", None) or item
+    used = "mqtt_broker_session" in getattr(request, "fixturenames", ())
+    return item.session.stash.get(_running, []) if used else []
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._made: list[TestBroker] = []
 
-    def __enter__(self) -> MakeBroker:
-        return self._make
+@contextmanager
+def _maker(request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
+    """Makes brokers for the test or the run, and stops them at the end, the last one first."""
+    running = request.node.stash.setdefault(_running, [])
+    with ExitStack() as stops:
 
-    def __exit__(self, *_: object) -> None:
-        running = self._config.stash[_running]
-        for broker in reversed(self._made):
-            running.remove(broker)
-        for broker in reversed(self._made):
-            broker.stop()
+        def make(conf: Any = None, **setup: Any) -> TestBroker:
+            from .broker import TestBroker
 
-    def _make(self, conf: Any = None, **setup: Any) -> TestBroker:
-        from .broker import TestBroker
+            broker = TestBroker(conf or request.config.getoption("--mqtt-conf"), **setup).start()
+            running.append(broker)
+            stops.callback(broker.stop)
+            stops.callback(running.remove, broker)
+            return broker
 
-        broker = TestBroker(conf or self._config.getoption("--mqtt-conf"), **setup).start()
-        self._made.append(broker)
-        self._config.stash[_running].append(broker)
-        return broker
+        yield make
 
 
 def _port(config: pytest.Config) -> int:

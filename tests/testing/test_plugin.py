@@ -92,6 +92,31 @@ def test_each(mqtt_broker_session, number):
     result.assert_outcomes(passed=3)
 
 
+def test_the_broker_of_the_run_is_reset_whatever_happened(run) -> None:
+    result = run(
+        """
+@pytest.fixture
+def broken(mqtt_broker_session):
+    yield
+    raise ValueError("boom")
+
+def test_one(mqtt_broker_session, broken):
+    mqtt_broker_session.publish("a", "x")
+
+def test_two(mqtt_broker_session):
+    assert mqtt_broker_session.messages() == []
+
+def test_three(request):
+    broker = request.getfixturevalue("mqtt_broker_session")
+    broker.publish("a", "x")
+
+def test_four(mqtt_broker_session):
+    assert mqtt_broker_session.messages() == []
+"""
+    )
+    result.assert_outcomes(passed=4, errors=1)
+
+
 def test_several_brokers_in_one_test(run) -> None:
     result = run(
         """
@@ -125,11 +150,20 @@ class TestAll:
 @pytest.mark.mqtt_broker(colour="red")
 def test_unknown(mqtt_broker):
     pass
+
+@pytest.mark.mqtt_broker("my.conf")
+def test_without_names(mqtt_broker):
+    pass
 """,
         "--strict-markers",
     )
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*unexpected keyword argument 'colour'*"])
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*unexpected keyword argument 'colour'*",
+            "*the marker mqtt_broker takes names only, such as mqtt_broker(conf=...)",
+        ]
+    )
 
 
 def test_a_failed_test_shows_the_last_packets_and_webhooks(run) -> None:
@@ -162,6 +196,23 @@ def test_a_passed_test_shows_nothing(run) -> None:
     result.stdout.no_fnmatch_line("*MQTT broker*")
 
 
+def test_a_failed_test_shows_the_brokers_that_it_used(run) -> None:
+    result = run(
+        """
+def test_one(mqtt_broker_session):
+    mqtt_broker_session.publish("a", "x")
+
+def test_without():
+    assert False, "no broker here"
+
+def test_with(request):
+    assert request.getfixturevalue("mqtt_broker_session") is None
+"""
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    assert result.stdout.str().count("- MQTT broker mqtt://") == 1
+
+
 def test_a_connection_left_behind_is_a_warning_that_names_it(run) -> None:
     result = run(
         """
@@ -178,6 +229,24 @@ def test_session(mqtt_broker_session):
     result.stdout.fnmatch_lines(
         ["*ConnectionLeftBehind: left connected: forgetful (127.0.0.1:*)", "*left connected: sleepy *"]
     )
+
+
+def test_a_connection_left_behind_that_is_an_error_keeps_no_broker_running(run) -> None:
+    result = run(
+        """
+kept = []
+
+@pytest.mark.filterwarnings("error::broker.testing.ConnectionLeftBehind")
+def test_it(make_mqtt_broker):
+    first, second = make_mqtt_broker(), make_mqtt_broker()
+    kept.append(connect(second, "forgetful"))
+
+def test_clean():
+    assert [one.name for one in threading.enumerate()] == ["MainThread"]
+"""
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ConnectionLeftBehind: left connected: forgetful *"])
 
 
 def test_the_options(run, pytester: pytest.Pytester) -> None:
