@@ -37,7 +37,8 @@ class Search(Generic[T]):
         self.found: list[T] = []
         self._matches = matches
         self._where = where
-        self._others: list[str] = []
+        self._others: dict[int, tuple[T, str]] = {}
+        """What came beside it, as it is by now, and why it did not count."""
         self._seen: set[int] = set()
 
     @property
@@ -46,31 +47,33 @@ class Search(Generic[T]):
 
     def offer(self, item: T) -> None:
         """Look at ``item``; one that was found before, and has changed since, is not counted twice."""
-        if self.complete or id(item) in self._seen:
+        key = id(item)
+        if self.complete or key in self._seen:
             return
-        if not self._matches(item):
-            self._others.append(str(item))
-            return
-        try:
-            wanted = self._where is None or self._where(item)
-        except Exception as error:
-            self._others.append(f"{item}  (where failed: {type(error).__name__}: {error})")
-            return
-        if wanted:
+        objection = self._objection(item)
+        if objection is None:
+            self._others.pop(key, None)
+            self._seen.add(key)
             self.found.append(item)
-            self._seen.add(id(item))
         else:
-            self._others.append(f"{item}  (where said no)")
+            self._others[key] = item, objection
+
+    def _objection(self, item: T) -> str | None:
+        if not self._matches(item):
+            return ""
+        try:
+            return None if self._where is None or self._where(item) else "  (where said no)"
+        except Exception as error:
+            return f"  (where failed: {type(error).__name__}: {error})"
 
     def failure(self, timeout: float) -> WaitTimeout:
         lines = [f"{self.wanted}: {len(self.found)} of {self.count} came within {timeout:g} s"]
-        lines += [f"  found: {one}" for one in self.found]
-        others = list(dict.fromkeys(self._others))
+        lines += [f"  found: {one}" for one in self.found[-SHOWN:]]
+        others = list(self._others.values())
         if others:
-            lines.append(
-                f"{len(others)} others came" + (f", the last {SHOWN}:" if len(others) > SHOWN else ":")
-            )
-            lines += [f"  {one}" for one in others[-SHOWN:]]
+            came = f"{len(others)} other{'s' if len(others) > 1 else ''} came"
+            lines.append(came + (f", the last {SHOWN}:" if len(others) > SHOWN else ":"))
+            lines += [f"  {item}{objection}" for item, objection in others[-SHOWN:]]
         else:
             lines.append("nothing else came")
         return WaitTimeout("\n".join(lines))

@@ -11,7 +11,9 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.properties import Properties as PahoProperties
 
-from broker.testing import ConnectionLeftBehind, TestBroker, WaitTimeout
+from broker.testing import ConnectionLeftBehind, TestBroker, WaitTimeout, Webhook
+from broker.testing.waiting import Search
+from broker.testing.webhooks import Try
 
 from .support import dial, paho_client
 
@@ -61,6 +63,37 @@ def test_a_failed_wait_says_what_did_arrive(mqtt_broker: TestBroker) -> None:
     assert "the broker: x/y qos 0: cold  (where failed: JSONDecodeError" in told
     with pytest.raises(WaitTimeout, match=r"PUBACK out of dev: 0 of 1 came .*\nnothing else"):
         mqtt_broker.wait_for_packet("PUBACK", timeout=0.01, client="dev", direction="out")
+
+
+def test_only_what_is_told_is_put_into_words() -> None:
+    class Item:
+        told = 0
+
+        def __str__(self) -> str:
+            Item.told += 1
+            return "an item"
+
+    search = Search[Item]("items", 200, lambda item: item in wanted, None)
+    wanted = [Item() for _ in range(100)]
+    for item in [*wanted, *(Item() for _ in range(100))]:
+        search.offer(item)
+    assert Item.told == 0
+    told = str(search.failure(1.0))
+    assert told.startswith("items: 100 of 200 came within 1 s\n  found: an item\n")
+    assert "\n100 others came, the last 20:\n" in told
+    assert Item.told == 40
+
+
+def test_what_changes_while_it_is_waited_for_is_told_once_as_it_is_now() -> None:
+    hook = Webhook("webhook", "memory:", "msg_1", {}, b"{}", [Try(0.0)])
+    search = Search[Webhook]("webhooks", None, lambda one: one.delivered, None)
+    search.offer(hook)
+    hook.tries[0] = Try(0.0, 503)
+    search.offer(hook)
+    assert str(search.failure(1.0)).endswith("1 other came:\n  webhook msg_1: {}  [503]")
+    hook.tries.append(Try(1.0, 200))
+    search.offer(hook)
+    assert search.found == [hook]
 
 
 def test_a_bad_filter_is_an_error_at_once(mqtt_broker: TestBroker) -> None:
