@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import localtime, strftime
@@ -66,7 +67,8 @@ class SeenPacket:
         arrow = "->" if self.direction == "in" else "<-"
         who = self.client or self.peer or "(unknown)"
         words = " ".join(word for word in (self.type, _told(self)) if word)
-        return f"{moment(self.at)} {who} {arrow} {words}" + (f"  [{self.fate}]" if self.fate else "")
+        fate = f"  [{self.fate}]" if self.fate else ""
+        return printable(f"{moment(self.at)} {who} {arrow} {words}{fate}")
 
 
 def moment(at: float) -> str:
@@ -74,12 +76,19 @@ def moment(at: float) -> str:
     return f"{strftime('%H:%M:%S', localtime(at))}.{int(at % 1 * 1000):03}"
 
 
+def printable(line: str) -> str:
+    """One line for eyes: what would break it, or move a terminal's cursor, is escaped."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def shown(payload: bytes) -> str:
-    """The beginning of a payload, for eyes."""
+    """The beginning of a payload, as text or as hexadecimal digits."""
     start = payload[:SHOWN_BYTES]
+    whole = len(start) == len(payload)
     try:
-        text = start.decode()
-        words = text if text.isprintable() else repr(text)[1:-1]
+        words = getincrementaldecoder("utf-8")().decode(start, whole)
     except UnicodeDecodeError:
         words = start.hex(" ")
     return words + (f"... ({len(payload):,} bytes)" if len(payload) > SHOWN_BYTES else "")

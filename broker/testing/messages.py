@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engine.engine import Engine
 from ..events import MessagePublished
-from ..faults.seen import moment, shown
+from ..faults.seen import moment, printable, shown
 from ..packets.model import Publish
 from ..packets.properties import Properties
 from ..routing.topics import split_share
@@ -48,7 +48,7 @@ class Message:
     def __str__(self) -> str:
         who = self.client or "the broker"
         retain = " retain" if self.retain else ""
-        told = f"{who}: {self.topic} qos {self.qos}{retain}: {shown(self.payload)}"
+        told = printable(f"{who}: {self.topic} qos {self.qos}{retain}: {shown(self.payload)}")
         return f"{moment(self.at)} {told}" if self.at else told
 
 

@@ -13,6 +13,7 @@ from webhook.client import Answer, MakeTransport, NoAnswerError, Request, Transp
 from webhook.settings import WebhookSettings
 
 from ..clock import Clock
+from ..faults.seen import printable
 
 REFUSED = "refused"
 """An answer: nobody listens."""
@@ -77,7 +78,8 @@ class Webhook:
     def __str__(self) -> str:
         answers = ", ".join(str(one) for one in self.tries)
         body = self.body.decode(errors="backslashreplace")
-        return f"{self.endpoint} {self.id}: {body[:200]}{'...' if len(body) > 200 else ''}  [{answers}]"
+        beginning = body[:200] + ("..." if len(body) > 200 else "")
+        return printable(f"{self.endpoint} {self.id}: {beginning}  [{answers}]")
 
 
 class Webhooks(Sequence[Webhook]):

@@ -11,7 +11,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.properties import Properties as PahoProperties
 
-from broker.testing import ConnectionLeftBehind, TestBroker, WaitTimeout, Webhook
+from broker.packets.encoder import make_publish
+from broker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
 from broker.testing.waiting import Search
 from broker.testing.webhooks import Try
 
@@ -82,6 +83,29 @@ def test_only_what_is_told_is_put_into_words() -> None:
     assert told.startswith("items: 100 of 200 came within 1 s\n  found: an item\n")
     assert "\n100 others came, the last 20:\n" in told
     assert Item.told == 40
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "told"),
+    [
+        ("a", "é" + "x" * 100, "a qos 0: é" + "x" * 58 + "... (102 bytes)"),
+        ("a", "x" + "é" * 100, "a qos 0: x" + "é" * 29 + "... (201 bytes)"),
+        ("a", b"\xc3", "a qos 0: c3"),
+        ("a", b"\xff\x00" * 31, "a qos 0: " + "ff 00 " * 29 + "ff 00... (62 bytes)"),
+        ("a\nb", b"one\ntwo\x1b[31m", r"a\nb qos 0: one\ntwo\x1b[31m"),
+    ],
+    ids=["cut before", "cut within", "no text", "bytes", "control characters"],
+)
+def test_a_line_can_be_read_whatever_is_in_it(topic: str, payload: bytes | str, told: str) -> None:
+    data = payload if isinstance(payload, bytes) else payload.encode()
+    packet = make_publish(topic, data)
+    seen = SeenPacket(
+        at=0.0, direction="in", client="one\ntwo", type="PUBLISH", topics=(topic,), packet=packet
+    )
+    assert str(seen).endswith(rf" one\ntwo -> PUBLISH {told}")
+    assert str(Message(topic, data, client="one\ntwo")) == rf"one\ntwo: {told}"
+    hook = Webhook("webhook", "memory:", "msg_1", {}, b"one\ntwo", [])
+    assert str(hook) == r"webhook msg_1: one\ntwo  []"
 
 
 def test_what_changes_while_it_is_waited_for_is_told_once_as_it_is_now() -> None:

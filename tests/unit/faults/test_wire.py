@@ -132,7 +132,9 @@ def test_lines_for_people(broker: WatchedBroker) -> None:
         "dev -> SUBSCRIBE a/# qos 1",
         'dev -> PUBLISH a/b qos 1 id 2: {"t": 3}',
         "dev <- PUBACK id 2 (a/b)  [dropped]",
-        "dev -> PUBLISH a/c qos 0: " + repr(bytes(range(60)).decode())[1:-1] + "... (100 bytes)",
+        "dev -> PUBLISH a/c qos 0: "
+        + bytes(range(60)).decode().encode("unicode_escape").decode()
+        + "... (100 bytes)",
     ]
 
 
