@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,13 +35,14 @@ GRACE = 0.1
 AT_ONCE = 20
 """Turns of the event loop in which most of them are gone."""
 START_TIMEOUT = 30.0
+CLEANING = 5.0
+"""Seconds for a start that came to nothing to leave nothing behind."""
+NOT_RUNNING = "the test broker is not running in this process; start() it, or use it in a with block"
 
 
 class Running:
     """The App and what watches it."""
 
-    app: App
-    clock: Clock
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, setup: Setup) -> None:
@@ -48,15 +50,32 @@ class Running:
         self.settings = settings_for(setup)
         self.recorder = Recorder()
         self.faults = Faults()
+        self._app: App | None = None
         self._connections: set[_Connection] = set()
+        self._serving: asyncio.Task[Any] | None = None
         self._stopping: asyncio.Event
         self._thread: threading.Thread | None = None
 
     # ---- from any thread
 
+    @property
+    def app(self) -> App:
+        """Still there after the end. Raises RuntimeError where the broker was never started."""
+        if self._app is None:
+            raise RuntimeError(NOT_RUNNING)
+        return self._app
+
+    @property
+    def clock(self) -> Clock:
+        return self.app.clock
+
     def start(self) -> None:
-        """Return when every listener accepts. Raises what stands in the way, such as ListenError."""
+        """Return when every listener accepts; harmless when they do. Raises what stands in the way, such
+        as ListenError."""
+        if self.is_running:
+            return
         started: Future[None] = Future()
+        self._serving = None
         self._thread = threading.Thread(
             target=self._main, args=(started,), name="pybroker test broker", daemon=True
         )
@@ -64,28 +83,37 @@ class Running:
         try:
             started.result(START_TIMEOUT)
         except BaseException:
-            self._thread.join()
-            self._thread = None
+            self._give_up(started)
             raise
+
+    def _give_up(self, started: Future[None]) -> None:
+        if not started.cancel():  # it has begun
+            with suppress(RuntimeError):  # and has ended by itself
+                self.loop.call_soon_threadsafe(self._cancel)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(CLEANING)
 
     def stop(self, *, wait_for_clients: bool = True) -> list[str]:
         """Stop the broker and its thread; harmless when it has been done. Returns who was still connected."""
-        if self._thread is None:
+        thread = self._thread
+        if thread is None or not self.is_running:
             return []
         left = self.run(self.left_behind()).result() if wait_for_clients else []
-        thread, self._thread = self._thread, None
+        self._thread = None
         self.loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
         return left
 
     @property
     def is_running(self) -> bool:
-        return self._thread is not None
+        """In this process: one that was forked has no part of it."""
+        return self._thread is not None and self._thread.is_alive()
 
     def call(self, function: Callable[[], T]) -> T:
         """Run ``function`` on the broker's thread and return its result."""
-        if self._thread is None:
-            raise RuntimeError("the test broker is not running")
+        if not self.is_running:
+            raise RuntimeError(NOT_RUNNING)
         if threading.current_thread() is self._thread:
             return function()
         done: Future[T] = Future()
@@ -94,9 +122,9 @@ class Running:
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start ``work`` on the broker's thread."""
-        if self._thread is None:
+        if not self.is_running:
             work.close()
-            raise RuntimeError("the test broker is not running")
+            raise RuntimeError(NOT_RUNNING)
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     # ---- the broker's thread
@@ -105,6 +133,8 @@ class Running:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(self._serve(started))
+        except asyncio.CancelledError:
+            pass  # given up: nobody wants to know
         except BaseException as error:
             if started.done():
                 raise
@@ -112,21 +142,30 @@ class Running:
 
     async def _serve(self, started: Future[None]) -> None:
         self.loop = asyncio.get_running_loop()
+        self._serving = asyncio.current_task()
         self._stopping = asyncio.Event()
+        if not started.set_running_or_notify_cancel():
+            return
         virtual = self.setup.virtual_clock
-        self.clock = VirtualClock(self.loop, self._happenings) if virtual else LoopClock(self.loop)
-        self.app = App(
+        clock = VirtualClock(self.loop, self._happenings) if virtual else LoopClock(self.loop)
+        self._app = App(
             self.settings,
-            clock=self.clock,
-            webhook_transport=self._webhook_transport(),
+            clock=clock,
+            webhook_transport=self._webhook_transport(clock),
             faults=self.faults,
             open_channel=partial(_Connection, self._connections, self.faults, self.recorder.packet),
         )
-        self.recorder.attach(self.app.engine.hooks)
-        await self.app.start()
-        started.set_result(None)
-        await self._stopping.wait()
-        await self._end()
+        self.recorder.attach(self._app.engine.hooks)
+        await self._app.start()
+        try:
+            started.set_result(None)
+            await self._stopping.wait()
+        finally:
+            await self._end()
+
+    def _cancel(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
 
     async def _end(self) -> None:
         """Stop, and wait until every socket is closed."""
@@ -139,8 +178,8 @@ class Running:
                     connection.link.abort()
             await asyncio.sleep(0.001)
 
-    def _webhook_transport(self) -> MakeTransport:
-        return self.recorder.webhooks.transport(self.clock, open_transport if self.setup.post else None)
+    def _webhook_transport(self, clock: Clock) -> MakeTransport:
+        return self.recorder.webhooks.transport(clock, open_transport if self.setup.post else None)
 
     def _happenings(self) -> tuple[int, ...]:
         hooks, counters = self.recorder.webhooks, self.app.engine.counters
@@ -183,7 +222,7 @@ class Running:
         app.webhooks = type(app.webhooks)(
             self.settings.webhooks,
             clock=self.clock,
-            transport=self._webhook_transport(),
+            transport=self._webhook_transport(self.clock),
         )
         await app.webhooks.start()
         attach(app.webhooks, app.engine.hooks)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import signal
 import sys
 import threading
 import warnings
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
 
-from broker.testing import TestBroker
+from broker.app import App
+from broker.testing import TestBroker, running
 from broker.transport.errors import ListenError
 
-from .support import dial
+from .support import DEADLINE, dial
 
 
 def open_files() -> int:
@@ -61,6 +65,71 @@ def test_a_port_that_is_taken_is_said_and_nothing_stays() -> None:
         with pytest.raises(ListenError, match=f"port {first.port}"):
             TestBroker(port=first.port).start()
         assert threading.active_count() == before
+
+
+@pytest.fixture
+def warm() -> None:
+    """What the first broker of a process opens for good is open."""
+    with TestBroker():
+        pass
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_broker_that_does_not_come_up_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "START_TIMEOUT", 0.1)
+    monkeypatch.setattr(App, "start", lambda _: asyncio.Event().wait())
+    files, threads = open_files(), threading.active_count()
+    broker = TestBroker()
+    with pytest.raises(TimeoutError):
+        broker.start()
+    assert threading.active_count() == threads
+    assert open_files() <= files
+    broker.stop()  # harmless
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(future: Future[None], _: float) -> None:
+        wait([future], DEADLINE)
+        raise KeyboardInterrupt
+
+    files, threads = open_files(), threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(Future, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            TestBroker().start()
+    assert threading.active_count() == threads
+    assert open_files() <= files
+
+
+def test_a_second_start_is_harmless() -> None:
+    with TestBroker() as broker:
+        port, threads = broker.port, threading.active_count()
+        assert broker.start() is broker
+        assert (broker.port, threading.active_count()) == (port, threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads, which Python 3.12 knows to have
+def test_a_forked_process_is_told_that_the_broker_is_not_its_own() -> None:
+    reading, writing = os.pipe()
+    with TestBroker() as broker:
+        child = os.fork()
+        if not child:
+            signal.alarm(int(DEADLINE))
+            try:
+                broker.stop()  # harmless
+                broker.publish("a", "x")
+            except RuntimeError as error:
+                os.write(writing, str(error).encode())
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            assert told.read().startswith("the test broker is not running in this process")
+        broker.publish("a", "still")
+        assert broker.wait_for("a").text == "still"
 
 
 def test_the_port_is_free_again_at_once() -> None:

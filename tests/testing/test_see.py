@@ -218,6 +218,9 @@ def test_not_running() -> None:
     broker = TestBroker()
     with pytest.raises(RuntimeError, match="not running"):
         broker.reset()
+    for ask in ("port", "url", "ws", "listeners", "clients"):
+        with pytest.raises(RuntimeError, match=r"not running .*; start\(\) it"):
+            getattr(broker, ask)
     broker.stop()  # harmless
 
 
