@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..clock import Timer
 from ..engine.disconnect import leave
 from ..engine.engine import Engine
 from ..engine.forget import forget_everything
@@ -26,14 +27,17 @@ class Outage:
         self._engine = engine
         self._listeners = listeners
         self._down: list[Listener] = []
+        self._end: Timer | None = None
+        """When it comes up by itself."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take_down(self, keep_state: bool) -> None:
         """Nobody can connect, and who was connected is cut off without DISCONNECT or will.
 
         With ``keep_state`` the sessions that outlive their connection and the retained messages are still
-        there afterwards, as in a broker that has them on disk.
+        there afterwards, as in a broker that has them on disk. Lasts until :meth:`bring_up`.
         """
+        self._forget_end()
         for listener in self._listeners:
             if listener not in self._down:
                 listener.settings = replace(listener.settings, port=listener.port)  # clients look there
@@ -48,17 +52,34 @@ class Outage:
             forget_everything(self._engine)
         self._engine.flush()
 
+    @property
+    def is_ending(self) -> bool:
+        """It has ended, but for the listeners: their addresses are looked up."""
+        return bool(self._tasks)
+
     async def bring_up(self) -> None:
         """Accept clients again. Raises ListenError; what could be opened is open then."""
+        self._forget_end()
         while self._down:
             await self._down[0].open()
             del self._down[0]
 
     def restart(self, keep_state: bool, seconds: float) -> None:
         """Down at once, but not in the middle of what is being done, and up again ``seconds`` later."""
+        asyncio.get_running_loop().call_soon(self._go_down, keep_state, seconds)
+
+    def _go_down(self, keep_state: bool, seconds: float) -> None:
+        self.take_down(keep_state)
+        self._come_up_in(seconds)
+
+    def _come_up_in(self, seconds: float) -> None:
         clock = self._engine.clock
-        asyncio.get_running_loop().call_soon(self.take_down, keep_state)
-        clock.call_at(clock.monotonic() + seconds, self._come_up)
+        self._end = clock.call_at(clock.monotonic() + seconds, self._come_up)
+
+    def _forget_end(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
 
     def _come_up(self) -> None:
         task = asyncio.get_running_loop().create_task(self._bring_up_or_try_again())
@@ -70,5 +91,4 @@ class Outage:
             await self.bring_up()
         except ListenError as error:
             log.error("%s; tried again in %g s", error, TRY_AGAIN)
-            clock = self._engine.clock
-            clock.call_at(clock.monotonic() + TRY_AGAIN, self._come_up)
+            self._come_up_in(TRY_AGAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
+from math import inf
 
 from ..clock import Timer, Timers
 
@@ -15,10 +16,17 @@ STEPS = 5
 class VirtualClock:
     """Starts at the present moment. What is due at once is done at once; all else waits for `advance`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, happenings: Callable[[], Hashable]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        happenings: Callable[[], Hashable],
+        busy: Callable[[], object] = lambda: False,
+    ) -> None:
         self._loop = loop
         self._happenings = happenings
         """Changes whenever something happens in the broker."""
+        self._busy = busy
+        """Whether something goes on in another thread."""
         self._now = 0.0
         self._epoch = time.time()
         self._timers = Timers()
@@ -38,14 +46,17 @@ class VirtualClock:
         self._timers = Timers()
 
     async def advance(self, seconds: float) -> None:
-        """Move on, stopping at each due moment until all that it sets off has happened."""
+        """Move on, stopping at each due moment until all that it sets off has happened. Raises ValueError
+        for what is no length of time."""
+        if not 0 <= seconds < inf:
+            raise ValueError(f"time goes on, and by seconds: advance({seconds}) does neither")
         target = self._now + seconds
         await self._settle()
         while (due := self._timers.next_due()) is not None and due <= target:
             self._now = max(self._now, due)
             self._run_due()
             await self._settle()
-        self._now = target
+        self._now = max(self._now, target)  # another advance may have gone further meanwhile
 
     def _run_due(self) -> None:
         self._timers.run(self._now)
@@ -53,7 +64,7 @@ class VirtualClock:
     async def _settle(self) -> None:
         """Let tasks run, such as those that post webhooks, until nothing happens any more."""
         before: Hashable = None
-        while before != (now := self._happenings()):
+        while before != (now := self._happenings()) or self._busy():
             before = now
             for _ in range(STEPS):
                 await asyncio.sleep(0)

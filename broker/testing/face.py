@@ -228,7 +228,8 @@ class Face:
         try:
             yield
         finally:
-            self.running.run(self.running.app.outage.bring_up()).result()
+            if self.running.is_running:
+                self.running.run(self.running.app.outage.bring_up()).result()
 
     def restart(self, *, keep_state: bool = True) -> None:
         """Down and up again."""
@@ -236,8 +237,8 @@ class Face:
             pass
 
     def reset(self) -> None:
-        """As if just started: no messages, sessions, retained messages, records and faults; ports and time
-        go on. A client that is still connected is cut off, with a ConnectionLeftBehind warning."""
+        """As if just started: no messages, sessions, retained messages, records, faults and outages; ports
+        and time go on. A client that is still connected is cut off, with a ConnectionLeftBehind warning."""
         self._warn(self.running.run(self.running.reset()).result())
 
     def _call(self, function: Callable[[], T]) -> T:

@@ -146,8 +146,7 @@ class Running:
         self._stopping = asyncio.Event()
         if not started.set_running_or_notify_cancel():
             return
-        virtual = self.setup.virtual_clock
-        clock = VirtualClock(self.loop, self._happenings) if virtual else LoopClock(self.loop)
+        clock = self._make_clock()
         self._app = App(
             self.settings,
             clock=clock,
@@ -162,6 +161,11 @@ class Running:
             await self._stopping.wait()
         finally:
             await self._end()
+
+    def _make_clock(self) -> Clock:
+        if not self.setup.virtual_clock:
+            return LoopClock(self.loop)
+        return VirtualClock(self.loop, self._happenings, lambda: self.app.outage.is_ending)
 
     def _cancel(self) -> None:
         if self._serving is not None:
@@ -200,6 +204,7 @@ class Running:
         if not self.app.webhooks.idle():
             await self._replace_webhooks()
         self.recorder.reset()
+        await self.app.outage.bring_up()
         return left
 
     async def left_behind(self) -> list[str]:

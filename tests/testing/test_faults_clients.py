@@ -212,6 +212,14 @@ def test_a_restart_with_and_without_its_state(mqtt_broker: TestBroker, keep_stat
     client.loop_stop()
 
 
+def test_a_broker_that_stops_during_an_outage_stays_down(make_mqtt_broker) -> None:
+    broker: TestBroker = make_mqtt_broker()
+    with broker.outage():
+        broker.stop()
+    with pytest.raises(ConnectionRefusedError), dial(broker):
+        pass
+
+
 def test_a_restart_set_off_by_a_packet(mqtt_broker: TestBroker) -> None:
     with (
         mqtt_broker.faults("restart", topic="reboot", keep_state=False, times=1) as restarted,

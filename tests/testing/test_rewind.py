@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -13,6 +14,8 @@ from broker.testing import TestBroker
 from broker.testing.clock import VirtualClock
 
 from .support import dial
+
+PINGREQ = b"\xc0\x00"
 
 pytestmark = pytest.mark.mqtt_broker(virtual_clock=True)
 
@@ -87,6 +90,41 @@ def test_an_endpoint_that_hangs_is_given_up(mqtt_broker: TestBroker) -> None:
     assert str(hook.tries[0]) == "not answered yet"
     mqtt_broker.clock.advance(60)
     assert [str(one) for one in hook.tries] == ["given up", "204"]
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
+def test_time_goes_on_by_seconds(mqtt_broker: TestBroker, seconds: float) -> None:
+    mqtt_broker.clock.advance(2)
+    before = mqtt_broker.clock.time()
+    with pytest.raises(ValueError, match=rf"advance\({seconds}\)"):
+        mqtt_broker.clock.advance(seconds)
+    assert mqtt_broker.clock.time() == before
+
+
+@pytest.mark.mqtt_broker(virtual_clock=True, host="localhost")  # a name is looked up in a thread
+def test_an_outage_ends_when_it_is_due(mqtt_broker: TestBroker) -> None:
+    with mqtt_broker.faults("restart", packet="PINGREQ", seconds=20), dial(mqtt_broker) as connection:
+        connection.sendall(PINGREQ)
+        assert connection.recv(1) == b""
+    mqtt_broker.clock.advance(19)
+    with pytest.raises(ConnectionRefusedError), dial(mqtt_broker):
+        pass
+    mqtt_broker.clock.advance(1)
+    with dial(mqtt_broker):
+        pass
+
+
+def test_reset_ends_an_outage_and_what_would_have_ended_it(mqtt_broker: TestBroker) -> None:
+    with mqtt_broker.faults("restart", packet="PINGREQ", seconds=20), dial(mqtt_broker) as connection:
+        connection.sendall(PINGREQ)
+        assert connection.recv(1) == b""
+    mqtt_broker.reset()
+    with dial(mqtt_broker):
+        pass
+    with mqtt_broker.outage():
+        mqtt_broker.clock.advance(20)
+        with pytest.raises(ConnectionRefusedError), dial(mqtt_broker):
+            pass
 
 
 def test_time_stands_still(mqtt_broker: TestBroker) -> None:
