@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from .faults.fault import ACTIONS, Fault
 from .which_cli import FindInstance, add_which
 
 PID_VARIABLE = "PYBROKER_PID"
@@ -21,7 +22,28 @@ Faults of a running broker whose configuration has a section `faults {}`, or of 
   pybroker faults list
   pybroker faults remove 1
 
-docs/testing.md lists the actions and what each may have."""
+`pybroker faults add --help` lists the actions and what each may have."""
+
+_KEYS = """\
+client   a pattern with *, ?, [ab]      topic      a topic filter
+packet   its type, such as PUBACK       direction  in (from the client) or out
+nth      of each connection             times      at most so often in all
+seconds, jitter   0.5, 200ms, 2m        rate       bytes a second: 500, 4KB
+code     a name, or a number from 0x80  byte       from 0, or from the end below 0
+count    copies beside the packet       keep_state  false: sessions and retained are gone
+after_bytes   in each direction
+probability, seed   from 0 to 1; the same seed, the same faults"""
+
+
+def _actions() -> str:
+    """A line for each action: what it needs, and [what it may have]."""
+    lines = []
+    for action, (aims, needed, possible) in ACTIONS.items():
+        keys = [name for name in Fault.__dataclass_fields__ if name in needed | possible]
+        aimed = [name for name in Fault.__dataclass_fields__ if name in aims]
+        words = [name if name in needed else f"[{name}]" for name in keys] + [f"[{name}]" for name in aimed]
+        lines.append(f"  {action:12} {' '.join(words)}")
+    return "\n".join(lines)
 
 
 def add_faults(commands: argparse._SubParsersAction[argparse.ArgumentParser], find: FindInstance) -> None:
@@ -34,14 +56,19 @@ def add_faults(commands: argparse._SubParsersAction[argparse.ArgumentParser], fi
     add_which(faults)
     verbs = faults.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     verbs.add_parser("list", help="the faults in force, and how often each has struck")
-    add = verbs.add_parser("add", help="put a fault in force")
-    add.add_argument("action", metavar="ACTION", help="drop, delay, refuse, close, ...")
+    add = verbs.add_parser(
+        "add",
+        help="put a fault in force",
+        description=f"What each ACTION may have:\n\n{_actions()}\n\n{_KEYS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add.add_argument("action", metavar="ACTION", help="what goes wrong")
     add.add_argument("values", nargs="*", metavar="KEY=VALUE", help="whom it strikes, when and how much")
     remove = verbs.add_parser("remove", help="lift one fault")
     remove.add_argument("number", type=int, metavar="NUMBER", help="as `list` shows it")
     verbs.add_parser("clear", help="lift all faults")
     restart = verbs.add_parser("restart", help="cut everybody off; the process itself goes on")
-    restart.add_argument("--seconds", type=float, default=0.0, help="how long nobody can connect")
+    restart.add_argument("--seconds", default="0", metavar="TIME", help="how long nobody can connect")
     restart.add_argument("--lose-state", action="store_true", help="forget sessions and retained messages")
     faults.set_defaults(run=lambda options: _run(options, find))
 
@@ -77,6 +104,6 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
-    if not separator:
+    if not separator or key == "action":
         raise ValueError(f'"{text}": write KEY=VALUE, such as packet=PUBACK')
     return key, value

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from .config.units import size, time
 from .control import ControlError, Handler
+from .faults.fault import Fault
 from .faults.outage import Outage
 from .faults.rules import FaultError, Faults, Rule, make
 
 NONE = "this broker was started without a faults section; add `faults {}` to its configuration"
+MEASURED = {"seconds": time(), "jitter": time(), "rate": size(), "after_bytes": size()}
+"""What may be written with a unit, as in the configuration."""
 
 
 def fault_command(faults: Faults | None, outage: Outage) -> Handler:
@@ -21,10 +25,7 @@ def fault_command(faults: Faults | None, outage: Outage) -> Handler:
             case "list":
                 return [_line(rule) for rule in faults] or ["no faults"]
             case "add":
-                try:
-                    return [_line(faults.add(make(arguments)))]
-                except FaultError as error:
-                    raise ControlError(str(error)) from None
+                return [_line(faults.add(_fault(arguments)))]
             case "remove":
                 number = arguments.get("number", 0)
                 if not faults.remove(number):
@@ -34,11 +35,29 @@ def fault_command(faults: Faults | None, outage: Outage) -> Handler:
                 faults.clear()
                 return []
             case "restart":
-                outage.restart(arguments.get("keep_state", True), arguments.get("seconds", 0.0))
+                fault = _fault({"action": "restart", **arguments})
+                outage.restart(fault.keep_state is not False, fault.seconds or 0.0)
                 return []
         raise ControlError("say one of list, add, remove, clear and restart")
 
     return carry_out
+
+
+def _fault(values: dict[str, Any]) -> Fault:
+    try:
+        return make({name: _measured(name, value) for name, value in values.items()})
+    except FaultError as error:
+        raise ControlError(str(error)) from None
+
+
+def _measured(name: str, value: Any) -> Any:
+    kind = MEASURED.get(name)
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        return kind.parse(value)
+    except ValueError:
+        return value  # the fault says what is wrong with it
 
 
 def _line(rule: Rule) -> str:

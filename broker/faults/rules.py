@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import count
+from math import isfinite
 from random import Random
 from typing import Any
 
@@ -163,6 +164,10 @@ def check(fault: Fault) -> None:
         value = getattr(fault, name)
         if value is not None and value < least:
             raise FaultError(f"{name} = {value} is less than {least}")
+    for name in ("seconds", "jitter", "rate"):
+        value = getattr(fault, name)
+        if value is not None and not isfinite(value):
+            raise FaultError(f"{name} = {value} is no amount")
     if fault.rate is not None and fault.rate <= 0:
         raise FaultError(f"rate = {fault.rate} lets nothing pass; stall does that")
     if not 0 <= fault.probability <= 1:

@@ -141,11 +141,11 @@ def test_the_commands_of_the_page_are_ours() -> None:
     import shlex
 
     from broker.fault_cli import _arguments
-    from broker.faults.rules import make
+    from broker.fault_command import _fault
 
     lines = re.findall(r"^(?:    - )?(pybroker .*)$", PAGE, re.MULTILINE)
     assert len(lines) > 8
     for line in lines:
         options = parsed(shlex.split(line)[1:])
         if getattr(options, "verb", None) == "add":
-            make(_arguments(options))
+            _fault(_arguments(options))

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.testing import Fault
+
+from .support import parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 PYBROKER = [sys.executable, "-m", "broker"]
 
@@ -135,6 +139,44 @@ print(faults("restart", "--lose-state").returncode)
         " no faults",
         "0",
     ]
+
+
+def test_amounts_are_written_as_in_a_configuration(run) -> None:
+    script = """
+for arguments in (
+    ["add", "limit", "rate=4KB"],
+    ["add", "latency", "seconds=200ms", "jitter=0.1"],
+    ["add", "cut", "after_bytes=1KB"],
+    ["add", "delay", "seconds=soon"],
+    ["add", "delay", "seconds=nan"],
+    ["add", "drop", "action=close"],
+    ["restart", "--seconds", "-1"],
+    ["restart", "--seconds", "10ms"],
+):
+    done = faults(*arguments)
+    print(done.returncode, done.stdout + done.stderr, end="" if done.stdout + done.stderr else "\\n")
+"""
+    done = run(CLIENT + script)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "0 1  limit rate=4096",
+        "0 2  latency seconds=0.2 jitter=0.1",
+        "0 3  cut after_bytes=1024",
+        '1 pybroker: seconds = "soon": write a number',
+        "1 pybroker: seconds = nan is no amount",
+        '1 pybroker: "action=close": write KEY=VALUE, such as packet=PUBACK',
+        "1 pybroker: seconds = -1.0 is less than 0",
+        "0 ",
+    ]
+
+
+def test_the_help_of_faults_says_what_each_may_have(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["faults", "add", "--help"])
+    told = capsys.readouterr().out
+    assert "  latency      seconds [jitter] [client] [direction] [seed]\n" in told
+    keys = told.split("\n\n", 3)[3]
+    assert all(name in keys for name in Fault.__dataclass_fields__ if name != "action")
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ def test_refuse_and_lose_session_strike_connect_alone() -> None:
         ({"action": "drop", "nth": "two"}, 'nth = "two": write a number'),
         ({"action": "restart", "keep_state": "maybe"}, "write true or false"),
         ({"action": "drop", "probability": 1.5}, "not between 0 and 1"),
+        ({"action": "delay", "seconds": float("nan")}, "seconds = nan is no amount"),
+        ({"action": "limit", "rate": float("inf")}, "rate = inf is no amount"),
         ({"action": "refuse", "code": "nonsense"}, 'code "nonsense" refuses nobody'),
         ({"action": "refuse", "code": 0}, 'code "0" refuses nobody'),
     ],
