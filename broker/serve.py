@@ -24,6 +24,7 @@ from .config import ConfigError, Settings
 from .config.describe import describe
 from .daemon import to_background
 from .fault_command import fault_command
+from .health_command import health_command
 
 logger = logging.getLogger("broker")
 
@@ -133,7 +134,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         {
             "stop": _stop_command(stopping),
             "reload": reloader.command,
-            "health": _health_command(app),
+            "health": health_command(app.engine, app.listeners),
             "webhook status": _webhook_command(app),
             "faults": fault_command(app.faults, app.outage),
         },
@@ -181,14 +182,6 @@ def _stop_command(stopping: asyncio.Event) -> control.Handler:
         stopping.set()
 
     return stop
-
-
-def _health_command(app: App) -> control.Handler:
-    async def health(_: dict[str, Any]) -> str:
-        where = ", ".join(listener.url for listener in app.listeners)
-        return f"{app.engine.connected} clients on {where}"
-
-    return health
 
 
 def _webhook_command(app: App) -> control.Handler:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ BAD_CONFIGURATION = 2
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """What a shell says."""
 BY_SIGNAL = 128
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+SETTLE = 5.0
+"""Seconds for the last webhooks to be posted, once the command has ended."""
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -49,29 +52,49 @@ def run_command(options: argparse.Namespace) -> int:
                     )
             finally:
                 broker.close()
+    except KeyboardInterrupt:  # before there was a command
+        return BY_SIGNAL + signal.SIGINT
     except (ConfigError, *START_ERRORS, OSError, ImportError) as error:
         print(error if isinstance(error, ConfigError) else f"pybroker: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    try:
-        child = subprocess.Popen(command, env=environment)  # noqa: S603 - the caller's own command
-    except FileNotFoundError:
-        print(f"pybroker: {command[0]}: there is no such command", file=sys.stderr)
-        return NOT_FOUND
-    except OSError as error:
-        print(f"pybroker: {command[0]}: {error.strerror}", file=sys.stderr)
-        return NOT_EXECUTABLE
-    # Ctrl-C reaches the command by itself; it decides what to do, and we wait for it.
-    with _handling(signal.SIGTERM, lambda *_: child.terminate()), _handling(signal.SIGINT, lambda *_: None):
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    with ExitStack() as handlers:
+        for number in PASSED_ON:
+            handlers.enter_context(_handling(number, pass_on))
+        # Ctrl-C reaches the command by itself; it decides what to do, and we wait for it.
+        handlers.enter_context(_handling(signal.SIGINT, lambda *_: None))
+        try:
+            child = subprocess.Popen(command, env=environment)  # noqa: S603 - the caller's own command
+        except FileNotFoundError:
+            print(f"pybroker: {command[0]}: there is no such command", file=sys.stderr)
+            return NOT_FOUND
+        except OSError as error:
+            print(f"pybroker: {command[0]}: {error.strerror}", file=sys.stderr)
+            return NOT_EXECUTABLE
+        for one in early:
+            child.send_signal(one)
         status = child.wait()
     return status if status >= 0 else BY_SIGNAL - status
 
 
 @contextmanager
 def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
-    before = signal.signal(number, handler)
+    before = signal.getsignal(number)
+    if before == signal.SIG_IGN:  # as under nohup: the command is to ignore it too
+        yield
+        return
+    signal.signal(number, handler)
     try:
         yield
     finally:
@@ -110,7 +133,8 @@ def _webhook_log(path: Path | None) -> Iterator[IO[str]]:
 
 @contextmanager
 def _logged(broker: TestBroker, log: IO[str]) -> Iterator[None]:
-    """Each try becomes a line once it has its answer."""
+    """Each try becomes a line once it has its answer, those of the command's last events too."""
+    from .waiting import WaitTimeout
     from .webhooks import Webhook
 
     written: dict[int, int] = {}
@@ -129,6 +153,8 @@ def _logged(broker: TestBroker, log: IO[str]) -> Iterator[None]:
     broker.running.call(lambda: recorder.listen(Webhook, write))
     try:
         yield
+        with suppress(WaitTimeout):
+            broker.drain(SETTLE)
     finally:
         broker.running.call(lambda: recorder.unlisten(Webhook, write))
 
@@ -156,10 +182,17 @@ def _announced(broker: TestBroker, conf: Path | None) -> Iterator[None]:
     from .. import instances
     from ..control import ControlSocket
     from ..fault_command import fault_command
+    from ..health_command import health_command
 
     running = broker.running
     path = instances.runtime_dir() / f"{os.getpid()}.sock"
-    commands = ControlSocket(path, {"faults": fault_command(running.faults, running.app.outage)})
+    commands = ControlSocket(
+        path,
+        {
+            "faults": fault_command(running.faults, running.app.outage),
+            "health": health_command(running.engine, running.app.listeners),
+        },
+    )
     running.run(commands.open()).result()
     listeners = [one.facts for one in running.app.listeners]
     announced = instances.announce(

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.testing import Fault
+from broker.testing import run as testing_run
 
 from .support import parsed
 
@@ -91,6 +93,28 @@ print(json.dumps(webhooks()))
     assert entry["headers"]["x-token"] == "t"
     assert entry["body"]["payload"] == "hello"
     assert (entry["status"], entry["error"]) == (200, "")
+
+
+def test_the_log_has_the_last_events_too(run, tmp_path: Path) -> None:
+    conf, log = tmp_path / "nanomq.conf", tmp_path / "log.jsonl"
+    conf.write_text(
+        'webhook { url = "http://192.0.2.1/hook", events = [{ event = on_message_publish }], '
+        "batch { size = 100, time = 300ms } }",  # what is posted waits for more
+        encoding="utf-8",
+    )
+    done = run(CLIENT + "publish('a')", *("--conf", str(conf), "--webhook-log", str(log)))
+    assert done.returncode == 0, done.stderr
+    [line] = log.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["body"][0]["topic"] == "a"
+
+
+def test_health_from_within(run) -> None:
+    done = run(
+        CLIENT + "command = [sys.executable, '-m', 'broker', 'health']\n"
+        "print(subprocess.run(command, capture_output=True, text=True).stdout, os.environ['MQTT_URL'])"
+    )
+    told, url = done.stdout.splitlines()
+    assert told == f"1 clients on{url}"
 
 
 def test_the_log_is_kept_where_asked(run, tmp_path: Path) -> None:
@@ -204,7 +228,8 @@ def test_what_cannot_be_run(
     assert "Traceback" not in done.stderr
 
 
-def test_sigterm_goes_to_the_command(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_goes_to_the_command(environment: dict[str, str], number: int) -> None:
     script = "import time; print('ready', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [*PYBROKER, "run", "--", sys.executable, "-c", script],
@@ -214,10 +239,56 @@ def test_sigterm_goes_to_the_command(environment: dict[str, str]) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    process.terminate()
-    assert process.wait(30) == 128 + signal.SIGTERM
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
     process.stdout.close()
     assert list(Path(environment["XDG_RUNTIME_DIR"]).rglob("*.*")) == []
+
+
+def test_a_signal_that_comes_while_the_command_is_being_started_goes_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Signalled(subprocess.Popen):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Signalled)
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("it did not reach the command"))
+    try:
+        assert testing_run._run(command, dict(os.environ)) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_that_is_ignored_is_ignored_by_the_command_too(environment: dict[str, str]) -> None:
+    script = "import signal; print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+    command = [*PYBROKER, "run", "--", sys.executable, "-c", script]
+    shell = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout == "True\n"
+
+
+def test_ctrl_c_is_left_to_the_command(environment: dict[str, str]) -> None:
+    script = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
+print("ready", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [*PYBROKER, "run", "--", sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.wait(30) == 5
+    process.stdout.close()
 
 
 def test_a_broker_that_was_not_made_for_faults_refuses_them(
