@@ -18,6 +18,8 @@ UMASK = 0o117
 async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
     """One socket for each address that ``host`` stands for, all on one port; 0 picks a free one.
     Raises ListenError."""
+    if not 0 <= port <= 0xFFFF:
+        raise ListenError(f"there is no port {port}; they go from 1 to 65535, and 0 picks a free one")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

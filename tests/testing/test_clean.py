@@ -59,6 +59,12 @@ def test_a_client_that_reads_nothing_does_not_keep_the_broker_from_stopping() ->
             broker.stop()
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_said(port: int) -> None:
+    with pytest.raises(ListenError, match=f"listener tcp: there is no port {port}; they go from 1 to 65535"):
+        TestBroker(port=port).start()
+
+
 def test_a_port_that_is_taken_is_said_and_nothing_stays() -> None:
     with TestBroker() as first:
         before = threading.active_count()
