@@ -62,6 +62,7 @@ def _parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",
         epilog="Each command has its own --help.",
     )
+    parser.add_argument("--version", action="version", version=f"pybroker {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_start(commands)
     _add_check(commands)

@@ -34,7 +34,7 @@ def pybroker(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 
 def test_version() -> None:
-    assert pybroker("version").stdout == f"pybroker {__version__}\n"
+    assert pybroker("version").stdout == pybroker("--version").stdout == f"pybroker {__version__}\n"
 
 
 @pytest.mark.parametrize(
