@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 PACKETS = (
     *("CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBSCRIBE", "SUBACK"),
@@ -66,6 +67,27 @@ class Fault:
         """The fields that differ from their defaults, in order."""
         fields = type(self).__dataclass_fields__
         return {name: getattr(self, name) for name in fields if getattr(self, name) != fields[name].default}
+
+
+class AimAndAmount(TypedDict, total=False):
+    """The fields of `Fault` but ``action``, as keyword arguments."""
+
+    client: str | None
+    topic: str | None
+    packet: str | None
+    direction: str | None
+    nth: int | None
+    times: int | None
+    probability: float
+    seed: int
+    code: int | str | None
+    seconds: float | None
+    jitter: float | None
+    count: int | None
+    byte: int | None
+    after_bytes: int | None
+    rate: float | None
+    keep_state: bool | None
 
 
 PACKET_AIMS = frozenset({"client", "topic", "packet", "direction", "nth", "times", "probability", "seed"})

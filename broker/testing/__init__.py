@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..faults.rules import FaultError
     from ..faults.seen import SeenPacket
     from .aio import AsyncTestBroker
-    from .broker import TestBroker
+    from .broker import MakeTestBroker, TestBroker
     from .face import Address, ConnectionLeftBehind
     from .messages import ClientView, Message, SubscriptionView
     from .waiting import WaitTimeout
@@ -28,6 +28,7 @@ _HOME = {
     "ConnectionLeftBehind": ".face",
     "Fault": "..faults.fault",
     "FaultError": "..faults.rules",
+    "MakeTestBroker": ".broker",
     "Message": ".messages",
     "SeenPacket": "..faults.seen",
     "SubscriptionView": ".messages",
@@ -44,6 +45,7 @@ __all__ = [
     "ConnectionLeftBehind",
     "Fault",
     "FaultError",
+    "MakeTestBroker",
     "Message",
     "SeenPacket",
     "SubscriptionView",

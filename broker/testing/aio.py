@@ -19,14 +19,14 @@ class AsyncTestBroker(Face):
 
     @overload
     async def wait_for(
-        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> Message: ...
     @overload
     async def wait_for(
-        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> list[Message]: ...
     async def wait_for(
-        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> Message | list[Message]:
         found = await wait_async(self._messages(topic, count, **query), timeout)
         return found[0] if count is None else found

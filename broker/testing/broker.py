@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Unpack, overload
+from typing import Protocol, Unpack, overload
 
 from ..faults.seen import SeenPacket
 from .aio import AsyncTestBroker
@@ -11,7 +11,7 @@ from .face import Face
 from .messages import Message
 from .queries import PacketQuery, Query, WebhookQuery
 from .running import Running
-from .setup import Setup
+from .setup import Conf, Setup, SetupOptions
 from .waiting import TIMEOUT, refuse_to_block, wait, wait_until
 from .webhooks import Webhook
 
@@ -26,7 +26,7 @@ class TestBroker(Face):
 
     __test__ = False  # no test class, whatever pytest makes of its name
 
-    def __init__(self, conf: Any = None, **setup: Any) -> None:
+    def __init__(self, conf: Conf = None, **setup: Unpack[SetupOptions]) -> None:
         super().__init__(Running(Setup(conf=conf, **setup)))
         self.aio = AsyncTestBroker(self.running)
         """The same broker for tests that run in an event loop."""
@@ -73,14 +73,14 @@ class TestBroker(Face):
 
     @overload
     def wait_for(
-        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> Message: ...
     @overload
     def wait_for(
-        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> list[Message]: ...
     def wait_for(
-        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query]
+        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
     ) -> Message | list[Message]:
         """The first message that matches the topic filter, be it there already or not; with ``count`` the
         first so many. ``where`` narrows it: ``where=lambda m: m.json()["t"] > 20``. ``timeout`` is real
@@ -142,3 +142,10 @@ class TestBroker(Face):
         every webhook is settled. Raises WaitTimeout, which says what is left."""
         refuse_to_block("drain")
         wait_until(lambda: not self._unfinished(), timeout, self._still)
+
+
+class MakeTestBroker(Protocol):
+    """The fixture ``make_mqtt_broker``."""
+
+    def __call__(self, conf: Conf = None, **setup: Unpack[SetupOptions]) -> TestBroker:
+        """A broker that runs until the test ends."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from ..engine.publish import broadcast
+from ..faults.fault import AimAndAmount
 from ..faults.rules import Rule, make
 from ..faults.seen import SeenPacket
 from ..packets.properties import Properties
@@ -208,7 +209,7 @@ class Face:
         self._call(close)
 
     @contextmanager
-    def faults(self, action: str, **aim_and_amount: Any) -> Iterator[Rule]:
+    def faults(self, action: str, **aim_and_amount: Unpack[AimAndAmount]) -> Iterator[Rule]:
         """A fault for as long as the ``with`` block runs:
         ``broker.faults("drop", packet="PUBACK", times=1)``. `broker.faults.fault.Fault` has all there are.
         Gives the rule, whose ``fired`` says how often it struck. Raises FaultError."""

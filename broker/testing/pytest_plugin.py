@@ -3,16 +3,15 @@ before a fixture is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
-    from .broker import TestBroker
-
-    MakeBroker = Callable[..., TestBroker]
+    from .broker import MakeTestBroker, TestBroker
+    from .setup import Conf, SetupOptions
 
 _running = pytest.StashKey[list["TestBroker"]]()
 """The brokers that a test, or the whole run, has made."""
@@ -44,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
+def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]:
     """Makes running brokers, each on free ports; they stop when the test ends. Takes what
     `broker.testing.setup.Setup` lists: ``make_mqtt_broker(conf="my.conf", tls=True, users={"ann": "x"})``."""
     with _maker(request) as make:
@@ -52,9 +51,9 @@ def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
 
 
 @pytest.fixture
-def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeBroker) -> TestBroker:
+def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeTestBroker) -> TestBroker:
     """A broker of the test's own, made as its ``mqtt_broker`` marker says."""
-    setup: dict[str, Any] = {"port": _port(request.config)}
+    setup: SetupOptions = {"port": _port(request.config)}
     for marker in reversed(list(request.node.iter_markers("mqtt_broker"))):
         if marker.args:
             raise ValueError("the marker mqtt_broker takes names only, such as mqtt_broker(conf=...)")
@@ -97,12 +96,12 @@ def _of_the_run(item: pytest.Item) -> list[TestBroker]:
 
 
 @contextmanager
-def _maker(request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
+def _maker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]:
     """Makes brokers for the test or the run, and stops them at the end, the last one first."""
     running = request.node.stash.setdefault(_running, [])
     with ExitStack() as stops:
 
-        def make(conf: Any = None, **setup: Any) -> TestBroker:
+        def make(conf: Conf = None, **setup: Unpack[SetupOptions]) -> TestBroker:
             from .broker import TestBroker
 
             broker = TestBroker(conf or request.config.getoption("--mqtt-conf"), **setup).start()

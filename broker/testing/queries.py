@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Generic, TypedDict, TypeVar
+
+from ..faults.seen import SeenPacket
+from .webhooks import Webhook
+
+T = TypeVar("T")
 
 
-class Query(TypedDict, total=False):
+class Query(TypedDict, Generic[T], total=False):
     """Common to all."""
 
-    where: Callable[[Any], object]
+    where: Callable[[T], object]
     """Only items for which this is true; an exception counts as no."""
 
 
-class PacketQuery(Query, total=False):
+class PacketQuery(Query[SeenPacket], total=False):
     client: str
     """The client identifier."""
     direction: str
     """``in``: from the client; ``out``: to it."""
 
 
-class WebhookQuery(Query, total=False):
+class WebhookQuery(Query[Webhook], total=False):
     delivered: bool
     """Whether only those count that were answered 2xx; they do where it is not given."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from webhook.settings import Rule, WebhookSettings
 
@@ -23,12 +23,14 @@ from .folder import folder
 _sockets = count(1)
 MEMORY_URL = "memory://webhooks"
 
+Conf: TypeAlias = str | Path | Settings | None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What `TestBroker`, the fixtures and their marker take."""
 
-    conf: str | Path | Settings | None = None
+    conf: Conf = None
     """A nanomq.conf, or settings; without it the defaults, and no ``$SYS`` topics."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Dotted keys of the configuration that win over the file: ``{"mqtt.max_packet_size": "1KB"}``."""
@@ -50,6 +52,21 @@ class Setup:
     """Post webhooks to their real URLs too; else they stay in memory."""
     virtual_clock: bool = False
     """Time stands still until `broker.clock.advance`."""
+
+
+class SetupOptions(TypedDict, total=False):
+    """The fields of `Setup` but ``conf``, as keyword arguments."""
+
+    options: Mapping[str, object]
+    host: str
+    port: int
+    tls: bool
+    ws: bool
+    users: Mapping[str, str] | None
+    plugins: Iterable[str] | Mapping[str, Mapping[str, Any]]
+    webhooks: Iterable[str | Rule]
+    post: bool
+    virtual_clock: bool
 
 
 def settings_for(setup: Setup) -> Settings:
