@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+from collections.abc import Iterable
 
 import pytest
 
 from broker.packets.encoder import encode, make_publish
 from broker.packets.model import Connect, Will
 from broker.packets.properties import Properties
-from broker.testing import TestBroker
+from broker.testing import Message, SeenPacket, TestBroker
 from broker.testing.clock import VirtualClock
+from broker.testing.webhooks import Try
 
-from .support import dial
+from .support import DEADLINE, dial
 
 PINGREQ = b"\xc0\x00"
 
@@ -51,8 +54,6 @@ def test_a_message_expires(mqtt_broker: TestBroker) -> None:
 
 
 def test_wills_come_in_the_order_of_their_delays(mqtt_broker: TestBroker) -> None:
-    import socket
-
     for name, delay in (("late", 40), ("early", 20), ("now", 0)):
         will = Will("gone", name.encode(), properties=Properties(will_delay_interval=delay))
         connect = Connect(
@@ -90,6 +91,38 @@ def test_an_endpoint_that_hangs_is_given_up(mqtt_broker: TestBroker) -> None:
     assert str(hook.tries[0]) == "not answered yet"
     mqtt_broker.clock.advance(60)
     assert [str(one) for one in hook.tries] == ["given up", "204"]
+
+
+@pytest.mark.mqtt_broker(virtual_clock=True, webhooks=["on_client_disconnected", "on_message_publish"])
+def test_all_that_falls_due_comes_in_its_order(mqtt_broker: TestBroker) -> None:
+    start = mqtt_broker.clock.time()
+
+    def moments(found: Iterable[SeenPacket | Message | Try]) -> list[float]:
+        return [one.at - start for one in found]
+
+    mqtt_broker.webhooks.answer_with(503, then=200)
+    properties = Properties(will_delay_interval=30, message_expiry_interval=50)
+    will = Will("gone", b"offline", retain=True, properties=properties)
+    connect = Connect(
+        "MQTT", 5, True, 60, "dev", will=will, properties=Properties(session_expiry_interval=100)
+    )
+    with socket.create_connection((mqtt_broker.host, mqtt_broker.port), timeout=DEADLINE) as connection:
+        connection.sendall(encode(connect, 5))
+        mqtt_broker.wait_for_client("dev")
+        mqtt_broker.clock.advance(160)
+
+    assert moments(mqtt_broker.packets("CLOSED")) == [90]
+    assert moments(mqtt_broker.messages("gone")) == [120]
+    disconnected, published = mqtt_broker.webhooks
+    first, second = moments(disconnected.tries)
+    assert (first, published.action) == (90, "message_publish")
+    assert 90 < second < 120
+    assert moments(published.tries) == [120]
+    assert (list(mqtt_broker.retained), list(mqtt_broker.sessions)) == (["gone"], ["dev"])
+    mqtt_broker.clock.advance(10)
+    assert (list(mqtt_broker.retained), list(mqtt_broker.sessions)) == ([], ["dev"])
+    mqtt_broker.clock.advance(20)
+    assert mqtt_broker.sessions == {}
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
