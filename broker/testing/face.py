@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
+from ..config.settings import TlsServer
 from ..engine.publish import broadcast
 from ..faults.fault import AimAndAmount
 from ..faults.rules import Rule, make
@@ -125,7 +126,7 @@ class Face:
         facts = one.facts
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(facts["host"], facts["host"])  # noqa: S104
         tls = one.settings.tls
-        cafile = (tls.cacertfile or tls.certfile.with_name("ca.pem")) if tls is not None else None
+        cafile = _trusted(tls) if tls is not None else None
         url = one.url.replace(facts["host"], host, 1)
         return Address(host, facts["port"], url, facts.get("path", ""), cafile)
 
@@ -308,6 +309,12 @@ class Face:
     def _who(self, client: str, connected: bool) -> str:
         there = ", ".join(self.clients) or "nobody"
         return f"{client} is {'not' if connected else 'still'} connected; connected: {there}\n{self.report()}"
+
+
+def _trusted(tls: TlsServer) -> Path:
+    """The authority; where there is none, the certificate has signed itself."""
+    made = tls.certfile.with_name("ca.pem")
+    return tls.cacertfile or (made if made.exists() else tls.certfile)
 
 
 def _check(topic_filter: str) -> None:

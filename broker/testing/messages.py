@@ -29,7 +29,7 @@ class Message:
     """The identifier of the client that published it; None where the broker did."""
     at: float = 0.0
     """Seconds since the epoch, by the broker's clock; 0 for what is retained."""
-    properties: Properties = field(default_factory=Properties)
+    properties: Properties = field(default_factory=Properties, repr=False)
     """MQTT 5.0's; empty where there are none."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 
 from broker.packets.encoder import make_publish
 from broker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
+from broker.testing.certificates import certificate
 from broker.testing.waiting import Search
 from broker.testing.webhooks import Try
 
@@ -36,6 +38,12 @@ def test_a_message_with_everything_it_says(mqtt_broker: TestBroker) -> None:
     assert message.properties.response_topic == "answers"
     assert mqtt_broker.retained["room/1"].json() == {"t": 21.5}
     assert message.at == pytest.approx(mqtt_broker.clock.time(), abs=60)
+
+
+def test_a_message_is_told_in_few_words(mqtt_broker: TestBroker) -> None:
+    mqtt_broker.publish("a", "x", retain=True)
+    told = repr(mqtt_broker.retained["a"])
+    assert told == "Message(topic='a', payload=b'x', qos=0, retain=True, client=None, at=0.0)"
 
 
 def test_wait_for_several_and_where(mqtt_broker: TestBroker) -> None:
@@ -273,6 +281,17 @@ def test_the_addresses_of_a_file_are_not_used(make_mqtt_broker, tmp_path: Path) 
     assert Path(unix.path).exists()
     assert not (tmp_path / "mqtt.sock").exists()
     assert unix.url.endswith(unix.path)
+
+
+def test_clients_trust_the_certificate_of_a_file(make_mqtt_broker, tmp_path: Path) -> None:
+    made = certificate("127.0.0.1")
+    for file in (made.certfile, made.keyfile):
+        shutil.copy(file, tmp_path)
+    conf = tmp_path / "nanomq.conf"
+    lines = f'certfile = "{tmp_path}/cert.pem", keyfile = "{tmp_path}/key.pem"'
+    conf.write_text(f'listeners.ssl {{ bind = "0.0.0.0:8883", {lines} }}', encoding="utf-8")
+    broker: TestBroker = make_mqtt_broker(conf=conf)
+    assert broker.tls.cafile == tmp_path / "cert.pem"
 
 
 def test_presets_are_there_again_after_a_reset(make_mqtt_broker, tmp_path: Path) -> None:
