@@ -45,10 +45,10 @@ def paho_client(
 
 @contextmanager
 def dial(
-    broker: TestBroker, name: str = "dev", keepalive: int = 0, **properties: Any
+    broker: TestBroker, name: str = "dev", keepalive: int = 0, *, clean_start: bool = True, **properties: Any
 ) -> Iterator[socket.socket]:
     """A connection that has sent CONNECT and got its CONNACK, and does nothing by itself."""
-    connect = Connect("MQTT", 5, True, keepalive, name, properties=Properties(**properties))
+    connect = Connect("MQTT", 5, clean_start, keepalive, name, properties=Properties(**properties))
     with socket.create_connection((broker.host, broker.port), timeout=DEADLINE) as connection:
         connection.sendall(encode(connect, 5))
         assert connection.recv(1024)[0] == 0x20

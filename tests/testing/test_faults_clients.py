@@ -11,6 +11,8 @@ import aiomqtt
 import paho.mqtt.client as paho
 import pytest
 
+from broker.packets.encoder import encode, make_publish
+from broker.packets.model import Pubrel, Subscribe, SubscribeFilter
 from broker.testing import FaultError, TestBroker
 
 from .support import DEADLINE, dial, paho_client
@@ -210,6 +212,30 @@ def test_a_restart_with_and_without_its_state(mqtt_broker: TestBroker, keep_stat
     assert mqtt_broker.messages("gone") == []
     client.disconnect()
     client.loop_stop()
+
+
+def test_what_is_half_done_at_qos_2_goes_on_after_a_restart(mqtt_broker: TestBroker) -> None:
+    publish = encode(make_publish("from", b"x", qos=2, packet_id=7, version=5), 5)
+    with dial(mqtt_broker, session_expiry_interval=100) as connection:
+        connection.sendall(encode(Subscribe(1, [SubscribeFilter("to", 2)]), 5))
+        mqtt_broker.wait_for_packet("SUBACK")
+        mqtt_broker.publish("to", "x", qos=2)
+        sent = mqtt_broker.wait_for_packet("PUBLISH", direction="out")
+        connection.sendall(publish)
+        mqtt_broker.wait_for_packet("PUBREC", direction="out")
+        mqtt_broker.restart()
+    assert mqtt_broker.sessions["dev"].inflight == 1
+
+    with dial(mqtt_broker, clean_start=False, session_expiry_interval=100) as connection:
+        again = mqtt_broker.wait_for_packet("PUBLISH", count=2, where=lambda one: one.direction == "out")[1]
+        assert (again.packet.dup, again.packet.packet_id) == (True, sent.packet.packet_id)
+        connection.sendall(publish)  # as one who has seen no PUBREC
+        mqtt_broker.wait_for_packet("PUBREC", direction="out", count=2)
+        connection.sendall(encode(Pubrel(7), 5))
+        mqtt_broker.wait_for_packet("PUBCOMP", direction="out")
+        assert len(mqtt_broker.messages("from")) == 1
+        mqtt_broker.restart(keep_state=False)
+    assert mqtt_broker.sessions == {}
 
 
 def test_a_broker_that_stops_during_an_outage_stays_down(make_mqtt_broker) -> None:

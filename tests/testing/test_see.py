@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
 import warnings
 from pathlib import Path
@@ -18,7 +20,7 @@ from broker.testing.certificates import certificate
 from broker.testing.waiting import Search
 from broker.testing.webhooks import Try
 
-from .support import dial, paho_client
+from .support import DEADLINE, dial, paho_client
 
 
 def test_a_message_with_everything_it_says(mqtt_broker: TestBroker) -> None:
@@ -59,6 +61,16 @@ def test_wait_for_what_comes_later(mqtt_broker: TestBroker) -> None:
     timer.start()
     assert mqtt_broker.wait_for("later").json() == {"a": 1}
     timer.join()
+
+
+def test_a_wait_can_be_interrupted(mqtt_broker: TestBroker) -> None:
+    timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        mqtt_broker.wait_for("never", timeout=DEADLINE)
+    timer.join()
+    mqtt_broker.publish("a", "x")
+    assert mqtt_broker.wait_for("a").text == "x"
 
 
 def test_a_failed_wait_says_what_did_arrive(mqtt_broker: TestBroker) -> None:
