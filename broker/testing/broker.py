@@ -67,7 +67,9 @@ class TestBroker(Face):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, traceback)
+        left = await self.running.stop_async()
+        if kind is None:
+            self._warn(left)
 
     # ---- waiting
 

@@ -105,6 +105,15 @@ class Running:
         thread.join()
         return left
 
+    async def stop_async(self) -> list[str]:
+        """The same; the event loop, whose clients may be closing, goes on meanwhile."""
+        if not self.is_running:
+            return []
+        try:
+            return await asyncio.wrap_future(self.run(self.left_behind()))
+        finally:
+            self.stop(wait_for_clients=False)
+
     @property
     def is_running(self) -> bool:
         """In this process: one that was forked has no part of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,7 +15,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.properties import Properties as PahoProperties
 
-from broker.packets.encoder import make_publish
+from broker.packets.encoder import encode, make_publish
+from broker.packets.model import Connect
 from broker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
 from broker.testing.certificates import certificate
 from broker.testing.waiting import Search
@@ -232,6 +234,16 @@ def test_a_client_that_has_just_left_is_no_cause_for_a_warning() -> None:
         for _ in range(20):
             with TestBroker() as broker, dial(broker):
                 pass
+
+
+async def test_a_client_whose_loop_has_still_to_close_it_is_none_either() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with TestBroker() as broker:
+            reader, writer = await asyncio.open_connection(broker.host, broker.port)
+            writer.write(encode(Connect("MQTT", 5, True, 0, "dev"), 5))
+            await reader.readexactly(4)
+            writer.close()
 
 
 def test_not_running() -> None:
