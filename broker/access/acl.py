@@ -32,7 +32,7 @@ class Acl:
     def __call__(self, client: Client, topic: str, action: Action) -> bool | None:
         wanted = filter_levels(topic) if action is Action.SUBSCRIBE else name_levels(topic)
         for rule in self._rules:
-            if rule.matches(client, topic, wanted, action):
+            if rule.matches(client, wanted, action):
                 return rule.allows
         return None
 
@@ -48,21 +48,20 @@ class _Rule:
             {Action.PUBLISH, Action.SUBSCRIBE} if rule.action == "pubsub" else {Action(rule.action)}
         )
         self._conditions = _conditions(rule)
-        self._literals = tuple(topic[1:] for topic in rule.topics if topic.startswith("@"))
-        patterns = (topic for topic in rule.topics if not topic.startswith("@"))
-        self._patterns = tuple(map(_pattern, patterns))
+        self._literals = tuple(_pattern(topic[1:]) for topic in rule.topics if topic.startswith("@"))
+        self._patterns = tuple(_pattern(topic) for topic in rule.topics if not topic.startswith("@"))
 
-    def matches(self, client: Client, topic: str, wanted: Levels, action: Action) -> bool:
+    def matches(self, client: Client, wanted: Levels, action: Action) -> bool:
         return (
             action in self._actions
             and all(holds(client) for holds in self._conditions)
-            and self._is_about(client, topic, wanted)
+            and self._is_about(client, wanted)
         )
 
-    def _is_about(self, client: Client, topic: str, wanted: Levels) -> bool:
+    def _is_about(self, client: Client, wanted: Levels) -> bool:
         if not self._literals and not self._patterns:
             return True
-        if any(_filled(literal, client) == topic for literal in self._literals):
+        if any(literal(client) == wanted for literal in self._literals):
             return True
         touches = covers if self.allows else overlap
         return any(

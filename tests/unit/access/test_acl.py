@@ -98,6 +98,11 @@ ROWS = [
     ([allow("${username}")], HASH, "#", SUB, None),
     ([allow("d/${clientid}")], HASH, "d/any/thing", PUB, None),
     ([allow("@d/${clientid}/x")], PLUS, "d/a/x", PUB, None),
+    ([allow("@d/${clientid}/x")], PLUS, "d/+/x", SUB, None),
+    ([allow("@d/${clientid}")], HASH, "d/#", SUB, None),
+    ([allow("@${username}")], HASH, "#", SUB, None),
+    ([allow("@${username}")], Client("c5", "a/#"), "a/#", SUB, None),
+    ([allow("@d/${clientid}")], SLASH, "d/a/b", SUB, True),
     # Who.
     ([allow(username="ann")], ANN, "a", PUB, True),
     ([allow(username="ann")], BOB, "a", PUB, None),
