@@ -14,7 +14,7 @@ from .errors import ConfigError, Problem
 from .tree import MissingInclude, Place, Text
 
 MAX_DEPTH = 64
-"""Sections in sections: more than any sane file has, fewer than would trouble the parser."""
+"""Sections in sections, and files in files: more than anybody needs, fewer than would trouble the parser."""
 
 PLACE_KEY, MISSING_KEY = "at", "missing"
 """Keys that no file has: each section tells its place, and which includes it lacks."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import ConfigError, Problem
-from .marked import MarkedText, syntax_error
+from .marked import MAX_DEPTH, MarkedText, syntax_error
 from .tree import MissingInclude, Place, Text
 
 # In access rules these stand for the client; any other ${name} is a value of the file or of the environment.
@@ -255,6 +255,8 @@ class _File:
         for candidate in places:
             if candidate.resolve() in self.open_files:
                 raise self._error(f'include "{name}" includes itself')
+            if len(self.open_files) > MAX_DEPTH:
+                raise self._error(f"more than {MAX_DEPTH} files that include each other")
             if candidate.is_file() and os.access(candidate, os.R_OK):
                 _File(self.marked, candidate, candidate, self.open_files).run()
                 return

@@ -292,6 +292,12 @@ class TestInclude:
         where = "nanomq.conf:1" if "nanomq" in text else "b.conf:2"
         assert files.relative([str(caught.value)]) == [f'{where}: include "nanomq.conf" includes itself']
 
+    def test_a_chain_without_end(self, files: Files) -> None:
+        for number in range(400):
+            files.write(f'include "{number + 1}.conf"', f"{number}.conf")
+        with pytest.raises(ConfigError, match="more than 64 files that include each other"):
+            parse(files.folder / "0.conf")
+
     def test_the_same_file_twice_is_no_cycle(self, files: Files) -> None:
         files.write("x = 1", "more.conf")
         root, _ = parse(files.write('a { include "more.conf" }\nb { include "more.conf" }'))
