@@ -12,6 +12,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..clock import Clock
 from ..config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
@@ -98,6 +99,8 @@ class HttpClient:
             trouble = f"status {status}"
         except TimeoutError:
             trouble = f"no answer in {self._settings.timeout:g} s"
+        except aiohttp.ClientResponseError as error:  # its own text has the whole URL in it
+            trouble = f"the answer is not understood: {error.message.partition(':')[0]}"
         except (aiohttp.ClientError, OSError) as error:
             trouble = str(error) or type(error).__name__
         self._failed(name, request.url, trouble)
@@ -133,7 +136,7 @@ class HttpClient:
             log.error(
                 "auth.http_auth.%s: %s cannot be asked: %s; clients are refused until it can",
                 name,
-                url.partition("?")[0],
+                _shown(url),
                 trouble,
             )
 
@@ -143,6 +146,12 @@ class HttpClient:
             log.warning(
                 "auth.http_auth.%s: answers again; %d requests were refused meanwhile", name, failures
             )
+
+
+def _shown(url: str) -> str:
+    """A password or token may stand in the user part and in the query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _fields(request: HttpRequestSettings, params: Params) -> dict[str, Any]:

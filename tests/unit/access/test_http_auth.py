@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,33 @@ async def test_a_server_that_is_not_there(caplog: pytest.LogCaptureFixture) -> N
     assert len(caplog.messages) == 1, "an outage is told once"
     assert f"http://127.0.0.1:{port}/auth cannot be asked" in caplog.text
     assert "key=1" not in caplog.text
+
+
+@asynccontextmanager
+async def bare_server(serve: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+    """Its port; each connection is ``serve``'s."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def garbage(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"garbage\r\n\r\n")
+        writer.close()
+
+    async with bare_server(garbage) as port:
+        request = HttpRequestSettings(
+            f"http://me:hidden1@127.0.0.1:{port}/auth?key=hidden2", "get", params=(("password", "%P"),)
+        )
+        async with http_auth(auth_req=request) as auth:
+            with pytest.raises(UnavailableError):
+                await auth.authenticate(login(password=b"hidden3"))
+    assert f"http://127.0.0.1:{port}/auth cannot be asked: the answer is not understood" in caplog.text
+    assert "hidden" not in caplog.text
 
 
 async def test_the_end_of_an_outage_is_told(caplog: pytest.LogCaptureFixture) -> None:
