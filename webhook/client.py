@@ -134,6 +134,9 @@ class AiohttpTransport:
             raise NoAnswerError(f"certificate not accepted: {error.certificate_error}") from error
         except aiohttp.ClientConnectorError as error:
             raise NoAnswerError(f"cannot connect: {error.os_error.strerror or error.os_error}") from error
+        except aiohttp.ClientResponseError as error:  # its own text has the whole URL in it
+            words = error.message.partition(":")[0]
+            raise NoAnswerError(f"the answer is not understood: {words}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 

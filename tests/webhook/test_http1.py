@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook import SettingsError, Sink
+from webhook.client import AiohttpTransport, NoAnswerError, Request
 from webhook.http1 import MAX_BODY, MAX_HEAD, AnswerReader, BadAnswerError, request_head
 
 from .conftest import drained
@@ -203,6 +204,16 @@ async def test_what_is_not_http_is_reported(start, caplog) -> None:
         await drained(sink)
         assert sink.stats()[0].dead == 1
         assert "the answer is not understood: it is not HTTP/1.1" in caplog.text
+
+
+async def test_of_https_too_no_token_of_the_url_is_reported() -> None:
+    async with Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n") as server:
+        transport = AiohttpTransport(endpoint(f"http://127.0.0.1:{server.port}/?token=hidden"))
+        with pytest.raises(NoAnswerError) as caught:
+            await transport.post(Request({}, b"x"))
+        await transport.close()
+    assert str(caught.value).startswith("the answer is not understood: Bad status line")
+    assert "hidden" not in str(caught.value)
 
 
 async def test_a_header_with_a_line_break_is_not_sent(start, caplog) -> None:
