@@ -92,7 +92,7 @@ class HttpClient:
 
         trouble: object
         try:
-            status = await self._send(name, request, params)
+            status = await self._status(name, request, params)
             if status < 500 and status not in (408, 429):
                 self._answered(name)
                 return status
@@ -105,6 +105,18 @@ class HttpClient:
             trouble = str(error) or type(error).__name__
         self._failed(name, request.url, trouble)
         raise UnavailableError
+
+    async def _status(self, name: str, request: HttpRequestSettings, params: Params) -> int:
+        """The server may close a kept connection just when it is used again: that is no outage."""
+        import aiohttp
+
+        async with asyncio.timeout(self._settings.timeout):
+            try:
+                return await self._send(name, request, params)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                return await self._send(name, request, params)
 
     async def _send(self, name: str, request: HttpRequestSettings, params: Params) -> int:
         session = self._session or self._open()

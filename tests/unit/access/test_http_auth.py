@@ -239,6 +239,26 @@ async def test_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None
     assert "hidden" not in caplog.text
 
 
+async def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
+    """It may end just when it is used again."""
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n\r\n"]
+
+    async def serve(reader: StreamReader, writer: StreamWriter) -> None:
+        while answers and (head := await reader.readuntil(b"\r\n\r\n")):
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+            writer.write(answer := answers.pop(0))
+            if not answer:
+                break
+        writer.close()
+
+    async with bare_server(serve) as port:
+        request = HttpRequestSettings(f"http://127.0.0.1:{port}/", params=(("u", "%u"),))
+        async with http_auth(auth_req=request) as auth:
+            assert await auth.authenticate(login()) is OK
+            assert await auth.authenticate(login()) is OK
+    assert not answers
+
+
 async def test_the_end_of_an_outage_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async with DecidingServer(500) as server, http_auth(acl_req=HttpRequestSettings(server.url)) as auth:
         for topic in ("a", "b"):
