@@ -66,11 +66,12 @@ class HttpClient:
 
     async def close(self, *, finish: bool = False) -> None:
         """Close all connections; what is under way is given up, or with ``finish`` waited for."""
-        under_way = list(self._under_way.values())
-        if not finish:
-            for task in under_way:
-                task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        while self._under_way:  # an answer may lead to the next question
+            under_way = list(self._under_way.values())
+            if not finish:
+                for task in under_way:
+                    task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None

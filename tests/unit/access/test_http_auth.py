@@ -367,6 +367,24 @@ async def test_closing_may_wait_for_what_is_under_way() -> None:
         assert await answer is True
 
 
+async def test_closing_waits_for_the_second_question_of_a_login_too() -> None:
+    async with DecidingServer() as server:
+        server.gate.clear()
+        settings = HttpAuthSettings(
+            auth_req=HttpRequestSettings(server.url), super_req=HttpRequestSettings(server.url)
+        )
+        client = HttpClient(settings, ManualClock())
+        answer = asyncio.ensure_future(settled(HttpAuth(settings, client, lambda _: 0).authenticate(login())))
+        await server.asked.wait()
+        closing = asyncio.ensure_future(client.close(finish=True))
+        await asyncio.sleep(0)
+        server.gate.set()
+        await closing
+        assert await answer is OK
+        assert len(server.questions) == 2
+        assert client._session is None
+
+
 @pytest.mark.parametrize("key", ["cacertfile", "certfile"])
 def test_a_certificate_that_cannot_be_used_is_told_at_once(tmp_path: Path, key: str) -> None:
     path = tmp_path / "x.pem"
