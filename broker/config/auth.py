@@ -43,10 +43,14 @@ def auth(section: Section, report: Report) -> AuthSettings:
 def _rule(values: Values, report: Report) -> AclRule:
     if "permit" not in values:
         report.error(values.place, f"{values.name}.permit", "missing: allow or deny")
-    return _condition(values, values["permit"] or "deny")
+    return _condition(values, values["permit"] or "deny", report)
 
 
-def _condition(values: Values, permit: str) -> AclRule:
+def _condition(values: Values, permit: str, report: Report) -> AclRule:
+    for key in ("ipaddrs", "or"):  # without them the rule would hold for everybody
+        if values.is_empty(key):
+            message = "empty: it would hold for nobody; leave it out, or name at least one"
+            report.error(values.place_of(key), f"{values.name}.{key}", message)
     single = (values["ipaddr"],) if "ipaddr" in values else ()
     return AclRule(
         permit,
@@ -55,8 +59,8 @@ def _condition(values: Values, permit: str) -> AclRule:
         _unless_everyone(values["username"]),
         _unless_everyone(values["clientid"]),
         single + values["ipaddrs"],
-        all_of=tuple(_condition(below, permit) for below in values["and"]),
-        any_of=tuple(_condition(below, permit) for below in values["or"]),
+        all_of=tuple(_condition(below, permit, report) for below in values["and"]),
+        any_of=tuple(_condition(below, permit, report) for below in values["or"]),
     )
 
 

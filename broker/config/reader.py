@@ -96,6 +96,10 @@ class Values:
         """Whether the section names the key, be its value right or wrong."""
         return key in self._places
 
+    def is_empty(self, key: str) -> bool:
+        """Whether the section names the key, a list, and there is nothing in it."""
+        return self._found.get(key) == ()
+
     def place_of(self, key: str) -> Place:
         return self._places.get(key, self.place)
 

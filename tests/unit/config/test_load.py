@@ -248,6 +248,16 @@ class TestErrors:
                 'nanomq.conf:2: auth.acl.rules[0].topics: found "a/#/b"; # must be the whole last level',
             ),
             (
+                "auth.acl.rules = [{permit = allow, ipaddrs = []}]",
+                "nanomq.conf:1: auth.acl.rules[0].ipaddrs: empty: it would hold for nobody; "
+                "leave it out, or name at least one",
+            ),
+            (
+                "auth.acl.rules = [{permit = allow, and = [{or = []}]}]",
+                "nanomq.conf:1: auth.acl.rules[0].and[0].or: empty: it would hold for nobody; "
+                "leave it out, or name at least one",
+            ),
+            (
                 "auth.acl.rules = [{permit = deny, and = [{ipaddr = 10.0.0.300}]}]",
                 'nanomq.conf:1: auth.acl.rules[0].and[0].ipaddr: found "10.0.0.300"; '
                 "allowed: an IP address or network such as 10.0.0.7 or 10.0.0.0/8",
