@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .config.errors import ConfigError
 from .config.hocon import parse
+from .config.marked import NAMES
 from .config.tree import Text
 
 _ENTRY = re.compile(r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<plain>[^\s"=:{},#]+))\s*[=:]""")
@@ -29,7 +30,7 @@ def hashed(password: str) -> str:
 def users(file: Path) -> dict[str, str]:
     """User name to what stands for the password. Raises PasswdError for a file that cannot be read."""
     try:
-        section, _ = parse(file)
+        section, _ = parse(file, within=NAMES)
     except ConfigError as error:
         raise PasswdError(str(error)) from None
     return {name: node.text for name, node in section.leaves() if isinstance(node, Text)}

@@ -16,8 +16,11 @@ from .tree import Items, MissingInclude, Node, Place, Section, Text
 _MARK = re.compile(r"<(\d+)>")
 
 
-def parse(file: Path, environ: Mapping[str, str] = os.environ) -> tuple[Section, list[Text]]:
-    """The tree of a file and its includes, and the unquoted values that a ``#`` cut short.
+def parse(
+    file: Path, environ: Mapping[str, str] = os.environ, within: tuple[str, ...] = ()
+) -> tuple[Section, list[Text]]:
+    """The tree of a file and its includes, and the unquoted values that a ``#`` cut short. ``within`` is the
+    section that the file is to fill, where it does not stand for itself.
 
     Raises `ConfigError` for a file that cannot be read or parsed. An include that is missing raises nothing
     here: it is noted in its section, where whoever uses the section finds it.
@@ -27,7 +30,7 @@ def parse(file: Path, environ: Mapping[str, str] = os.environ) -> tuple[Section,
     from pyhocon.exceptions import ConfigException
     from pyparsing import ParseBaseException
 
-    marked = scan(file, environ)
+    marked = scan(file, environ, within)
     try:
         parsed = ConfigFactory.parse_string(marked.finish())
     except ParseBaseException as error:

@@ -16,14 +16,18 @@ from .tree import MissingInclude, Place, Text
 MAX_DEPTH = 64
 """Sections in sections, and files in files: more than anybody needs, fewer than would trouble the parser."""
 
+NAMES = ("auth", "password")
+"""The section whose keys are names, and dots part of them: user ``a`` may stand beside user ``a.b``."""
+
 PLACE_KEY, MISSING_KEY = "at", "missing"
 """Keys that no file has: each section tells its place, and which includes it lacks."""
 
 
 class MarkedText:
-    """Grows while files are scanned. One for a main file and all it includes."""
+    """Grows while files are scanned. One for a main file and all it includes; ``within`` is the section that
+    the main file is to fill."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], within: tuple[str, ...] = ()) -> None:
         self.keys: list[str] = []
         self.marks: list[Text | Place | MissingInclude] = []
         self.cut_short: list[Text] = []
@@ -34,6 +38,10 @@ class MarkedText:
         self._out: list[str] = []
         self._places: list[Place | None] = [None]
         self._stack: list[tuple[str, Place]] = []
+        self._sections = [within]
+        """The paths of the brackets that are open."""
+        self._path = within
+        """That of the last key."""
 
     def finish(self) -> str:
         """The whole text."""
@@ -70,6 +78,11 @@ class MarkedText:
 
     def key(self, path: Sequence[str], place: Place) -> None:
         self.new_line(place)
+        section = self._sections[-1]
+        self._path = (*section, *path)
+        start = len(NAMES) - len(section)
+        if self._path[: len(NAMES)] == NAMES and 0 <= start < len(path):
+            path = [*path[:start], ".".join(path[start:])]
         self._out.append(f"{'.'.join(map(self._key, path))} = ")
 
     def value(self, text: Text) -> None:
@@ -97,6 +110,7 @@ class MarkedText:
         if len(self._stack) >= MAX_DEPTH:
             raise syntax_error(place, f"more than {MAX_DEPTH} sections and lists in each other")
         self._stack.append((bracket, place))
+        self._sections.append(self._path)
         self._out.append(bracket)
         if bracket == "{":
             self.place(place)
@@ -106,6 +120,7 @@ class MarkedText:
 
     def close(self, bracket: str, place: Place) -> None:
         opened, where = self._stack.pop()
+        self._path = self._sections.pop()
         if opened + bracket not in ("{}", "[]"):
             raise syntax_error(
                 place, f"{bracket} found where the {opened} of line {where.line} wants its end"

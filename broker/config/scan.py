@@ -45,12 +45,13 @@ _NEXT_MEMBER = re.compile(
 )
 
 
-def scan(file: Path, environ: Mapping[str, str]) -> MarkedText:
-    """A file with all it includes. Raises `ConfigError` at the first thing that is no HOCON.
+def scan(file: Path, environ: Mapping[str, str], within: tuple[str, ...] = ()) -> MarkedText:
+    """A file, which fills the section ``within``, with all it includes. Raises `ConfigError` at the first
+    thing that is no HOCON.
 
     An include that cannot be read is noted in its section: whether it matters is the reader's to say.
     """
-    marked = MarkedText(environ)
+    marked = MarkedText(environ, within)
     marked.place(Place(file))
     _File(marked, file, file, ()).run()
     return marked

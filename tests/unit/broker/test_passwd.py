@@ -96,6 +96,13 @@ def test_a_user_that_is_there_twice_has_one_password_afterwards(file: Path) -> N
     assert users(file) == {}
 
 
+def test_a_name_may_begin_like_another(file: Path) -> None:
+    file.write_text("a.b = x\na = y\n")
+    assert users(file) == as_the_broker_reads_it(file) == {"a.b": "x", "a": "y"}
+    set_password(file, "a", "z")
+    assert as_the_broker_reads_it(file) == {"a.b": "x", "a": "z"}
+
+
 @pytest.mark.parametrize(
     "content", ["ann = x, bob = y\n", "{ ann = x }\n", "ann\n  = x\n", 'a { b = x }\n"a.b" = y\n']
 )

@@ -641,6 +641,22 @@ class TestAuth:
         assert auth.passwords == {"a.b@c d#e{}": "p w", "plain": "x", "dotted.name": "y", 'ü"': "z"}
         assert isinstance(auth.passwords, MappingProxyType)
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "auth.password { a = 1, a.b = 2, c.d.e = 3, c.d = 4 }",
+            "auth { password { a.b = 2, a = 1, c.d = 4, c.d.e = 3 } }",
+            "auth.password.a = 1\nauth.password.a.b = 2\nauth { password.c.d = 4, password.c.d.e = 3 }",
+            'auth { password = {include "pwd.conf"} }',
+            'auth.password { include "pwd.conf" }',
+            "auth.password { a = 9 } { a = 1, a.b = 2, c.d = 4, c.d.e = 3 }",
+        ],
+    )
+    def test_a_user_may_have_the_beginning_of_another_user_s_name(self, files: Files, text: str) -> None:
+        users = {"a": "1", "a.b": "2", "c.d": "4", "c.d.e": "3"}
+        files.write("a.b = 2\na = 1\nc.d.e = 3\nc.d = 4\n", "pwd.conf")
+        assert files.load(text).auth.passwords == users
+
     @pytest.mark.parametrize("spelling", ["tls", "ssl"])
     def test_tls_of_a_request_in_both_spellings(self, files: Files, spelling: str) -> None:
         certificates(files)
