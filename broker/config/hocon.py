@@ -1,4 +1,5 @@
-"""Read a HOCON file into a tree that knows its lines. See `marked` for why pyhocon gets another text."""
+"""Read a HOCON file into a tree that knows its lines. See `marked` for why pyhocon gets another text, and
+`plain` for when it gets none."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import plain
 from .errors import ConfigError, Problem
 from .marked import MISSING_KEY, PLACE_KEY, MarkedText
 from .scan import scan
@@ -25,22 +27,28 @@ def parse(
     Raises `ConfigError` for a file that cannot be read or parsed. An include that is missing raises nothing
     here: it is noted in its section, where whoever uses the section finds it.
     """
-    # Imported here: it costs 60 ms that a start without a file, or another command, need not pay.
+    marked = scan(file, environ, within)
+    text = marked.finish()
+    tree = plain.read(text)
+    root = _Builder(marked).node(_by_pyhocon(text, marked, file) if tree is None else tree)
+    assert isinstance(root, Section)
+    return root, marked.cut_short
+
+
+def _by_pyhocon(text: str, marked: MarkedText, file: Path) -> dict[str, Any]:
+    # Imported here: it costs 60 ms that most files, and other commands, need not pay.
     from pyhocon import ConfigFactory
     from pyhocon.exceptions import ConfigException
     from pyparsing import ParseBaseException
 
-    marked = scan(file, environ, within)
     try:
-        parsed = ConfigFactory.parse_string(marked.finish())
+        parsed: dict[str, Any] = ConfigFactory.parse_string(text)
     except ParseBaseException as error:
         place = marked.place_of(error.lineno) or Place(file)
         raise ConfigError([Problem(str(place), "", "values that do not go together stand here")]) from None
     except ConfigException as error:
         raise ConfigError([_explain(str(error), marked, file)]) from None
-    root = _Builder(marked).node(parsed)
-    assert isinstance(root, Section)
-    return root, marked.cut_short
+    return parsed
 
 
 def _explain(message: str, marked: MarkedText, file: Path) -> Problem:

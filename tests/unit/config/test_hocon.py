@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyhocon import ConfigFactory
 
 from broker.config.errors import ConfigError
 from broker.config.hocon import parse
+from broker.config.plain import read as read_plain
+from broker.config.scan import scan
 from broker.config.tree import Items, Node, Section, Text
 
 from .conftest import Files
@@ -332,6 +335,50 @@ def test_any_text_gives_a_tree_or_a_config_error(tmp_path: Path, text: str) -> N
     except ConfigError as error:
         told = str(error)
     assert told.startswith(f"{file}")
+
+
+PARTS = st.sampled_from(["a", "b", '"c.d"', "a.b", "b.a", "a.b.a"])
+
+
+def members(values: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
+    return st.lists(st.builds("{} = {}".format, PARTS, values), max_size=most).map("\n".join)
+
+
+VALUES = st.recursive(
+    st.sampled_from(["1", "x y", '"z" 1', "null", '"""l\n"""']),
+    lambda below: (
+        st.lists(below, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | members(below, 3).map("{{ {} }}".format)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(members(VALUES, 6))
+def test_what_is_read_without_pyhocon_is_what_pyhocon_reads(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "any.conf"
+    file.write_text(text, encoding="utf-8")
+    marked = scan(file, {}).finish()
+    tree = read_plain(marked)
+    if tree is not None:
+        assert json.dumps(tree) == json.dumps(ConfigFactory.parse_string(marked))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a { b = 1, c = [2, { d = x y }] }\na.b = 3\na { c = [] }", True),
+        ("a = ${b}\nb = 1", False),
+        ("a = { b = 1 } { c = 2 }", False),
+        ("a = [1] [2]", False),
+        ("a = 1\na.b = 2", False),
+        ("a = 1\na { b = 2 }", False),
+        ("a { b = 2 }\na = 1", False),
+    ],
+)
+def test_what_needs_pyhocon(files: Files, text: str, plain: bool) -> None:
+    assert (read_plain(scan(files.write(text), {}).finish()) is not None) is plain
 
 
 NAMES = st.text(min_size=1, max_size=12)
