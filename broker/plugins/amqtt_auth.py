@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import os
+import secrets
 from collections.abc import Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hmac import compare_digest
 
@@ -22,18 +26,26 @@ from .step import step
 AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
 """Modules whose plugins answer at once, or wait without asking for the running task: they need none."""
 
+MAX_REMEMBERED = 65_536
+"""Passwords that were right; all are forgotten when there are more."""
+
 log = logging.getLogger("broker.plugins")
 
 
 class PasswordAuthPlugin(BaseAuthPlugin):
     """Compares user name and password with a fixed list: plain passwords, or argon2 hashes.
 
-    Without a user name, and where the list is empty, it has no opinion.
+    Without a user name, and where the list is empty, it has no opinion. Whether a password belongs to a hash
+    is slow to find out, by design. So that those who guess do not hold up those who know, and neither takes
+    all the processors, what was right once is known again, and threads of their own find out the rest.
     """
 
     def __init__(self, context: BaseContext) -> None:
         super().__init__(context)
         self._hasher = Argon2Hasher()
+        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "password")
+        self._secret = secrets.token_bytes(16)
+        self._right: set[bytes] = set()
         self._passwords: dict[str, bytes] = {}
         self._stand_in = b""
         self.replace(self.config.passwords)
@@ -43,6 +55,7 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         check_passwords(passwords)
         encoded = {user: password.encode() for user, password in passwords.items()}
         self._passwords = encoded
+        self._right.clear()
         # Compared with where the user is unknown, so that the time an answer takes does not tell.
         self._stand_in = next(filter(_is_hash, encoded.values()), b"")
 
@@ -52,16 +65,35 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         known = self._passwords.get(session.username)
         expected = self._stand_in if known is None else known
         given = (session.password or "").encode("utf-8", "surrogateescape")
-        if _is_hash(expected):
-            # Slow by design: tenths of a second that the event loop does not have.
-            loop = asyncio.get_running_loop()
-            same = await loop.run_in_executor(None, self._hasher.verify, given, expected)
-        else:
+        if not _is_hash(expected):
             same = compare_digest(given, expected)
+        elif known is None:
+            same = await self._belongs(given, expected)
+        else:
+            same = await self._is_right(given, expected)
         if not same or known is None:
             return False
         session.is_anonymous = False
         return True
+
+    async def close(self) -> None:
+        """Give up what is waiting for a thread."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _is_right(self, given: bytes, expected: bytes) -> bool:
+        both = hashlib.blake2b(expected + b"\0" + given, key=self._secret).digest()
+        if both in self._right:
+            return True
+        if not await self._belongs(given, expected):
+            return False
+        if len(self._right) >= MAX_REMEMBERED:
+            self._right.clear()
+        self._right.add(both)
+        return True
+
+    async def _belongs(self, given: bytes, expected: bytes) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.verify, given, expected)
 
     @dataclass
     class Config:

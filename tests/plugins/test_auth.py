@@ -17,7 +17,7 @@ from broker.plugins.errors import PluginError
 from tests.harness import Client, connect_packet
 
 from .samples import Recorder
-from .support import SAMPLES, Hosted, settle
+from .support import DEADLINE, SAMPLES, Hosted, settle
 
 HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
 ADA_HASH = HASHER.hash("secret")
@@ -109,6 +109,30 @@ async def test_hashes_are_compared_off_the_event_loop(monkeypatch: pytest.Monkey
 
     assert len(threads) == 2, "an unknown user must take as long as a known one"
     assert threading.current_thread() not in threads
+
+
+async def test_who_guesses_does_not_hold_up_who_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold, checked = threading.Event(), []
+
+    def verify(self: Any, password: bytes, expected: bytes) -> bool:
+        checked.append(password)
+        return password == b"secret" or not hold.wait(DEADLINE)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", verify)
+    broker = Hosted(auth=AuthSettings(allow_anonymous=False, passwords={"ada": ADA_HASH}))
+    assert reason_of(await broker.join("1", username="ada", password=b"secret")) == IN
+    try:
+        for number in range(100):
+            broker.dial().send(connect_packet(f"g{number}", username="ada", password=b"guess"))
+        answer = broker.engine.access.authenticate(Credentials(events.Client("2", "ada"), b"secret"))
+        assert answer is IN, "at once, without a thread"
+    finally:
+        hold.set()
+    await settle()
+    assert checked == [b"secret", *[b"guess"] * 100], "a wrong one is checked each time"
+    broker.host.reload(AuthSettings(passwords={"ada": HASHER.hash("another")}))
+    assert reason_of(await broker.join("3", username="ada", password=b"secret")) == IN
+    assert checked[-1] == b"secret", "what was right before a reload is checked again"
 
 
 async def test_a_text_that_only_looks_like_a_hash_is_refused_by_name() -> None:
