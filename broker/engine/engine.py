@@ -73,6 +73,8 @@ class Engine:
         self.sessions = Registry()
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""
+        self.arriving = 0
+        """Connections that are no channels yet: their TLS handshake, or a proxy's header, is under way."""
         self.parting: set[Any] = set()
         """Those the broker has ended, and whose clients may still be reading why."""
         self.taps: tuple[Tap, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -12,10 +13,12 @@ from typing import Any
 from ..config.settings import ListenerSettings, TlsServer
 from ..engine import verbs
 from ..engine.channel import LINGER, Channel, Link
+from ..engine.doors import MAX_UNANNOUNCED
 from ..engine.engine import Engine
 from . import tls
+from .acceptor import Acceptor
 from .errors import ListenError
-from .proxy_protocol import ProxiedServer
+from .proxy_protocol import announced
 from .sockets import inode, listen_tcp, listen_unix
 from .tcp import TcpConnection, peer_of
 from .websocket import WebSocketConnection
@@ -38,7 +41,7 @@ class Listener:
         self.settings = settings
         self._engine = engine
         self._open_channel = open_channel
-        self._servers: list[asyncio.Server | ProxiedServer] = []
+        self._servers: list[asyncio.Server | Acceptor] = []
         self._context: tls.ReloadableContext | None = None
         self._port = settings.port
         self._path = settings.path or (DEFAULT_PATH if settings.type in ("ws", "wss") else "")
@@ -114,31 +117,47 @@ class Listener:
             self._port = listening[0].getsockname()[1]
         return listening
 
-    async def _serve(self, listening: socket.socket) -> asyncio.Server | ProxiedServer:
-        if self.settings.proxy_protocol:
-            proxied = ProxiedServer(
-                listening,
-                self._serve_announced,
-                listener=self.settings.name,
-                timeout=self._engine.limits.connect_timeout,
-            )
-            proxied.start()
-            return proxied
+    async def _serve(self, listening: socket.socket) -> asyncio.Server | Acceptor:
+        if self.settings.proxy_protocol or self._context is not None:
+            acceptor = Acceptor(listening, self._arrive, listener=self.settings.name, has_room=self._has_room)
+            acceptor.start()
+            return acceptor
         return await asyncio.get_running_loop().create_server(
-            self._connection, sock=listening, backlog=self.settings.backlog, **self._tls_options()
+            self._connection, sock=listening, backlog=self.settings.backlog
         )
 
-    async def _serve_announced(self, connection: socket.socket, peer: str | None) -> None:
-        await asyncio.get_running_loop().connect_accepted_socket(
-            partial(self._connection, peer), connection, **self._tls_options()
-        )
+    def _has_room(self) -> bool:
+        """As a channel looks for it; those that are none yet count too."""
+        engine = self._engine
+        if len(engine.channels) + engine.arriving < engine.limits.max_connections + MAX_UNANNOUNCED:
+            return True
+        engine.counters.limited["max_connections"] += 1
+        return False
+
+    async def _arrive(self, connection: socket.socket) -> None:
+        """PROXY header and TLS handshake, each in its time."""
+        self._engine.arriving += 1
+        try:
+            connection.setblocking(False)
+            peer = None
+            if self.settings.proxy_protocol:
+                header = await announced(connection, self.settings.name, self._engine.limits.connect_timeout)
+                if header is None:
+                    return
+                peer = header.peer
+            with contextlib.suppress(OSError):  # it ended, or its TLS handshake failed
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    partial(self._connection, peer), connection, **self._tls_options()
+                )
+        finally:
+            self._engine.arriving -= 1
 
     def _tls_options(self) -> dict[str, Any]:
         if self._context is None:
             return {}
         return {
             "ssl": self._context,
-            "ssl_handshake_timeout": self._engine.limits.connect_timeout or None,
+            "ssl_handshake_timeout": self._engine.limits.connect_timeout,
             "ssl_shutdown_timeout": LINGER,
         }
 

@@ -6,13 +6,10 @@ https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt; sections are cited 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
@@ -24,7 +21,6 @@ V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V2_FIXED = 16
 LOOK_AHEAD = 536
 """Bytes read at a time: a version 2 header without many extensions."""
-NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class ProxyHeaderError(ValueError):
@@ -107,72 +103,27 @@ def _shown(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) ->
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
-Serve = Callable[[socket.socket, str | None], Awaitable[object]]
-"""Takes over an accepted connection, with the address that was announced."""
-
-
-class ProxiedServer:
-    """Accepts connections on a listening socket, reads their headers, and hands them on. The header comes
-    before any TLS, so it is read from the bare socket, and not a byte more than it."""
-
-    def __init__(self, listening: socket.socket, serve: Serve, *, listener: str, timeout: float) -> None:
-        self._socket = listening
-        self._serve = serve
-        self._listener = listener
-        self._timeout = timeout or None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self) -> None:
-        self._spawn(self._accept_all())
-
-    def close(self) -> None:
-        """Accept nobody more; connections that were handed on stay."""
-        for task in self._tasks:
-            task.cancel()
-        self._socket.close()
-
-    async def _accept_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(self._socket)
-            except OSError as error:
-                if error.errno in NO_DESCRIPTOR:
-                    log.error("listener %s: cannot accept: %s", self._listener, error.strerror)
-                    await asyncio.sleep(1)
-                continue
-            self._spawn(self._admit(connection))
-
-    async def _admit(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        try:
-            async with asyncio.timeout(self._timeout):
-                header = await _read_header(connection)
-        except TimeoutError:
-            self._send_away(connection, "no whole PROXY header came in time")
-        except ProxyHeaderError as error:
-            self._send_away(connection, str(error))
-        except (ConnectionError, EOFError):
-            connection.close()  # a port scan, or a health check
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            with contextlib.suppress(OSError):  # it ended, or its TLS handshake failed
-                await self._serve(connection, header.peer)
-
-    def _send_away(self, connection: socket.socket, why: str) -> None:
-        log.info("listener %s: a connection was closed: %s", self._listener, why)
+async def announced(connection: socket.socket, listener: str, within: float) -> Header | None:
+    """A connection's header, if it comes ``within`` so many seconds; else None, and it is closed."""
+    try:
+        async with asyncio.timeout(within):
+            return await _read_header(connection)
+    except TimeoutError:
+        log.info("listener %s: a connection was closed: no whole PROXY header came in time", listener)
+    except ProxyHeaderError as error:
+        log.info("listener %s: a connection was closed: %s", listener, error)
+    except (ConnectionError, EOFError):
+        pass  # a port scan, or a health check
+    except BaseException:
         connection.close()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        raise
+    connection.close()
+    return None
 
 
 async def _read_header(connection: socket.socket) -> Header:
-    """Looks before it takes: what follows the header is left for the transport."""
+    """The header comes before any TLS, so it is read from the bare socket, and not a byte more than it: look
+    before you take."""
     taken = b""
     while True:
         await _readable(connection)

@@ -265,6 +265,32 @@ def test_nobody_hangs_about_without_connect(
     wait_for(lambda: broker.call(lambda: not broker.app.engine.channels), "no channel left")
 
 
+@pytest.mark.parametrize("kind", ["tls", "proxy"])
+def test_who_has_not_arrived_yet_counts_too(
+    serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """So that nobody fills the broker with handshakes that never end."""
+    monkeypatch.setattr("broker.transport.listener.MAX_UNANNOUNCED", 2)
+    secure = ListenerSettings("slow", "ssl", port=0, tls=certificates.server)
+    proxied = ListenerSettings("slow", "tcp", port=0, proxy_protocol=True)
+    broker = serve(secure if kind == "tls" else proxied, limits=Limits(max_connections=1))
+    engine, port = broker.app.engine, broker.port("slow")
+    with Wire.to(port) as silent, Wire.to(port), Wire.to(port):
+        wait_for(lambda: engine.arriving == 3, "all to be accepted")
+        with Wire.to(port) as one_too_many:
+            assert one_too_many.read_to_end() == b""
+        assert engine.counters.limited["max_connections"] == 1
+        silent.socket.close()
+        wait_for(lambda: engine.arriving == 2, "one to be gone")
+        with Wire.to(port) as wire:
+            if kind == "tls":
+                wire.socket = certificates.client().wrap_socket(wire.socket, server_hostname="localhost")
+            else:
+                wire.send(b"PROXY UNKNOWN\r\n")
+            wire.connect()
+    wait_for(lambda: engine.arriving == 0, "all to be gone")
+
+
 @pytest.mark.mqtt("3.1.1:MQTT-7.1.1-1", "5.0:MQTT-4.2-1")
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_packets_may_come_in_single_bytes(serve: Serve, all_kinds: list[ListenerSettings], kind: str) -> None:
