@@ -227,8 +227,8 @@ def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
             ReasonCode.SESSION_TAKEN_OVER, text="another connection uses this client identifier"
         )
         old = engine.sessions.get(client.client_id)
-    if old is not None and client.clean_start:  # [MQTT-3.1.2-4]
-        end_session(engine, old, "clean_start")
+    if old is not None and (client.clean_start or _is_anothers(engine, old, client)):
+        end_session(engine, old, "clean_start" if client.clean_start else "takenover")  # [MQTT-3.1.2-4]
         old = None
     if old is not None:
         cancel_departure(old)
@@ -242,6 +242,11 @@ def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
     session = Session(client)
     engine.sessions.add(session)
     return session, False
+
+
+def _is_anothers(engine: Engine, session: Session, client: Client) -> bool:
+    """Whether the session has what the user of ``client`` may not be allowed."""
+    return engine.access.checks_topics and session.client.username not in (None, client.username)
 
 
 def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -> None:

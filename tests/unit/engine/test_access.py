@@ -266,6 +266,31 @@ def test_nobody_leaves_a_will_in_the_brokers_own_topics() -> None:
     assert client.connect("c", will=Will("$SYS/brokers/version", b"9")).reason is NO
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "checked", "present"),
+    [
+        ("ann", "ann", True, True),
+        ("ann", "eve", True, False),
+        ("ann", None, True, False),
+        (None, "ann", True, True),
+        ("ann", "eve", False, True),
+    ],
+)
+def test_a_session_does_not_pass_to_another_user(
+    before: str | None, after: str | None, checked: bool, present: bool
+) -> None:
+    """What one user may subscribe to, another may not; where nothing is denied, a session is a session."""
+    broker = Broker()
+    if checked:
+        broker.engine.access.authorizers = (Book("ok"),)
+    for name, session_present in ((before, False), (after, present)):
+        client = broker.dial()
+        connack = client.connect("c", username=name, clean_start=False, session_expiry_interval=60)
+        assert connack.session_present is session_present
+        assert ("ok" in broker.engine.sessions.get("c").subscriptions) is session_present
+        client.subscribe("ok")
+
+
 def test_a_superuser_may_do_everything(broker: Broker, book: Book) -> None:
     def let_in(credentials: Credentials) -> ReasonCode:
         credentials.superuser = credentials.client.username == "root"
