@@ -47,11 +47,25 @@ class Decoder:
     which side may send what, is for its user to check. Both directions' packets are read.
     """
 
-    __slots__ = ("_needed", "_rest", "_topics", "error", "max_packet_size", "runs", "special", "version")
+    __slots__ = (
+        "_max_first",
+        "_needed",
+        "_rest",
+        "_topics",
+        "error",
+        "max_packet_size",
+        "runs",
+        "special",
+        "version",
+    )
 
-    def __init__(self, max_packet_size: int, topics: TopicCache | None = None) -> None:
+    def __init__(
+        self, max_packet_size: int, topics: TopicCache | None = None, *, max_first: int | None = None
+    ) -> None:
+        """``max_first`` is the largest packet taken before CONNECT is known, where that is less."""
         self.max_packet_size = max_packet_size
         """In bytes, the fixed header included."""
+        self._max_first = min(max_first or max_packet_size, max_packet_size)
         self.version = 0
         """The protocol level: 0 before CONNECT, then as CONNECT says it, even where its rest is wrong.
         Whoever reads a server's packets sets it."""
@@ -112,7 +126,7 @@ class Decoder:
         append = packets.append
         known_topic = self._topics.names.get
         version = self.version
-        max_packet_size = self.max_packet_size
+        max_packet_size = self.max_packet_size if version else self._max_first
         runs = self.runs
         end = len(data)
         while end - pos >= 2:
@@ -196,7 +210,7 @@ class Decoder:
             else:
                 self.special = True
                 append(self._decode_other(first, data, body, stop))
-                version = self.version
+                version, max_packet_size = self.version, self.max_packet_size
             pos = stop
         self._needed = 2
         return pos

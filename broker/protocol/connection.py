@@ -53,6 +53,10 @@ FROM_CLIENT = frozenset(
     }
 )
 
+MAX_CONNECT = 512 * 1024
+"""Bytes of the first packet: nobody knows yet who sends it. A CONNECT with the longest names, password and
+will that there can be is smaller, unless it has a great many user properties."""
+
 AUTHENTICATING = frozenset({Auth, Disconnect})
 """What a client that named an authentication method may send before CONNACK."""
 
@@ -78,7 +82,7 @@ class Connection:
     def __init__(
         self, max_packet_size: int, receive_maximum: int, topic_alias_maximum: int, topics: TopicCache
     ) -> None:
-        self._decoder = Decoder(max_packet_size, topics)
+        self._decoder = Decoder(max_packet_size, topics, max_first=MAX_CONNECT)
         self._topic_alias_maximum = topic_alias_maximum
         self._aliases: dict[int, str] | None = None
         self.receive_maximum = receive_maximum

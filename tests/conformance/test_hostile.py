@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from broker.config.settings import Limits
 from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Disconnect, Packet, Publish, Subscribe, SubscribeFilter
+from broker.packets.model import Disconnect, Packet, Publish, Subscribe, SubscribeFilter, Will
 from broker.packets.properties import Properties
 from broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client, connect_packet
@@ -145,6 +145,22 @@ def test_promised_bytes_take_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("first", [b"\x10", b"\x30"])
+def test_strangers_get_little_memory(first: bytes) -> None:
+    """However large packets may be: who has not said a name yet may send a CONNECT, and no more."""
+    broker = Broker(max_packet_size=268_435_460)
+    stranger = broker.dial(5)
+    stranger.send_bytes(first + b"\x80\x80\x40")  # a megabyte
+    assert stranger.link.closed
+
+
+def test_a_connect_with_everything_at_its_longest_is_no_stranger_s() -> None:
+    longest = "x" * 0xFFFF
+    will = Will(longest, bytes(0xFFFF), properties=Properties(correlation_data=bytes(0xFFFF)))
+    broker = Broker(limits=Limits(max_topic_levels=1_000_000))
+    broker.connect(longest, 5, username=longest, password=bytes(0xFFFF), will=will)
 
 
 def grown(action: Callable[[], None]) -> int:

@@ -137,6 +137,26 @@ def test_largest_packet_is_read_and_one_byte_more_is_refused(size: int) -> None:
     assert f"{size:,}" in str(decoder.error)
 
 
+@pytest.mark.parametrize("first", [b"\x10", b"\x30"])
+def test_before_connect_no_large_packet_is_waited_for(first: bytes) -> None:
+    decoder = Decoder(LARGEST, max_first=1000)
+    decoder.feed(first + b"\xe5\x07")  # 997 bytes follow
+    assert decoder.error is None
+    decoder = Decoder(LARGEST, max_first=1000)
+    decoder.feed(first + b"\xe6\x07")
+    assert decoder.error is not None
+    assert decoder.error.reason is ReasonCode.PACKET_TOO_LARGE
+
+
+def test_after_connect_a_large_packet_may_follow_at_once() -> None:
+    decoder = Decoder(LARGEST, max_first=1000)
+    large = _publish_of(1 << 20)
+    packets = decoder.feed(b"\x10\x0e\0\4MQTT\4\2\0\x3c\0\2c1" + large[:100])
+    packets += decoder.feed(large[100:])
+    assert decoder.error is None
+    assert len(packets) == 2
+
+
 def _publish_of(size: int) -> bytes:
     for header in (2, 3, 4):
         length = size - header
