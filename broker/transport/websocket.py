@@ -23,6 +23,8 @@ MIN_MESSAGE = 64 * 1024
 """A message may hold several packets: this much of them is taken however small packets have to be."""
 MAX_HEAD = 16 * 1024
 """Of a handshake."""
+MAX_BEFORE_CONNECT = 1 << 20
+"""Bytes that may come until somebody has said a name; a CONNECT is half as large at most."""
 MAX_FRAME = 256 * 1024
 """More than this is sent in several messages: clients bound what they take, too."""
 
@@ -137,16 +139,22 @@ def _refusal(status: HTTPStatus, text: str) -> Response:
 class WebSocketConnection(TcpConnection):
     """Between asyncio's transport and the channel, which sees MQTT bytes only."""
 
-    __slots__ = ("_websocket",)
+    __slots__ = ("_before_connect", "_websocket")
 
     def __init__(self, accept: Accept, path: str, max_packet_size: int) -> None:
         super().__init__(accept)
         self._websocket = WebSocket(path, max_packet_size)
+        self._before_connect = 0
+        """Bytes that came while it was not known who sends them."""
 
     def data_received(self, data: bytes) -> None:
         packets = self._websocket.receive(data)
         self._flush()
         super().data_received(packets)  # also nothing: pongs may pile up that nobody reads
+        if self._channel is not None and self._channel.client is None:
+            self._before_connect += len(data)
+            if self._before_connect > MAX_BEFORE_CONNECT:
+                self.abort()
         if self._websocket.finished:
             super().close()
 

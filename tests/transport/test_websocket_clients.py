@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from websockets.frames import Close, Opcode
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from broker.config.settings import ListenerSettings, MqttSettings
+from broker.config.settings import Limits, ListenerSettings, MqttSettings
 from broker.packets.encoder import encode, make_publish
 from broker.packets.model import Subscribe, SubscribeFilter, Will
 
@@ -152,6 +153,19 @@ def test_a_flood_of_pings_that_reads_no_pong_is_cut_off(
 def send_for_ever(wire: Wire, data: bytes) -> None:
     while True:
         wire.send(data)
+
+
+def test_a_large_message_is_not_taken_before_connect(serve: Serve) -> None:
+    broker = serve(WS, limits=Limits(connect_timeout=3600))
+    with shaken(broker) as wire:
+        with contextlib.suppress(ConnectionError):
+            wire.send(frame(bytes(8 << 20))[: 4 << 20])
+        assert wire.read_to_end() == b""
+    with shaken(broker) as wire:
+        wire.send(frame(connect_packet()))
+        assert wire.read(len(framed(CONNACK))) == framed(CONNACK)
+        wire.send(frame(encode(make_publish("t", bytes(8 << 20)), 4)) + frame(PINGREQ))
+        assert wire.read(len(framed(PINGRESP))) == framed(PINGRESP)
 
 
 def test_a_packet_may_be_as_large_as_is_allowed(serve: Serve) -> None:
