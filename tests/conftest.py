@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 
 PLUGIN = "broker.testing.pytest_plugin"
+
+of_workers: Counter[str] = Counter()
+"""What the state machine of tests/conformance did in the workers of pytest-xdist."""
 
 pytest_plugins = ["pytester"]
 if not any(one.value == PLUGIN for one in entry_points(group="pytest11")):
@@ -15,3 +21,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "mqtt(*ids): shows the statements, such as 5.0:MQTT-3.1.0-1; listed in docs/conformance.md"
     )
+
+
+def _figures() -> Counter[str]:
+    """What the state machine did in this process."""
+    module = sys.modules.get("tests.conformance.test_delivery")
+    return module.figures if module is not None else Counter()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist
+        session.config.workeroutput["delivery"] = dict(_figures())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    of_workers.update(getattr(node, "workeroutput", {}).get("delivery", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that docs/conformance.md quotes."""
+    figures = _figures() + of_workers
+    if figures:
+        did = ", ".join(f"{count:,} {what}" for what, count in figures.items())
+        terminalreporter.write_line(f"delivery under cut connections: {did}")
