@@ -188,7 +188,7 @@ class Decoder:
                         raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
                     if qos or properties is not None:
                         self.special = True
-                if runs and stop < end and data[stop] == first and properties is None and length < 0x80:
+                if runs and stop < end and data[stop] == first and properties is None:
                     run = self._run(data, pos, at, stop, topic, packet_id)
                     if run is not None:
                         append(run)
@@ -218,39 +218,37 @@ class Decoder:
     def _run(
         self, data: bytes, start: int, payload: int, stop: int, topic: str, packet_id: int
     ) -> PublishRun | None:
-        """The PUBLISH that lies from ``start`` to ``stop``, together with those after it that are like it and
-        have a length of one byte; None where there is none of them."""
+        """The PUBLISH that lies from ``start`` to ``stop``, together with those after it that are like it;
+        None where there are none. Their lengths may differ where one byte tells them, else not."""
         first = data[start]
         qos = _RUN_QOS.get(first)
-        if qos is None or self.max_packet_size < 0x82:
+        same_size = stop - start if data[start + 1] >= 0x80 else 0
+        if qos is None or not (same_size or self.max_packet_size >= 0x82):
             return None
         five = self.version == 5
-        before_payload = (2 if qos else 0) + five
-        common = data[start + 2 : payload - before_payload]
-        fewest = len(common) + before_payload
+        head = payload - start
+        id_at = head - (2 if qos else 0) - five
+        common_at = 0 if same_size else 2
+        common = data[start + common_at : start + id_at]
         end = len(data)
         ends = [stop - start]
         packet_ids = [packet_id]
-        while (
-            stop + 2 + fewest <= end
-            and data[stop] == first
-            and fewest <= (length := data[stop + 1]) < 0x80
-            and data.startswith(common, stop + 2)
-            and stop + 2 + length <= end
-        ):
-            at = stop + 2 + fewest
-            if five and data[at - 1]:  # it has properties
+        while stop + head <= end and data[stop] == first and data.startswith(common, stop + common_at):
+            size = same_size or 2 + data[stop + 1]
+            if size < head or stop + size > end or (not same_size and size >= 0x82):
+                break
+            if five and data[stop + head - 1]:  # it has properties
                 break
             if qos:
-                packet_id = data[at - before_payload] << 8 | data[at - before_payload + 1]
+                packet_id = data[stop + id_at] << 8 | data[stop + id_at + 1]
                 if not packet_id:
                     break
             packet_ids.append(packet_id)
-            stop += 2 + length
+            stop += size
             ends.append(stop - start)
         if len(ends) == 1:
             return None
-        return PublishRun(topic, qos, self.version, data[start:stop], payload - start, ends, packet_ids)
+        return PublishRun(topic, qos, self.version, data[start:stop], head, ends, packet_ids)
 
     def _decode_other(self, first: int, data: bytes, body: int, stop: int) -> Packet:
         packet_type = first >> 4
