@@ -69,10 +69,7 @@ class Fanout:
                         chunks.append(wire)
                 self._reports.counters.publish_sent += len(forward) - waiting
         if plan.renumber:
-            qos, retain = publish.qos, publish.retain
-            shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
-            for session in plan.renumber:
-                self._sender.send(session, Outgoing(publish, qos, retain), shape)
+            self.renumber(plan, publish)
         for (version, qos, retain, identifiers), targets in plan.shapes:
             encoded = publish_shape(publish, version, qos, retain, identifiers)
             for target in targets:
@@ -104,14 +101,13 @@ class Fanout:
         counters.publish_sent += count * written
         counters.packets_sent += (count - 1) * written
 
-    def renumber(self, plan: Plan, messages: list[Publish]) -> None:
-        """Write messages above QoS 0 and without properties to every receiver, with a packet identifier of
-        its own."""
-        send = self._sender.send
-        for publish in messages:
-            shape = same_shape(publish)
-            for session in plan.renumber:
-                send(session, Outgoing(publish, publish.qos, publish.retain), shape)
+    def renumber(self, plan: Plan, publish: Publish) -> None:
+        """Write a message above QoS 0 to the receivers that want it as it came in, with a packet identifier
+        of its own for each."""
+        qos, retain = publish.qos, publish.retain
+        shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
+        for session in plan.renumber:
+            self._sender.send(session, Outgoing(publish, qos, retain), shape)
 
     def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""

@@ -45,11 +45,13 @@ class Pending:
         self.outboxes: list[Writable] = []
 
     def send(self, outbox: Writable, packet: bytes) -> None:
+        """Queue ``packet`` for the next flush."""
         if not outbox.chunks:
             self.outboxes.append(outbox)
         outbox.chunks.append(packet)
 
     def send_all(self, outbox: Writable, packets: list[bytes]) -> None:
+        """The same for many, or none."""
         if packets and not outbox.chunks:
             self.outboxes.append(outbox)
         outbox.chunks += packets

@@ -316,6 +316,7 @@ class Channel:
             self.refuse(self.connection.error)
 
     def _each_publish(self, packets: Iterable[Packet | Run]) -> Iterator[Packet | Run]:
+        """The packets, with the messages of runs one by one, and counted so."""
         for packet in packets:
             if isinstance(packet, PublishRun):
                 self.engine.counters.packets_received += len(packet) - 1

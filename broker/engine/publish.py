@@ -93,8 +93,9 @@ def _publish_acknowledged(
     """The messages of ``run``, which are of QoS 1 or 2; those that are repeats are only acknowledged."""
     client = session.client
     received = session.received
+    counters = engine.counters
+    renumber = engine.fanout.renumber
     answers: list[bytes] = []
-    messages: list[Publish] = []
     for packet in run:
         packet_id = packet.packet_id
         if run.qos == 1:
@@ -105,11 +106,10 @@ def _publish_acknowledged(
                 continue
             received.add(packet_id)
         packet.source = client
-        messages.append(packet)
+        renumber(plan, packet)
+        counters.publish_received += 1
     if run.qos == 1:
         channel.connection.unacknowledged.difference_update(run.packet_ids)
-    engine.fanout.renumber(plan, messages)
-    engine.counters.publish_received += len(messages)
     engine.pending.send_all(channel.outbox, answers)
 
 
