@@ -5,6 +5,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY pybroker ./pybroker
 COPY broker ./broker
 COPY webhook ./webhook
 RUN python -m venv /opt/pybroker && /opt/pybroker/bin/pip install --no-cache-dir --no-compile .

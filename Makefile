@@ -36,7 +36,7 @@ test-all: $(STAMP) ## every test, the long ones too
 
 wheel: $(STAMP) ## dist/: a wheel with the hot path compiled from the same source (needs a C compiler)
 	rm -rf build/wheel dist && mkdir -p build/wheel dist
-	git ls-files -z broker webhook pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/wheel
+	git ls-files -z pybroker broker webhook pyproject.toml README.md LICENSE | xargs -0 cp -P --parents -t build/wheel
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist build/wheel
 
 compiled: wheel ## build/compiled/: an environment with that wheel, and the tests beside it
@@ -44,7 +44,7 @@ compiled: wheel ## build/compiled/: an environment with that wheel, and the test
 	$(PYTHON) -m venv build/compiled/venv
 	build/compiled/venv/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "pybroker[test] @ file://$$(ls $(CURDIR)/dist/pybroker-*.whl)"
-	git ls-files -z | grep -zvE '^(broker|webhook)/' | xargs -0 cp --parents -t build/compiled
+	git ls-files -z | grep -zvE '^(pybroker|broker|webhook)/' | xargs -0 cp --parents -t build/compiled
 
 test-compiled: compiled ## the tests of what is compiled, against the compiled wheel
 	cd build/compiled && venv/bin/python $(PYTEST) -m 'not slow' \

@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from webhook.client import MakeTransport, TlsError, open_transport
-from webhook.loading import LoadError
-from webhook.reports import sys_values
-from webhook.settings import SettingsError
-from webhook.signature import SecretError
-from webhook.sink import Left, Sink
-from webhook.spool_files import SpoolError
+from pybroker.webhook.backend import MakeTransport
+from pybroker.webhook.body.signature import SecretError
+from pybroker.webhook.http.client import TlsError, open_transport
+from pybroker.webhook.loading import LoadError
+from pybroker.webhook.reports import sys_values
+from pybroker.webhook.settings import SettingsError
+from pybroker.webhook.sink import Left, Sink
+from pybroker.webhook.spool.files import SpoolError
 
 from .access.errors import AccessError
-from .admission import Admission
 from .clock import Clock
+from .config.changes import Change, compare
 from .config.settings import Settings
 from .engine.channel import Channel
 from .engine.engine import Engine
@@ -29,15 +30,15 @@ from .faults.rules import Faults
 from .hooks import Hooks
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
+from .parts.admission import Admission
+from .parts.presets import add_preset_sessions
+from .parts.sys_topics import SysTopics
 from .plugins.errors import PluginError
-from .presets import add_preset_sessions
-from .reload import Change, compare
-from .sys_topics import SysTopics
 from .transport.errors import ListenError
 from .transport.listener import Listener, OpenChannel
 from .transport.tls import ServerContext
 
-log = logging.getLogger("broker")
+log = logging.getLogger("pybroker")
 
 START_ERRORS = (
     AccessError,

@@ -129,7 +129,7 @@ class MessageEvent(Event):
     """MQTT 5.0 user properties, in the order of the packet."""
     content_type: str | None = None
     properties: Any = None
-    """The packet's ``broker.packets.properties.Properties``; None where it has none."""
+    """The packet's ``pybroker.broker.packets.properties.Properties``; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ E = TypeVar("E", bound=events.Event)
 Observer = Callable[[Any], None]
 TopicTest = Callable[[str], bool]
 
-log = logging.getLogger("broker.hooks")
+log = logging.getLogger("pybroker.hooks")
 
 
 class Hooks:

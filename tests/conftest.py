@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-PLUGIN = "broker.testing.pytest_plugin"
+PLUGIN = "pybroker.broker.testing.pytest_plugin"
 
 of_workers: Counter[str] = Counter()
 """What the state machine of tests/conformance did in the workers of pytest-xdist."""

@@ -17,15 +17,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from broker.clock import ManualClock
-from broker.config.settings import Limits, MqttSettings
-from broker.engine import verbs
-from broker.engine.channel import Channel
-from broker.engine.engine import Engine
-from broker.hooks import Hooks
-from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import (
+from pybroker.broker.clock import ManualClock
+from pybroker.broker.config.settings import Limits, MqttSettings
+from pybroker.broker.engine import verbs
+from pybroker.broker.engine.channel import Channel
+from pybroker.broker.engine.engine import Engine
+from pybroker.broker.hooks import Hooks
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import (
     Connack,
     Connect,
     Disconnect,
@@ -44,8 +44,8 @@ from broker.packets.model import (
     Unsubscribe,
     Will,
 )
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 
 P = TypeVar("P")
 LARGEST = 268_435_460

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TOPS = ("broker", "webhook")
+"""The folders of the source tree. Installed they are `pybroker.broker` and `pybroker.webhook`; the names here
+leave `pybroker` out."""
 
 LEAVES = {
     "broker.events",
@@ -33,6 +36,17 @@ IMPURE_MODULES = {
     "sqlite3",
 }
 
+ENGINE = {
+    "broker.counters",
+    "broker.delivery",
+    "broker.hooks",
+    "broker.packets",
+    "broker.protocol",
+    "broker.reports",
+    "broker.routing",
+    "broker.session",
+}
+
 ARROWS: dict[str, set[str]] = {
     "broker.packets": set(),
     "broker.events": set(),
@@ -45,16 +59,7 @@ ARROWS: dict[str, set[str]] = {
     "broker.protocol": {"broker.packets"},
     "broker.session": {"broker.packets", "broker.routing"},
     "broker.delivery": {"broker.packets", "broker.reports", "broker.routing", "broker.session"},
-    "broker.engine": {
-        "broker.counters",
-        "broker.delivery",
-        "broker.hooks",
-        "broker.packets",
-        "broker.protocol",
-        "broker.reports",
-        "broker.routing",
-        "broker.session",
-    },
+    "broker.engine": ENGINE,
     "broker.access": {"broker.engine", "broker.packets"},
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "broker.plugins": {
@@ -65,37 +70,82 @@ ARROWS: dict[str, set[str]] = {
         "broker.session",
         "broker.transport",
     },
-    "webhook": {"broker.routing.topics"},
+    "broker.parts": {
+        "broker.access",
+        "broker.engine",
+        "broker.hooks",
+        "broker.packets",
+        "broker.plugins",
+        "broker.routing",
+        "webhook",
+    },
     "broker.config": {"broker.faults.rules", "broker.routing.topics", "webhook"},
+    "webhook": {"broker.routing.topics"},
+    "webhook.settings": set(),
+    "webhook.parcels": set(),
+    "webhook.clock": set(),
+    "webhook.loading": set(),
+    "webhook.metrics": set(),
+    "webhook.backend": set(),
+    "webhook.complaints": {"webhook.clock"},
+    "webhook.reports": {"webhook.metrics"},
+    "webhook.body": {"webhook.parcels"},
+    "webhook.http": {"webhook.backend", "webhook.body", "webhook.parcels"},
+    "webhook.rules": {
+        "broker.routing.topics",
+        "webhook.body",
+        "webhook.http.http1",
+        "webhook.loading",
+        "webhook.parcels",
+    },
+    "webhook.spool": {
+        "webhook.backend",
+        "webhook.clock",
+        "webhook.complaints",
+        "webhook.metrics",
+        "webhook.parcels",
+    },
+    "webhook.delivery": {
+        "broker.routing.topics",
+        "webhook.backend",
+        "webhook.body",
+        "webhook.clock",
+        "webhook.complaints",
+        "webhook.http",
+        "webhook.metrics",
+        "webhook.parcels",
+        "webhook.rules",
+        "webhook.spool",
+    },
 }
-"""Part to the parts it may import. What is not listed (app, cli, their neighbours) may import anything."""
+"""Part to the parts it may import. What is not listed (`TOP`) may import anything."""
 
-TOP = {"broker.app", "broker.cli", "broker.serve", "broker.__main__"}
+TOP = {"broker.app", "broker.process", "broker.commands", "broker.testing"}
 """Nobody below may import these."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in ("broker", "webhook"):
+    for package in TOPS:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 def imports(name: str, path: Path) -> Iterator[str]:
-    """The absolute names of all modules imported, inside functions and TYPE_CHECKING too."""
+    """The absolute names of all modules imported, inside functions and TYPE_CHECKING too; ours without their
+    `pybroker.`."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix("pybroker.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
+            base = (node.module or "").removeprefix("pybroker.")
             if node.level:
                 anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*anchor, *([node.module] if node.module else [])])
-            if node.module is None or base in {"broker", "webhook"}:
-                yield from (f"{base}.{alias.name}" for alias in node.names)
-            else:
-                yield base
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in NAMES or base in TOPS else base
 
 
 def within(module: str, part: str) -> bool:
@@ -108,22 +158,24 @@ def part_of(module: str) -> str | None:
 
 
 ALL = list(modules())
+NAMES = {name for name, _ in ALL}
+every_module = pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
 
 
-@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+@every_module
 def test_imports_point_downward(name: str, path: Path) -> None:
     part = part_of(name)
     if part is None:
         return
     for target in imports(name, path):
-        if not (within(target, "broker") or within(target, "webhook")):
+        if not any(within(target, top) for top in TOPS):
             continue
         allowed = {part, *LEAVES, *ARROWS[part]}
         ok = target == "broker.__version__" or any(within(target, one) for one in allowed)
         assert ok, f"{name} imports {target}, which {part} may not"
 
 
-@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+@every_module
 def test_pure_packages_do_no_io(name: str, path: Path) -> None:
     if not any(within(name, part) for part in PURE):
         return
@@ -131,17 +183,31 @@ def test_pure_packages_do_no_io(name: str, path: Path) -> None:
         assert target.split(".")[0] not in IMPURE_MODULES, f"{name} is pure but imports {target}"
 
 
-@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+@every_module
 def test_nobody_imports_the_top(name: str, path: Path) -> None:
-    if name in TOP or name.startswith("broker.testing"):
+    if any(within(name, one) for one in TOP):
         return
     for target in imports(name, path):
         assert not any(within(target, one) for one in TOP), f"{name} imports {target}"
 
 
-@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+@every_module
 def test_only_the_amqtt_modules_import_amqtt(name: str, path: Path) -> None:
     if name.startswith("broker.plugins.amqtt_"):
         return
     for target in imports(name, path):
         assert target.split(".")[0] != "amqtt", f"{name} imports {target}; only broker.plugins.amqtt_* may"
+
+
+@pytest.mark.parametrize("folder", ["broker", "webhook", "pybroker", "tests", "scripts"])
+def test_the_one_name_that_is_imported_is_pybroker(folder: str) -> None:
+    """`import broker` works in a checkout, and loads everything a second time; installed it does not."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            else:
+                continue
+            assert not {name.split(".")[0] for name in names} & set(TOPS), f"{path}:{node.lineno}"

@@ -6,7 +6,7 @@ import logging
 
 from .clock import Clock
 
-log = logging.getLogger("webhook")
+log = logging.getLogger("pybroker.webhook")
 
 
 class Complaints:

@@ -7,13 +7,13 @@ from fnmatch import translate
 from re import Pattern, compile
 from typing import Any, Generic, TypeVar
 
-from broker import events
-from broker.routing.topics import filter_error, matches
+from pybroker.broker import events
+from pybroker.broker.routing.topics import filter_error, matches
 
-from .delivery import Headers
-from .encode import EVENTS
-from .http1 import check_header
+from .body.encode import EVENTS
+from .http.http1 import check_header
 from .loading import LoadError, load
+from .parcels import Headers
 from .settings import Rule, SettingsError
 
 T = TypeVar("T")

@@ -7,17 +7,18 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from broker import events
+from pybroker.broker import events
 
-from .client import MakeTransport, open_transport
+from .backend import MakeTransport
 from .clock import Clock, LoopClock
-from .endpoint import Endpoint
+from .delivery.endpoint import Endpoint
+from .http.client import open_transport
 from .metrics import EndpointStats
 from .rules import CompiledRule, Rules
 from .settings import SettingsError, WebhookSettings
-from .spool_files import database_path, forgotten
+from .spool.files import database_path, forgotten
 
-log = logging.getLogger("webhook")
+log = logging.getLogger("pybroker.webhook")
 
 NEXT_START = "after the next start"
 

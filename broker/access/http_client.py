@@ -22,7 +22,7 @@ from .errors import AccessError
 if TYPE_CHECKING:
     import aiohttp
 
-log = logging.getLogger("broker.access")
+log = logging.getLogger("pybroker.access")
 
 MAX_REMEMBERED = 65_536
 """Answers kept; all are forgotten when there are more."""

@@ -12,7 +12,7 @@ from ..engine.access import Credentials
 from ..packets.reasons import ReasonCode
 from .errors import AccessError
 
-log = logging.getLogger("broker.access")
+log = logging.getLogger("pybroker.access")
 
 SHORTEST_SECRET = 32
 """Bytes; RFC 7518 section 3.2 asks for no fewer with HS256."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from webhook.settings import WebhookSettings
+from pybroker.webhook.settings import WebhookSettings
 
 from .settings import AuthSettings, ListenerSettings, LogSettings, Settings
 

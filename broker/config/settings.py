@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from webhook.settings import WebhookSettings
+from pybroker.webhook.settings import WebhookSettings
 
 from ..faults.fault import Fault
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from broker.routing.topics import filter_error
+from ..routing.topics import filter_error
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 NEVER = 4294967295.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
+from pybroker.webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
 
 from .reader import Report, Values, existing_file, is_off, read
 from .schema.webhook import EVENTS_WITH_TOPIC

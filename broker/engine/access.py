@@ -12,7 +12,7 @@ from typing import Any
 from ..events import Client
 from ..packets.reasons import ReasonCode
 
-log = logging.getLogger("broker.access")
+log = logging.getLogger("pybroker.access")
 
 
 class Action(StrEnum):

@@ -15,16 +15,16 @@ from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
 from .doors import MAX_UNANNOUNCED
-from .enhanced_auth import Authentication
 from .rates import meter
 
 if TYPE_CHECKING:
     from ..clock import Timer
     from .engine import Engine
+    from .enhanced_auth import Authentication
 
 T = TypeVar("T")
 
-log = logging.getLogger("broker")
+log = logging.getLogger("pybroker")
 
 LINGER = 5.0
 """Seconds a client that is sent away may take to read what was written to it."""

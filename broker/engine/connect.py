@@ -15,14 +15,15 @@ from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from ..session.session import Session
 from .access import Action, Credentials
+from .auth_method import Accepted
 from .channel import Channel
 from .disconnect import cancel_departure, end_session, expiry_seconds
 from .doors import is_full
 from .engine import Engine
-from .enhanced_auth import Accepted, Authentication, known_as
+from .enhanced_auth import Authentication, known_as
 from .publish import SYS
 
-log = logging.getLogger("broker.engine")
+log = logging.getLogger("pybroker.engine")
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535

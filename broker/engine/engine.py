@@ -20,8 +20,8 @@ from ..routing.router import Router
 from ..session.registry import Registry
 from ..session.session import Session
 from .access import AccessControl
+from .auth_method import Method
 from .doors import Doors
-from .enhanced_auth import Method
 from .failures import LoginFailures
 from .rates import meter
 

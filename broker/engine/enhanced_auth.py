@@ -6,60 +6,22 @@ authentication makes one exchange of it, which is handed what the client says an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 from ..packets.errors import ProtocolError
 from ..packets.model import Auth
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
 from .access import Credentials
+from .auth_method import Accepted, Challenge, Exchange, Method, Outcome, Rejected
 
 if TYPE_CHECKING:
     from .channel import Channel
     from .engine import Engine
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """The client must say more: ``data`` goes to it in an AUTH."""
-
-    data: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The client is who it says it is."""
-
-    data: bytes | None = None
-    """The server's last words, sent with CONNACK or AUTH."""
-    username: str | None = None
-    """Who it is; None: as CONNECT said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The client is not let in, or sent away."""
-
-    reason: ReasonCode = ReasonCode.NOT_AUTHORIZED
-    text: str = "authentication failed"
-
-
-Outcome: TypeAlias = Challenge | Accepted | Rejected
-
-
-class Exchange(Protocol):
-    """One authentication of one client."""
-
-    def step(self, data: bytes | None) -> Outcome | Awaitable[Outcome]:
-        """What follows from the client's authentication data, None where it sent none."""
-
-
-Method: TypeAlias = Callable[[Credentials], Exchange]
-"""Begins an exchange with a client that shows these credentials."""
 
 
 class Authentication:

@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 from ..packets.reasons import ReasonCode
 from .access import Credentials
-from .enhanced_auth import Accepted, Challenge, Outcome, Rejected
+from .auth_method import Accepted, Challenge, Outcome, Rejected
 
 NAME = "SCRAM-SHA-256"
 ITERATIONS = 4096

@@ -14,7 +14,7 @@ from ..engine.forget import forget_everything
 from ..transport.errors import ListenError
 from ..transport.listener import Listener
 
-log = logging.getLogger("broker.faults")
+log = logging.getLogger("pybroker.faults")
 
 TRY_AGAIN = 1.0
 """Seconds until a listener that cannot come up is tried once more."""

@@ -44,7 +44,7 @@ class SeenPacket:
     """What it is about: the topic of a PUBLISH or of the message that it acknowledges, the filters of a
     SUBSCRIBE or UNSUBSCRIBE."""
     packet: Packet | None = None
-    """All that it says: one of ``broker.packets.model``."""
+    """All that it says: one of ``pybroker.broker.packets.model``."""
     size: int = 0
     """Bytes."""
     peer: str = ""

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from .bodies import check_flags, read_body, read_connect, read_protocol
 from .errors import MalformedPacket, ProtocolError
-from .model import (
-    AcknowledgementRun,
-    Packet,
-    Puback,
-    Pubcomp,
-    Publish,
-    PublishRun,
-    Pubrec,
-    Pubrel,
-    Run,
-)
+from .model import AcknowledgementRun, Packet, Puback, Pubcomp, Publish, PublishRun, Pubrec, Pubrel, Run
 from .packet_type import PacketType
 from .properties import decode_properties
 from .reasons import ReasonCode

@@ -29,7 +29,7 @@ AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
 MAX_REMEMBERED = 65_536
 """Passwords that were right; all are forgotten when there are more."""
 
-log = logging.getLogger("broker.plugins")
+log = logging.getLogger("pybroker.plugins")
 
 
 class PasswordAuthPlugin(BaseAuthPlugin):

@@ -32,7 +32,7 @@ from .amqtt_views import PublishedMessage, SessionViews, retained_message
 
 Callback = Callable[..., Coroutine[Any, Any, Any]]
 
-log = logging.getLogger("broker.plugins")
+log = logging.getLogger("pybroker.plugins")
 
 
 class PluginEvents:

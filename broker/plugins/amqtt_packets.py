@@ -28,7 +28,7 @@ from .step import step
 LARGEST = 268_435_460
 """Bytes: no MQTT packet is larger."""
 
-log = logging.getLogger("broker.plugins")
+log = logging.getLogger("pybroker.plugins")
 
 
 class PacketTap:

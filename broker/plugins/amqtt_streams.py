@@ -21,7 +21,7 @@ CLOSE_TIMEOUT = 5.0
 Read = Callable[[], Awaitable[bytes]]
 """What came next; nothing at the end."""
 
-log = logging.getLogger("broker.plugins")
+log = logging.getLogger("pybroker.plugins")
 
 
 async def serve(

@@ -23,7 +23,7 @@ MAX_ANSWERS = 4096
 
 T = TypeVar("T")
 
-log = logging.getLogger("broker.plugins")
+log = logging.getLogger("pybroker.plugins")
 
 
 class TopicPlugins:

@@ -20,7 +20,7 @@ class TestBroker(Face):
     """A whole broker on a free port, in a thread of this process, watched and at your command.
 
     ``with TestBroker() as broker:`` in plain code; ``async with TestBroker() as broker:`` gives an
-    AsyncTestBroker, whose waits are awaited. Takes what `broker.testing.setup.Setup` lists. Raises
+    AsyncTestBroker, whose waits are awaited. Takes what `pybroker.broker.testing.setup.Setup` lists. Raises
     ConfigError for a bad ``conf``; ``start`` raises ListenError where a port cannot be had.
     """
 

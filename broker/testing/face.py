@@ -212,7 +212,7 @@ class Face:
     @contextmanager
     def faults(self, action: str, **aim_and_amount: Unpack[AimAndAmount]) -> Iterator[Rule]:
         """A fault for as long as the ``with`` block runs:
-        ``broker.faults("drop", packet="PUBACK", times=1)``. `broker.faults.fault.Fault` has all there are.
+        ``broker.faults("drop", packet="PUBACK", times=1)``. `pybroker.testing.Fault` has all there are.
         Gives the rule, whose ``fired`` says how often it struck. Raises FaultError."""
         fault = make({"action": action, **aim_and_amount})
         rule = self._call(lambda: self.running.faults.add(fault))

@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]:
     """Makes running brokers, each on free ports; they stop when the test ends. Takes what
-    `broker.testing.setup.Setup` lists: ``make_mqtt_broker(conf="my.conf", tls=True, users={"ann": "x"})``."""
+    `pybroker.broker.testing.setup.Setup` lists:
+    ``make_mqtt_broker(conf="my.conf", tls=True, users={"ann": "x"})``."""
     with _maker(request) as make:
         yield make
 

@@ -103,7 +103,7 @@ def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
 
 def _variables(broker: TestBroker) -> dict[str, str]:
     """What the command finds in its environment."""
-    from ..fault_cli import PID_VARIABLE
+    from ..commands.faults import PID_VARIABLE
 
     found = {
         "MQTT_HOST": broker.host,
@@ -179,10 +179,10 @@ def _entry(hook: Webhook, one: Try) -> dict[str, Any]:
 @contextmanager
 def _announced(broker: TestBroker, conf: Path | None) -> Iterator[None]:
     """`pybroker faults` finds the broker."""
-    from .. import instances
-    from ..control import ControlSocket
-    from ..fault_command import fault_command
-    from ..health_command import health_command
+    from ..process import instances
+    from ..process.control import ControlSocket
+    from ..process.faults import fault_command
+    from ..process.health import health_command
 
     running = broker.running
     path = instances.runtime_dir() / f"{os.getpid()}.sock"

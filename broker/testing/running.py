@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from webhook.client import MakeTransport, open_transport
+from pybroker.webhook.backend import MakeTransport
+from pybroker.webhook.http.client import open_transport
 
 from ..app import App, attach
 from ..clock import Clock
@@ -21,7 +22,7 @@ from ..faults.channel import WatchedChannel
 from ..faults.rules import Faults
 from ..faults.seen import SeenPacket
 from ..loop_clock import LoopClock
-from ..presets import add_preset_sessions
+from ..parts.presets import add_preset_sessions
 from .clock import VirtualClock
 from .recorder import Recorder
 from .setup import Setup, settings_for

@@ -9,15 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypedDict
 
-from webhook.settings import Rule, WebhookSettings
+from pybroker.webhook.settings import Rule, WebhookSettings
 
-from ..config.settings import (
-    AuthSettings,
-    ListenerSettings,
-    Settings,
-    SysSettings,
-    TlsServer,
-)
+from ..config.settings import AuthSettings, ListenerSettings, Settings, SysSettings, TlsServer
 from .folder import folder
 
 _sockets = count(1)

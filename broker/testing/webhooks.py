@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from webhook.client import Answer, MakeTransport, NoAnswerError, Request, Transport
-from webhook.settings import WebhookSettings
+from pybroker.webhook.backend import Answer, MakeTransport, NoAnswerError, Request, Transport
+from pybroker.webhook.settings import WebhookSettings
 
 from ..clock import Clock
 from ..faults.seen import printable

@@ -106,7 +106,7 @@ def variant(directory: Path, *lines: str) -> Path:
 
 def pybroker_command(directory: Path, conf: Path, *python: str) -> list[str]:
     options = ["--url=mqtt://127.0.0.1:0", f"--ready-file={directory / 'ready.json'}"]
-    return [*(python or (sys.executable,)), "-m", "broker", "start", f"--conf={conf}", *options]
+    return [*(python or (sys.executable,)), "-m", "pybroker", "start", f"--conf={conf}", *options]
 
 
 def _configured(directory: Path, text: str, port: int) -> Path:

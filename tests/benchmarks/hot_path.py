@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from broker.engine import verbs
-from broker.engine.channel import Channel
-from broker.events import MessagePublished
-from broker.hooks import Hooks
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.engine import verbs
+from pybroker.broker.engine.channel import Channel
+from pybroker.broker.events import MessagePublished
+from pybroker.broker.hooks import Hooks
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.webhook.settings import Rule, WebhookSettings
+from pybroker.webhook.sink import Sink
 from tests.harness import Broker, Client, FakeLink, connect_packet
-from webhook.settings import Rule, WebhookSettings
-from webhook.sink import Sink
 
 from .instructions import Counter, of_the_fixed_loop
 

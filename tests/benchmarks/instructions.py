@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTED = tuple(str(ROOT / package) + "/" for package in ("broker", "webhook"))
+COUNTED = (str(ROOT / "pybroker") + "/",)
 
 
 class Counter:

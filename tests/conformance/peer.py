@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from broker.engine import verbs
-from broker.engine.channel import Channel
-from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import (
+from pybroker.broker.engine import verbs
+from pybroker.broker.engine.channel import Channel
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import (
     Connack,
     Packet,
     Puback,
@@ -25,7 +25,7 @@ from broker.packets.model import (
     Subscribe,
     SubscribeFilter,
 )
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, LARGEST, Broker, FakeLink, connect_packet
 
 UNLIMITED = 65_535

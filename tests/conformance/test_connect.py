@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Auth, Connack, Disconnect, Packet, Pingreq, Pingresp, Suback, Will
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Auth, Connack, Disconnect, Packet, Pingreq, Pingresp, Suback, Will
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, Broker, Client, connect_packet
 
 from .versions import every_version, oasis

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from broker.admission import Admission
-from broker.config.settings import AuthSettings, JwtSettings, Settings
-from broker.engine.access import Credentials
-from broker.engine.enhanced_auth import Accepted, Challenge, Exchange, Outcome, Rejected
-from broker.engine.scram import ScramSha256
-from broker.events import Client as Who
-from broker.packets.model import Auth, Connack, Disconnect, Pingreq, Pingresp
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import AuthSettings, JwtSettings, Settings
+from pybroker.broker.engine.access import Credentials
+from pybroker.broker.engine.auth_method import Accepted, Challenge, Exchange, Outcome, Rejected
+from pybroker.broker.engine.scram import ScramSha256
+from pybroker.broker.events import Client as Who
+from pybroker.broker.packets.model import Auth, Connack, Disconnect, Pingreq, Pingresp
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.parts.admission import Admission
 from tests.harness import Broker, Client, connect_packet
 
 mqtt = pytest.mark.mqtt

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.engine.channel import LINGER, MAX_UNREAD_ANSWERS
-from broker.packets.encoder import PINGREQ, encode, make_publish
-from broker.packets.model import (
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.engine.channel import LINGER, MAX_UNREAD_ANSWERS
+from pybroker.broker.packets.encoder import PINGREQ, encode, make_publish
+from pybroker.broker.packets.model import (
     Puback,
     Pubcomp,
     Publish,
@@ -21,8 +21,8 @@ from broker.packets.model import (
     Unsuback,
     Unsubscribe,
 )
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version

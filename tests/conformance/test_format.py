@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from broker.engine.publish import broadcast
-from broker.packets.encoder import encode
-from broker.packets.model import (
+from pybroker.broker.engine.publish import broadcast
+from pybroker.broker.packets.encoder import encode
+from pybroker.broker.packets.model import (
     Connack,
     Connect,
     Publish,
@@ -17,8 +17,8 @@ from broker.packets.model import (
     Unsubscribe,
     Will,
 )
-from broker.packets.primitives import write_binary
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.primitives import write_binary
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client, connect_packet
 
 from .versions import every_version, oasis

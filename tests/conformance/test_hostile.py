@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.config.settings import Limits
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Disconnect, Packet, Publish, Subscribe, SubscribeFilter, Will
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Disconnect, Packet, Publish, Subscribe, SubscribeFilter, Will
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client, connect_packet
 from tests.packets.strategies import connects, packets
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.engine.publish import broadcast
-from broker.packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
-from broker.session.queue import OVERHEAD
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.engine.publish import broadcast
+from pybroker.broker.packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.session.queue import OVERHEAD
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version, oasis

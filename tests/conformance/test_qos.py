@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.packets.model import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
-from broker.packets.reasons import ReasonCode
-from broker.session.queue import OVERHEAD
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.packets.model import Packet, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.session.queue import OVERHEAD
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version, oasis

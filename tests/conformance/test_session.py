@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from broker.packets.model import Connack, Publish, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.model import Connack, Publish, Will
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, Broker, Client, connect_packet
 
 from .versions import every_version, oasis

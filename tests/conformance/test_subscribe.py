@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.engine.publish import broadcast
-from broker.packets.model import (
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.engine.publish import broadcast
+from pybroker.broker.packets.model import (
     Puback,
     Publish,
     Pubrec,
@@ -17,8 +17,8 @@ from broker.packets.model import (
     Unsuback,
     Unsubscribe,
 )
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import FOR_EVER, Broker, Client
 
 from .versions import every_version, oasis

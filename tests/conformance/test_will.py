@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from broker.packets.model import Disconnect, Will
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.model import Disconnect, Will
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client
 
 from .versions import every_version, oasis

@@ -41,7 +41,7 @@ class RunningBroker:
         self.conf.write_text(conf, encoding="utf-8")
         self.ready_file = directory / "ready.json"
         self._output = (directory / "output.txt").open("w+", encoding="utf-8")
-        command = [sys.executable, "-m", "broker", "start", "--conf", str(self.conf)]
+        command = [sys.executable, "-m", "pybroker", "start", "--conf", str(self.conf)]
         self.process = subprocess.Popen(
             [*command, "--ready-file", str(self.ready_file), *flags],
             cwd=ROOT,

@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from broker.testing import TestBroker
+from pybroker.testing import TestBroker
 
 from .clients import VERSIONS, Client, connected
 from .support import DEADLINE, wait_for

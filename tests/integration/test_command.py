@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import __version__
+from pybroker.broker import __version__
 
 from .clients import connected
 from .support import DEADLINE, ROOT, RunningBroker, wait_for
@@ -24,7 +24,7 @@ Start = Callable[..., RunningBroker]
 
 def pybroker(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "broker", *map(str, arguments)],
+        [sys.executable, "-m", "pybroker", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -199,8 +199,9 @@ def test_more_open_files_than_the_system_first_allows(tmp_path: Path) -> None:
     code = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, {lowered})"
     ready = tmp_path / "ready"
     arguments = ["start", "--url", "mqtt://127.0.0.1:0", "--ready-file", str(ready)]
+    imported = "from pybroker.broker.commands.main import main"
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{code}; from broker.cli import main; raise SystemExit(main({arguments}))"],
+        [sys.executable, "-c", f"{code}; {imported}; raise SystemExit(main({arguments}))"],
         cwd=ROOT,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from .test_command import pybroker
 
 def passwd(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "broker", "passwd", *map(str, arguments)],
+        [sys.executable, "-m", "pybroker", "passwd", *map(str, arguments)],
         cwd=ROOT,
         input=stdin,
         capture_output=True,
@@ -33,7 +33,7 @@ def at_a_terminal(file: Path, *lines: str) -> tuple[int, str]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execv(sys.executable, [sys.executable, "-m", "broker", "passwd", str(file), "ann"])
+        os.execv(sys.executable, [sys.executable, "-m", "pybroker", "passwd", str(file), "ann"])
     seen = b""
     answered = 0
     while True:

@@ -245,7 +245,7 @@ def test_sighup_says_in_the_log_what_came_of_it(start_broker: Start) -> None:
     wait_for(lambda: "reload: limits.max_connections: 100000 -> 1" in broker.output, "a line in the log")
     rewrite(broker, "limits { max_connections = none }\n")
     broker.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "ERROR   broker: reload: nothing has changed" in broker.output, "an error in the log")
+    wait_for(lambda: "ERROR   pybroker: reload: nothing has changed" in broker.output, "an error in the log")
     assert f"{broker.conf}:2: limits.max_connections" in broker.output
 
 
@@ -289,7 +289,16 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
     ready = tmp_path / "ready"
     process = subprocess.Popen(
-        [sys.executable, "-m", "broker", "start", "--url", "mqtt://127.0.0.1:0", "--ready-file", str(ready)],
+        [
+            sys.executable,
+            "-m",
+            "pybroker",
+            "start",
+            "--url",
+            "mqtt://127.0.0.1:0",
+            "--ready-file",
+            str(ready),
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},

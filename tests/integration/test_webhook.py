@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from webhook.encode import EVENTS
+from pybroker.webhook.body.encode import EVENTS
 
 from .clients import VERSIONS, Client, connected
 from .support import DEADLINE, ROOT, Endpoint, RunningBroker, wait_for
@@ -88,7 +88,7 @@ def test_every_event_happens_and_fits_the_schema(start_broker: Start, endpoint: 
     assert Counter(endpoint.actions()) == {name.removeprefix("on_"): 1 for name in EVENTS} | {
         "message_publish": 2
     }
-    schema = json.loads((files("webhook") / "events.schema.json").read_text())
+    schema = json.loads((files("pybroker.webhook") / "events.schema.json").read_text())
     for request in endpoint.requests:
         jsonschema.validate(request.json, schema)
 
@@ -143,7 +143,7 @@ def test_stopping_tells_the_clients_and_empties_the_queue(start_broker: Start, e
 def test_the_counters_of_a_running_broker(start_broker: Start, endpoint: Endpoint) -> None:
     broker = start_broker("sys.interval = 100ms\n" + webhook(endpoint, ALL_THREE, "pool_size = 1,"))
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(broker.conf.parent)}
-    command = [sys.executable, "-m", "broker", "webhook", "status", "--json"]
+    command = [sys.executable, "-m", "pybroker", "webhook", "status", "--json"]
     with connected(broker.port, "c") as client:
         client.publish_and_wait("nmq/x", b"1", 1)
         endpoint.wait(2)

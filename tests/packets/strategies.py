@@ -9,8 +9,8 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from broker.packets.encoder import make_publish
-from broker.packets.model import (
+from pybroker.broker.packets.encoder import make_publish
+from pybroker.broker.packets.model import (
     Auth,
     Connack,
     Connect,
@@ -30,9 +30,9 @@ from broker.packets.model import (
     Unsubscribe,
     Will,
 )
-from broker.packets.packet_type import PacketType
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.packet_type import PacketType
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .cases import CARRIED, GOOD
 

@@ -9,11 +9,11 @@ from types import FunctionType
 
 import pytest
 
-from broker.packets.decoder import Decoder
-from broker.packets.errors import MalformedPacket, ProtocolError
-from broker.packets.model import Packet, Pingreq, Publish
-from broker.packets.reasons import ReasonCode
-from broker.packets.topic_cache import TopicCache
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.errors import MalformedPacket, ProtocolError
+from pybroker.broker.packets.model import Packet, Pingreq, Publish
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.topic_cache import TopicCache
 
 from .cases import BAD, CASES, GOOD, Case, Fault
 

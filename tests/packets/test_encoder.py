@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 
-from broker.packets import encoder
-from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode, make_publish, publish_shape
-from broker.packets.model import (
+from pybroker.broker.packets import encoder
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode, make_publish, publish_shape
+from pybroker.broker.packets.model import (
     Auth,
     Connack,
     Connect,
@@ -26,10 +26,10 @@ from broker.packets.model import (
     Unsuback,
     Will,
 )
-from broker.packets.packet_type import PacketType
-from broker.packets.primitives import write_byte, write_four, write_string, write_two, write_variable
-from broker.packets.properties import PROPERTIES, Properties, encode_properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.packet_type import PacketType
+from pybroker.broker.packets.primitives import write_byte, write_four, write_string, write_two, write_variable
+from pybroker.broker.packets.properties import PROPERTIES, Properties, encode_properties
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .cases import GOOD, Case
 

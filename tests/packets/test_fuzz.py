@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode, make_publish, publish_shape
-from broker.packets.errors import ProtocolError
-from broker.packets.model import Connect, Packet, Publish, singly
-from broker.packets.properties import Properties
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode, make_publish, publish_shape
+from pybroker.broker.packets.errors import ProtocolError
+from pybroker.broker.packets.model import Connect, Packet, Publish, singly
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .cases import CASES
 from .strategies import VERSIONS, connects, packets, publishes, qos_levels, versions

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.packets.errors import MalformedPacket, ProtocolError
-from broker.packets.reasons import ReasonCode, connack_reason, connack_return_code, reason_name
+from pybroker.broker.packets.errors import MalformedPacket, ProtocolError
+from pybroker.broker.packets.reasons import ReasonCode, connack_reason, connack_return_code, reason_name
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from broker.config.settings import AuthSettings, Settings
-from broker.packets.model import Connack
-from broker.plugins.amqtt_host import load_plugins
+from pybroker.broker.config.settings import AuthSettings, Settings
+from pybroker.broker.packets.model import Connack
+from pybroker.broker.plugins.amqtt_host import load_plugins
 from tests import harness
 
 SAMPLES = "tests.plugins.samples"

@@ -17,7 +17,7 @@ from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
 from amqtt.plugins.manager import PluginManager
 from amqtt.session import Session
 
-from broker.plugins.amqtt_host import Broker
+from pybroker.amqtt import Broker
 
 REVIEWED = "0.12.1"
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from amqtt.plugins.sys.broker import BrokerSysPlugin
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from broker.plugins.amqtt_host import Broker
+from pybroker.amqtt import Broker
 
 from .test_embedding import LOCAL, client, first, port_of, serving, until
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from broker import events
-from broker.config.settings import AuthSettings
-from broker.engine.access import Credentials
-from broker.packets.model import Connack
-from broker.packets.reasons import ReasonCode
-from broker.plugins.errors import PluginError
+from pybroker.broker import events
+from pybroker.broker.config.settings import AuthSettings
+from pybroker.broker.engine.access import Credentials
+from pybroker.broker.packets.model import Connack
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.plugins.errors import PluginError
 from tests.harness import Client, connect_packet
 
 from .samples import Recorder

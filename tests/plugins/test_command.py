@@ -72,7 +72,7 @@ def test_plugins_of_a_configuration_file(tmp_path: Path, diary: Path) -> None:
 def test_a_plugin_that_cannot_be_loaded_is_one_line(tmp_path: Path, diary: Path) -> None:
     (tmp_path / "nanomq.conf").write_text(LISTENER + 'plugins { "house_plugins.Dairy" { path = "x" } }')
     done = subprocess.run(
-        [sys.executable, "-m", "broker", "start", "--conf", str(tmp_path / "nanomq.conf")],
+        [sys.executable, "-m", "pybroker", "start", "--conf", str(tmp_path / "nanomq.conf")],
         cwd=ROOT,
         capture_output=True,
         text=True,

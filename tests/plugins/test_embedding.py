@@ -1,4 +1,4 @@
-"""`broker.plugins.amqtt_host.Broker` where somebody used `amqtt.broker.Broker`."""
+"""`pybroker.amqtt.Broker` where somebody used `amqtt.broker.Broker`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapt
 from amqtt.errors import BrokerError
 from amqtt.plugins.manager import PluginManager
 
-from broker.config.settings import TlsServer
-from broker.packets.decoder import Decoder
-from broker.packets.encoder import encode
-from broker.packets.model import Connack, Disconnect, Pingreq, Pingresp
-from broker.packets.reasons import ReasonCode
-from broker.plugins.amqtt_host import Broker
-from broker.transport.tls import server_context
+from pybroker.amqtt import Broker
+from pybroker.broker.config.settings import TlsServer
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode
+from pybroker.broker.packets.model import Connack, Disconnect, Pingreq, Pingresp
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.transport.tls import server_context
 from tests.harness import connect_packet
 from tests.transport.conftest import Certificates
 
@@ -329,8 +329,8 @@ async def test_a_stream_client_that_is_sent_away_is_disconnected(adapters: bool)
 async def test_a_stream_client_that_reads_nothing_is_given_up(
     adapters: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.engine.channel.LINGER", 0.05)
-    monkeypatch.setattr("broker.plugins.amqtt_streams.CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("pybroker.broker.engine.channel.LINGER", 0.05)
+    monkeypatch.setattr("pybroker.broker.plugins.amqtt_streams.CLOSE_TIMEOUT", 0.05)
     async with serving({"listeners": EXTERNAL}) as broker, handed_in(broker, adapters) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         stuck = connect_packet("stuck", clean_start=False, session_expiry_interval=100)
@@ -451,7 +451,7 @@ def packets(data: bytes) -> list[Any]:
 
 
 def test_what_plugins_may_need_is_not_imported_without_them() -> None:
-    check = "import sys, broker.plugins.amqtt_host; print(*sys.modules)"
+    check = "import sys, pybroker.amqtt; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert {"sqlalchemy", "psutil", "aiohttp", "jwt"}.isdisjoint(done.stdout.split())

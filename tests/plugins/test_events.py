@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from broker.config.settings import AuthSettings
-from broker.packets.model import Pingreq, Unsubscribe, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import AuthSettings
+from pybroker.broker.packets.model import Pingreq, Unsubscribe, Will
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .samples import PacketRecorder, Recorder, Topics
 from .support import SAMPLES, Hosted, settle
@@ -234,7 +234,7 @@ async def test_a_plugin_that_raises_is_logged_and_harms_nobody(caplog: pytest.Lo
 async def test_a_plugin_that_does_not_end_is_cancelled(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.plugins.amqtt_host.SHUTDOWN_TIMEOUT", 0.01)
+    monkeypatch.setattr("pybroker.broker.plugins.amqtt_host.SHUTDOWN_TIMEOUT", 0.01)
     broker = Hosted({f"{SAMPLES}.Endless": {}})
     await broker.host.before_shutdown()
 

@@ -11,9 +11,9 @@ from amqtt.contexts import BrokerConfig
 from amqtt.errors import BrokerError, PluginImportError
 from amqtt.plugins.authentication import AnonymousAuthPlugin
 
-from broker.plugins.amqtt_auth import PasswordAuthPlugin
-from broker.plugins.amqtt_host import Broker
-from broker.plugins.errors import PluginError
+from pybroker.broker.plugins.amqtt_auth import PasswordAuthPlugin
+from pybroker.broker.plugins.amqtt_host import Broker
+from pybroker.broker.plugins.errors import PluginError
 
 from .samples import Answers, Recorder
 from .support import SAMPLES, Hosted

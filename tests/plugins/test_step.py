@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from broker.plugins.step import step
+from pybroker.broker.plugins.step import step
 
 
 async def test_an_answer_that_is_there_needs_no_waiting() -> None:

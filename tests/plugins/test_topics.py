@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from broker.config.settings import AuthSettings
-from broker.engine.access import Credentials
-from broker.engine.publish import broadcast
-from broker.packets.model import Suback, Subscribe, SubscribeFilter, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import AuthSettings
+from pybroker.broker.engine.access import Credentials
+from pybroker.broker.engine.publish import broadcast
+from pybroker.broker.packets.model import Suback, Subscribe, SubscribeFilter, Will
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .samples import Topics
 from .support import SAMPLES, Hosted, settle

@@ -9,11 +9,11 @@ import pytest
 from amqtt.broker import RetainedApplicationMessage
 from amqtt.session import Session
 
-from broker.config.settings import Limits
-from broker.events import Client
-from broker.packets.model import Connack, Will
-from broker.packets.reasons import ReasonCode
-from broker.plugins.amqtt_views import SessionView, SessionViews
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.events import Client
+from pybroker.broker.packets.model import Connack, Will
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.plugins.amqtt_views import SessionView, SessionViews
 from tests.harness import connect_packet
 
 from .samples import Recorder

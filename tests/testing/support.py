@@ -10,11 +10,11 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
-from broker.cli import _parser
-from broker.packets.encoder import encode
-from broker.packets.model import Connect
-from broker.packets.properties import Properties
-from broker.testing import TestBroker
+from pybroker.broker.commands.main import parser
+from pybroker.broker.packets.encoder import encode
+from pybroker.broker.packets.model import Connect
+from pybroker.broker.packets.properties import Properties
+from pybroker.testing import TestBroker
 
 DEADLINE = 60.0
 """Seconds after which a test gives a condition up."""
@@ -22,7 +22,7 @@ DEADLINE = 60.0
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """What `pybroker` makes of its arguments; SystemExit where it knows them not."""
-    return _parser(arguments).parse_args(arguments)
+    return parser(arguments).parse_args(arguments)
 
 
 @contextmanager

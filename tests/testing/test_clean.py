@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.app import App
-from broker.testing import TestBroker, running
-from broker.transport.errors import ListenError
+from pybroker.broker.app import App
+from pybroker.broker.testing import running
+from pybroker.broker.transport.errors import ListenError
+from pybroker.testing import TestBroker
 
 from .support import DEADLINE, dial
 
@@ -154,7 +155,7 @@ def test_the_port_is_free_again_at_once() -> None:
 def test_a_script_that_forgets_to_stop_its_broker_still_ends() -> None:
     import subprocess
 
-    script = "from broker.testing import TestBroker; print(TestBroker().start().port)"
+    script = "from pybroker.testing import TestBroker; print(TestBroker().start().port)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
     )

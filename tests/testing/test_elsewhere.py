@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from broker.config import ConfigError, Settings, load
-from broker.instances import Instance
+from pybroker.broker.config import ConfigError, Settings, load
+from pybroker.broker.process.instances import Instance
 
 from .support import parsed
 
@@ -120,7 +120,7 @@ def step(tmp_path: Path):
     """Runs a step of the action as GitHub would, with this tree's pybroker as the installed one."""
     program = tmp_path / "pybroker" / "bin" / "pybroker"
     program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m broker "$@"\n', encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pybroker "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
@@ -175,11 +175,11 @@ def test_the_action_starts_a_broker_for_later_steps(step, tmp_path: Path) -> Non
         variables = (tmp_path / "env").read_text().splitlines()
         assert set(output) == set(ACTION["outputs"])
         assert f"MQTT_URL=mqtt://127.0.0.1:{output['port']}" in variables
-        health = [sys.executable, "-m", "broker", "health"]
+        health = [sys.executable, "-m", "pybroker", "health"]
         told = subprocess.run(health, env=step.environment, capture_output=True, text=True, check=True)
         assert told.stdout == f"0 clients on {output['url']}\n"
     finally:
-        stop = [sys.executable, "-m", "broker", "stop"]
+        stop = [sys.executable, "-m", "pybroker", "stop"]
         subprocess.run(stop, env=step.environment, check=True, capture_output=True)
 
 
@@ -191,7 +191,7 @@ def test_the_outputs_come_from_a_step_that_is_there() -> None:
 
 
 def test_health_without_a_broker(step) -> None:
-    health = [sys.executable, "-m", "broker", "health"]
+    health = [sys.executable, "-m", "pybroker", "health"]
     done = subprocess.run(health, env=step.environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no broker is running" in done.stderr
@@ -199,7 +199,7 @@ def test_health_without_a_broker(step) -> None:
 
 def test_health_of_a_broker_that_hangs(step) -> None:
     """It is announced, but nobody answers on its socket."""
-    from broker.instances import announce
+    from pybroker.broker.process.instances import announce
 
     mine = Instance(os.getpid(), None, [], "/nonexistent.sock")
     before = os.environ.get("XDG_RUNTIME_DIR")
@@ -210,7 +210,7 @@ def test_health_of_a_broker_that_hangs(step) -> None:
         os.environ.pop("XDG_RUNTIME_DIR")
         if before is not None:
             os.environ["XDG_RUNTIME_DIR"] = before
-    health = [sys.executable, "-m", "broker", "health"]
+    health = [sys.executable, "-m", "pybroker", "health"]
     done = subprocess.run(health, env=step.environment, capture_output=True, text=True)
     announced.unlink(missing_ok=True)
     assert done.returncode == 1

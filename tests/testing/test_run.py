@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from broker.testing import Fault
-from broker.testing import run as testing_run
+from pybroker.broker.testing import run as testing_run
+from pybroker.testing import Fault
 
 from .support import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
-PYBROKER = [sys.executable, "-m", "broker"]
+PYBROKER = [sys.executable, "-m", "pybroker"]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def webhooks():
         return [json.loads(line) for line in log]
 
 def faults(*arguments):
-    command = [sys.executable, "-m", "broker", "faults", *arguments]
+    command = [sys.executable, "-m", "pybroker", "faults", *arguments]
     return subprocess.run(command, capture_output=True, text=True)
 """
 
@@ -110,7 +110,7 @@ def test_the_log_has_the_last_events_too(run, tmp_path: Path) -> None:
 
 def test_health_from_within(run) -> None:
     done = run(
-        CLIENT + "command = [sys.executable, '-m', 'broker', 'health']\n"
+        CLIENT + "command = [sys.executable, '-m', 'pybroker', 'health']\n"
         "print(subprocess.run(command, capture_output=True, text=True).stdout, os.environ['MQTT_URL'])"
     )
     told, url = done.stdout.splitlines()

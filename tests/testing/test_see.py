@@ -15,12 +15,12 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.properties import Properties as PahoProperties
 
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Connect
-from broker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
-from broker.testing.certificates import certificate
-from broker.testing.waiting import Search
-from broker.testing.webhooks import Try
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Connect
+from pybroker.broker.testing.certificates import certificate
+from pybroker.broker.testing.waiting import Search
+from pybroker.broker.testing.webhooks import Try
+from pybroker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
 
 from .support import DEADLINE, dial, paho_client
 

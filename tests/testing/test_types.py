@@ -9,14 +9,14 @@ from typing import get_type_hints
 
 import pytest
 
-from broker.faults.fault import AimAndAmount, Fault
-from broker.testing.setup import Setup, SetupOptions
+from pybroker.broker.faults.fault import AimAndAmount, Fault
+from pybroker.broker.testing.setup import Setup, SetupOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
 TEST = """
 import pytest
-from broker.testing import MakeTestBroker, Message, SeenPacket, TestBroker, Webhook, WaitTimeout
+from pybroker.testing import MakeTestBroker, Message, SeenPacket, TestBroker, Webhook, WaitTimeout
 
 @pytest.mark.mqtt_broker(webhooks=["on_message_publish"])
 def test_sensor(mqtt_broker: TestBroker) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.testing import TestBroker, WaitTimeout
+from pybroker.testing import TestBroker, WaitTimeout
 from tests.webhook.receiver import Receiver
 
 from .support import dial

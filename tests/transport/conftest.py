@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from broker.config.settings import ListenerSettings, TlsServer
+from pybroker.broker.config.settings import ListenerSettings, TlsServer
 
 from .support import LOOPS, BrokerThread
 

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import uvloop
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from broker.app import App
-from broker.config.settings import ListenerSettings, Settings
-from broker.packets.encoder import encode
-from broker.packets.model import Connack, Connect
-from broker.transport.listener import Listener
+from pybroker.broker.app import App
+from pybroker.broker.config.settings import ListenerSettings, Settings
+from pybroker.broker.packets.encoder import encode
+from pybroker.broker.packets.model import Connack, Connect
+from pybroker.broker.transport.listener import Listener
 
 from ..integration.clients import Client
 from ..integration.support import DEADLINE

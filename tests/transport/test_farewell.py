@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.config.settings import ListenerSettings
-from broker.packets.encoder import encode
-from broker.packets.model import Connect
-from broker.packets.reasons import ReasonCode
-from broker.transport import tcp
+from pybroker.broker.config.settings import ListenerSettings
+from pybroker.broker.packets.encoder import encode
+from pybroker.broker.packets.model import Connect
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.transport import tcp
 
 from ..integration.support import wait_for
 from .support import PINGREQ, BrokerThread, Wire

@@ -15,9 +15,9 @@ import aiomqtt
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from broker.config.settings import Limits, ListenerSettings
-from broker.transport.listener import ListenError
-from broker.transport.sockets import listen_tcp
+from pybroker.broker.config.settings import Limits, ListenerSettings
+from pybroker.broker.transport.listener import ListenError
+from pybroker.broker.transport.sockets import listen_tcp
 
 from ..integration.clients import VERSIONS
 from ..integration.support import DEADLINE, wait_for
@@ -270,7 +270,7 @@ def test_who_has_not_arrived_yet_counts_too(
     serve: Serve, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """So that nobody fills the broker with handshakes that never end."""
-    monkeypatch.setattr("broker.transport.listener.MAX_UNANNOUNCED", 2)
+    monkeypatch.setattr("pybroker.broker.transport.listener.MAX_UNANNOUNCED", 2)
     secure = ListenerSettings("slow", "ssl", port=0, tls=certificates.server)
     proxied = ListenerSettings("slow", "tcp", port=0, proxy_protocol=True)
     broker = serve(secure if kind == "tls" else proxied, limits=Limits(max_connections=1))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.config.settings import Limits, ListenerSettings
-from broker.transport.proxy_protocol import V2_SIGNATURE
+from pybroker.broker.config.settings import Limits, ListenerSettings
+from pybroker.broker.transport.proxy_protocol import V2_SIGNATURE
 
 from ..integration.support import wait_for
 from .conftest import Certificates
@@ -92,7 +92,7 @@ def test_a_client_certificate_is_seen_behind_a_proxy(serve: Serve, certificates:
 def test_who_does_not_announce_is_closed(
     serve: Serve, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(TCP)
     with Wire.to(broker.port("tcp")) as wire:
         wire.send(garbage)
@@ -102,7 +102,7 @@ def test_who_does_not_announce_is_closed(
 
 
 def test_who_announces_too_late_is_closed(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(TCP, limits=Limits(connect_timeout=0.1))
     with Wire.to(broker.port("tcp")) as wire:
         wire.send(b"PROXY ")
@@ -111,7 +111,7 @@ def test_who_announces_too_late_is_closed(serve: Serve, caplog: pytest.LogCaptur
 
 
 def test_a_health_check_leaves_no_trace(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(TCP)
     Wire.to(broker.port("tcp")).socket.close()
     with Wire.to(broker.port("tcp")) as wire:
@@ -123,7 +123,7 @@ def test_a_health_check_leaves_no_trace(serve: Serve, caplog: pytest.LogCaptureF
 def test_a_failed_handshake_behind_a_proxy_is_over(
     serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(ListenerSettings("ssl", "ssl", port=0, tls=certificates.server, proxy_protocol=True))
     with Wire.to(broker.port("ssl")) as wire:
         wire.send(v1("UNKNOWN"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.transport.proxy_protocol import V2_SIGNATURE, Header, ProxyHeaderError, parse
+from pybroker.broker.transport.proxy_protocol import V2_SIGNATURE, Header, ProxyHeaderError, parse
 
 
 def v1(text: str) -> bytes:

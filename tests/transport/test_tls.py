@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from broker.config.settings import ListenerSettings, TlsServer
-from broker.transport.listener import Listener, ListenError
-from broker.transport.tls import common_name, server_context
+from pybroker.broker.config.settings import ListenerSettings, TlsServer
+from pybroker.broker.transport.listener import Listener, ListenError
+from pybroker.broker.transport.tls import common_name, server_context
 
 from ..integration.support import DEADLINE, wait_for
 from .conftest import Certificates
@@ -87,7 +87,7 @@ def test_current_versions_are_served(
 def test_old_versions_are_refused(
     serve: Serve, certificates: Certificates, version: ssl.TLSVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(listening(certificates.server))
     context = certificates.client()
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -100,7 +100,7 @@ def test_old_versions_are_refused(
 def test_plain_mqtt_on_a_tls_port_is_refused(
     serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(listening(certificates.server))
     with Wire.to(broker.port("ssl")) as wire:
         wire.send(connect_packet())
@@ -130,7 +130,7 @@ def test_a_certificate_of_another_name_is_refused_by_the_client(
 def test_a_certificate_of_an_unknown_authority_is_refused_by_the_client(
     serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(listening(certificates.server))
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
         secure(broker.port("ssl"), ssl.create_default_context())
@@ -162,7 +162,7 @@ def test_mutual_tls_refuses_strangers(serve: Serve, certificates: Certificates) 
 def test_mutual_tls_refuses_an_expired_client(
     serve: Serve, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "broker")
+    caplog.set_level(logging.INFO, "pybroker")
     broker = serve(listening(mutual(certificates)))
     context = certificates.client()
     context.load_cert_chain(certificates.expired.certfile, certificates.expired.keyfile)

@@ -6,8 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from broker.counters import Counters
-from broker.transport.tcp import TURN, TcpConnection
+from pybroker.broker.counters import Counters
+from pybroker.broker.transport.tcp import TURN, TcpConnection
 
 
 class Socket(asyncio.Transport):

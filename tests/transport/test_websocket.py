@@ -15,7 +15,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from broker.transport.websocket import ANY_PATH, MAX_FRAME, MIN_MESSAGE, WebSocket
+from pybroker.broker.transport.websocket import ANY_PATH, MAX_FRAME, MIN_MESSAGE, WebSocket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = {

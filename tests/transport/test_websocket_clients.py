@@ -11,9 +11,9 @@ from websockets.frames import Close, Opcode
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from broker.config.settings import Limits, ListenerSettings, MqttSettings
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Subscribe, SubscribeFilter, Will
+from pybroker.broker.config.settings import Limits, ListenerSettings, MqttSettings
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Subscribe, SubscribeFilter, Will
 
 from ..integration.support import DEADLINE, wait_for
 from .support import DISCONNECT, PINGREQ, PINGRESP, BrokerThread, Wire, connect_packet, connected
@@ -99,7 +99,7 @@ def test_disconnect_is_followed_by_close_1000(serve: Serve) -> None:
 def test_a_client_that_does_not_answer_our_close_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.transport.websocket.LINGER", 0.1)
+    monkeypatch.setattr("pybroker.broker.transport.websocket.LINGER", 0.1)
     with shaken(serve(WS)) as wire:
         wire.send(frame(connect_packet()) + frame(DISCONNECT))
         assert wire.read_to_end().endswith(b"\x88\x02\x03\xe8")
@@ -140,7 +140,7 @@ def test_a_client_that_reads_slowly_misses_nothing(serve: Serve) -> None:
 def test_a_flood_of_pings_that_reads_no_pong_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.engine.channel.LINGER", 0.1)
+    monkeypatch.setattr("pybroker.broker.engine.channel.LINGER", 0.1)
     broker = serve(WS)
     with shaken(broker) as wire:
         wire.send(frame(connect_packet()))

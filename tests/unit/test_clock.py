@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from broker.clock import ManualClock, Timers
-from broker.loop_clock import LoopClock
+from pybroker.broker.clock import ManualClock, Timers
+from pybroker.broker.loop_clock import LoopClock
 
 
 def test_calls_are_made_in_order_and_at_their_moment() -> None:

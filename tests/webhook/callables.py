@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker import events
+from pybroker.broker import events
 
 
 def only_short(event: events.MessagePublished) -> bool:

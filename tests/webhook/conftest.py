@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from webhook import Sink, WebhookSettings
+from pybroker.webhook import Sink, WebhookSettings
 
 from .receiver import Receiver
 

@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from broker import events
-from webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
+from pybroker.broker import events
+from pybroker.webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
 
 
 async def main() -> None:

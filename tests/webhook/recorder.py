@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webhook.client import Answer, NoAnswerError, Request, Transport
-from webhook.settings import WebhookSettings
+from pybroker.webhook.backend import Answer, NoAnswerError, Request, Transport
+from pybroker.webhook.settings import WebhookSettings
 
 Reply = int | Answer | Exception | Callable[["Recorded"], "Reply | Awaitable[Reply]"]
 """A status, a whole answer, an exception in place of one, or a function that gives any of these."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker import events
-from webhook import Retry, Rule, WebhookSettings
-from webhook.encode import EVENTS
+from pybroker.broker import events
+from pybroker.webhook import Retry, Rule, WebhookSettings
+from pybroker.webhook.body.encode import EVENTS
 
 CLIENT = events.Client("c311", "u1", protocol_version=4, keepalive=60, peer="192.0.2.7:50123", listener="tcp")
 OTHER = events.Client("watcher", None, protocol_version=5, keepalive=30, peer="[2001:db8::7]:50123")

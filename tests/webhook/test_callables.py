@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook import Rule
+from pybroker.webhook import Rule
 
 from .conftest import drained
 from .samples import SAMPLES, endpoint, published
@@ -54,7 +54,7 @@ async def test_a_broken_one_harms_nothing_else(receiver, start, caplog, part) ->
     stats = sink.stats()[0]
     assert (stats.callable_errors, stats.dropped_filtered, stats.succeeded) == (50, 50, 1)
     assert stats.adds_up
-    said = [r for r in caplog.records if r.name == "webhook"]
+    said = [r for r in caplog.records if r.name == "pybroker.webhook"]
     assert len(said) == 1
     assert f"the {part} of webhook webhook, events[0] (on_message_publish) failed" in said[0].getMessage()
     assert "this callable is broken" in caplog.text

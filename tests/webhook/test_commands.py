@@ -11,16 +11,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from broker import events
-from webhook import Batch, EndpointStats, Rule, Spool
-from webhook.commands import add_commands, send_samples
-from webhook.deadletters import moment
-from webhook.delivery import Delivery
-from webhook.listen import Listener, pretty
-from webhook.reports import render, sys_values
-from webhook.samples import sample
-from webhook.signature import Signer
-from webhook.store import DeadLetter, Store
+from pybroker.broker import events
+from pybroker.webhook import Batch, EndpointStats, Rule, Spool
+from pybroker.webhook.body.samples import sample
+from pybroker.webhook.body.signature import Signer
+from pybroker.webhook.commands.commands import add_commands, send_samples
+from pybroker.webhook.commands.listen import Listener, pretty
+from pybroker.webhook.delivery.deadletters import moment
+from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.reports import render, sys_values
+from pybroker.webhook.spool.store import DeadLetter, Store
 
 from .conftest import DEADLINE, until
 from .receiver import Receiver

@@ -9,11 +9,11 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker import events
-from broker.clock import ManualClock
-from webhook import Batch, EndpointStats, Retry, Rule, Sink, Spool
-from webhook.client import Answer, NoAnswerError
-from webhook.metrics import BUCKETS
+from pybroker.broker import events
+from pybroker.broker.clock import ManualClock
+from pybroker.webhook import Batch, EndpointStats, Retry, Rule, Sink, Spool
+from pybroker.webhook.backend import Answer, NoAnswerError
+from pybroker.webhook.metrics import BUCKETS
 
 from .recorder import Recorder
 from .samples import endpoint, published

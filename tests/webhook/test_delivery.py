@@ -8,9 +8,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from broker import events
-from webhook import Batch, Retry, Rule, Sink
-from webhook.client import Answer
+from pybroker.broker import events
+from pybroker.webhook import Batch, Retry, Rule, Sink
+from pybroker.webhook.backend import Answer
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer, slowly
@@ -158,7 +158,7 @@ async def test_retry_after_ends(receiver, start) -> None:
 
 @pytest.mark.parametrize("never", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 async def test_an_absurd_retry_after_does_not_end_everything(start, never) -> None:
-    from broker.clock import ManualClock
+    from pybroker.broker.clock import ManualClock
 
     clock = ManualClock()
     recorder = Recorder()
@@ -274,7 +274,7 @@ async def test_order_holds_over_retries(receiver, start) -> None:
 
 
 async def test_a_clock_that_is_turned_by_hand_fires_the_retries(receiver, start) -> None:
-    from broker.clock import ManualClock
+    from pybroker.broker.clock import ManualClock
 
     clock = ManualClock()
     receiver.answers = [500, 500]
@@ -288,7 +288,7 @@ async def test_a_clock_that_is_turned_by_hand_fires_the_retries(receiver, start)
 
 
 async def test_an_exception_of_the_transport_ends_nothing(start, caplog) -> None:
-    from webhook.client import Answer
+    from pybroker.webhook.backend import Answer
 
     class Broken:
         calls = 0

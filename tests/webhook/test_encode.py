@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import events
-from webhook.encode import ACTIONS, BASE62, EVENTS, base62, encoder
+from pybroker.broker import events
+from pybroker.webhook.body.encode import ACTIONS, BASE62, EVENTS, base62, encoder
 
 from .samples import AT, CLIENT, OTHER, SAMPLES, message, published
 

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from broker import events
-from webhook import Batch, Rule, SettingsError, Sink
-from webhook.encode import EVENTS, encoder
-from webhook.signature import SecretError, check, key_of
+from pybroker.broker import events
+from pybroker.webhook import Batch, Rule, SettingsError, Sink
+from pybroker.webhook.body.encode import EVENTS, encoder
+from pybroker.webhook.body.signature import SecretError, check, key_of
 
 from .conftest import drained
 from .samples import AT, CLIENT, SAMPLES, endpoint, message, published
 
-SCHEMA = json.loads((files("webhook") / "events.schema.json").read_text())
+SCHEMA = json.loads((files("pybroker.webhook") / "events.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -231,7 +231,7 @@ async def test_without_a_secret_nothing_is_signed(receiver, start) -> None:
 def test_our_check_and_theirs_agree(body: bytes, id: str) -> None:
     from datetime import UTC, datetime
 
-    from webhook.signature import Signer
+    from pybroker.webhook.body.signature import Signer
 
     now = int(time.time())
     signature = Signer([SECRET]).sign(id, now, body)
@@ -243,7 +243,7 @@ def test_our_check_and_theirs_agree(body: bytes, id: str) -> None:
 
 
 def test_what_a_check_complains_of() -> None:
-    from webhook.signature import Signer
+    from pybroker.webhook.body.signature import Signer
 
     headers = {
         "webhook-id": "1",

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook import SettingsError, Sink
-from webhook.client import AiohttpTransport, NoAnswerError, Request
-from webhook.http1 import MAX_BODY, MAX_HEAD, AnswerReader, BadAnswerError, request_head
+from pybroker.webhook import SettingsError, Sink
+from pybroker.webhook.backend import NoAnswerError, Request
+from pybroker.webhook.http.client import AiohttpTransport
+from pybroker.webhook.http.http1 import MAX_BODY, MAX_HEAD, AnswerReader, BadAnswerError, request_head
 
 from .conftest import drained
 from .samples import endpoint, published

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.delivery import Delivery
-from webhook.journal import HALF, Journal, JournalBusyError
+from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.spool.journal import HALF, Journal, JournalBusyError
 
 
 def delivery(seq: int, body: bytes = b"body") -> Delivery:

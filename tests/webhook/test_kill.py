@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from webhook import Retry, Rule, Sink, Spool
+from pybroker.webhook import Retry, Rule, Sink, Spool
 
 from .conftest import drained, until
 from .receiver import Receiver, answer
@@ -136,7 +136,7 @@ async def test_the_broker_is_killed_in_a_burst(receiver: Receiver, tmp_path: Pat
 
 async def broker(configuration: Path, ready: Path) -> tuple[asyncio.subprocess.Process, int]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "broker", "start", "--conf", configuration, "--ready-file", ready),
+        *(sys.executable, "-m", "pybroker", "start", "--conf", configuration, "--ready-file", ready),
         stdout=asyncio.subprocess.DEVNULL,
     )
     await until(lambda: ready.exists() or process.returncode is not None)

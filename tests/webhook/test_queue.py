@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.delivery import Delivery
-from webhook.queue import queue_for
+from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.spool.queue import queue_for
 
 
 def delivery(seq: int, client: str = "c", topic: str | None = "t") -> Delivery:

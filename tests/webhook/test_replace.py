@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from broker import events
-from webhook import Retry, Rule, SettingsError, Spool
-from webhook.spool_files import SpoolError
-from webhook.store import Store
+from pybroker.broker import events
+from pybroker.webhook import Retry, Rule, SettingsError, Spool
+from pybroker.webhook.spool.files import SpoolError
+from pybroker.webhook.spool.store import Store
 
 from .conftest import drained, until
 from .recorder import Recorder
@@ -144,7 +144,7 @@ async def test_what_is_not_committed_yet_goes_once_where_fsync_changes(
         return commit(*arguments)
 
     monkeypatch.setattr(Store, "commit", slow_commit)
-    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.COMMIT_INTERVAL", 0.01)
     recorder = Recorder(lambda _: asyncio.Event().wait())  # what was sent under the old settings is cut off
     spool = Spool(tmp_path, max_age=1e9, fsync=before)
     settings = endpoint("memory:", retry=PATIENT, spool=spool, cancel_timeout=0.1)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook import Retry
-from webhook.retry import Breaker, Verdict, backoff, retry_after, verdict
+from pybroker.webhook import Retry
+from pybroker.webhook.delivery.retry import Breaker, Verdict, backoff, retry_after, verdict
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from broker import events
-from webhook import Rule, SettingsError
-from webhook.encode import EVENTS
-from webhook.rules import CACHED_TOPICS, CompiledRule, Rules
+from pybroker.broker import events
+from pybroker.webhook import Rule, SettingsError
+from pybroker.webhook.body.encode import EVENTS
+from pybroker.webhook.rules import CACHED_TOPICS, CompiledRule, Rules
 
 from .samples import SAMPLES, published
 

@@ -7,10 +7,10 @@ import logging
 
 import pytest
 
-from broker import events
-from broker.clock import ManualClock
-from webhook import Rule, SettingsError, Sink
-from webhook.encode import encoder
+from pybroker.broker import events
+from pybroker.broker.clock import ManualClock
+from pybroker.webhook import Rule, SettingsError, Sink
+from pybroker.webhook.body.encode import encoder
 
 from .conftest import drained, until
 from .receiver import hang, slowly
@@ -218,4 +218,4 @@ async def test_log_lines_do_not_flood(receiver, start, caplog) -> None:
         sink.offer(published(client=CLIENT))
     await drained(sink)
     assert sink.stats()[0].dead == 300
-    assert 0 < len([r for r in caplog.records if r.name == "webhook"]) < 20
+    assert 0 < len([r for r in caplog.records if r.name == "pybroker.webhook"]) < 20

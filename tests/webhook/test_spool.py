@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from broker import events
-from broker.clock import ManualClock
-from webhook import Batch, Retry, SettingsError, Sink, Spool
-from webhook.delivery import Delivery
-from webhook.journal import SMALLEST_HALF, Journal
-from webhook.spool_files import SpoolError
-from webhook.store import Store
+from pybroker.broker import events
+from pybroker.broker.clock import ManualClock
+from pybroker.webhook import Batch, Retry, SettingsError, Sink, Spool
+from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.spool.files import SpoolError
+from pybroker.webhook.spool.journal import SMALLEST_HALF, Journal
+from pybroker.webhook.spool.store import Store
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, hang
@@ -96,7 +96,7 @@ async def test_always_means_on_disk_before_it_is_sent(receiver, start, tmp_path)
 
 
 async def test_more_waits_on_disk_than_memory_holds(receiver, start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.COMMIT_INTERVAL", 0.01)
     receiver.default = hang
     sink = await start(
         spooled(receiver.url, tmp_path, queue_max_events=300, order="client", cancel_timeout=0.05)
@@ -188,7 +188,7 @@ async def test_an_expired_event_is_a_dead_letter(receiver, start, tmp_path) -> N
 
 
 async def test_what_waits_too_long_is_a_dead_letter(receiver, start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.spool.TIDY_INTERVAL", 0.0)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.TIDY_INTERVAL", 0.0)
     receiver.default = hang
     sink = await start(spooled(receiver.url, tmp_path, max_age=3600, pool_size=1))
     offer(sink, range(1), at=time.time())
@@ -221,8 +221,8 @@ async def test_age_and_size_are_seen_to_while_nothing_happens(start, tmp_path) -
 
 
 async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.spool.RETRY_INTERVAL", 0.01)
-    monkeypatch.setattr("webhook.spool.COMMIT_INTERVAL", 0.01)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.COMMIT_INTERVAL", 0.01)
     receiver.default = 503
     settings = spooled(receiver.url, tmp_path, breaker_failures=1)
     sink = await start(settings)
@@ -265,7 +265,7 @@ async def test_the_age_of_what_waits_for_its_commit(start, tmp_path) -> None:
 
 
 async def test_what_a_full_disk_loses_at_the_end_is_told(start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.journal.HALF", SMALLEST_HALF)
+    monkeypatch.setattr("pybroker.webhook.spool.journal.HALF", SMALLEST_HALF)
     recorder = Recorder(503)
     settings = spooled("memory:", tmp_path)
     sink = await start(settings, transport=recorder)
@@ -306,7 +306,7 @@ async def test_the_spool_is_open_until_every_endpoint_has_stopped(start, tmp_pat
 async def test_a_small_disk(receiver, start, tmp_path, caplog, monkeypatch) -> None:
     import subprocess
 
-    monkeypatch.setattr("webhook.spool.RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
@@ -476,7 +476,7 @@ async def test_batches_from_the_spool(receiver, start, tmp_path) -> None:
 
 
 async def test_full_batches_that_are_read_from_disk_go_at_once(start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.spool.READ_AT_ONCE", 25)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.READ_AT_ONCE", 25)
     recorder = Recorder(503)
     settings = spooled("memory:", tmp_path, pool_size=1, batch=Batch(size=10, time=3600))
     sink = await start(settings, transport=recorder)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from webhook.delivery import Delivery
-from webhook.store import DeadLetter, Store
+from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.spool.store import DeadLetter, Store
 
 
 def delivery(seq: int, body: bytes = b"body") -> Delivery:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from webhook import Retry, Sink, TlsClient
-from webhook.client import TlsError
+from pybroker.webhook import Retry, Sink, TlsClient
+from pybroker.webhook.http.client import TlsError
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from broker import events
-from webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
-from webhook.journal import SMALLEST_HALF
-from webhook.store import Store
+from pybroker.broker import events
+from pybroker.webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
+from pybroker.webhook.spool.journal import SMALLEST_HALF
+from pybroker.webhook.spool.store import Store
 
 from .conftest import drained, until
 from .recorder import Recorded, Recorder
@@ -29,10 +29,10 @@ CLIENTS = 3
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little fits anywhere, so that few events meet every bound."""
-    monkeypatch.setattr("webhook.journal.HALF", SMALLEST_HALF)
+    monkeypatch.setattr("pybroker.webhook.spool.journal.HALF", SMALLEST_HALF)
     for name, value in (("COMMIT_INTERVAL", 0.02), ("RETRY_INTERVAL", 0.02), ("TIDY_INTERVAL", 0.05)):
-        monkeypatch.setattr(f"webhook.spool.{name}", value)
-    monkeypatch.setattr("webhook.spool.READ_AT_ONCE", 40)
+        monkeypatch.setattr(f"pybroker.webhook.spool.spool.{name}", value)
+    monkeypatch.setattr("pybroker.webhook.spool.spool.READ_AT_ONCE", 40)
 
 
 class Walk:

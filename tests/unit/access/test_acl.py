@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from broker.access.acl import Acl
-from broker.config.settings import AclRule
-from broker.engine.access import Action
-from broker.events import Client
+from pybroker.broker.access.acl import Acl
+from pybroker.broker.config.settings import AclRule
+from pybroker.broker.engine.access import Action
+from pybroker.broker.events import Client
 
 PUB, SUB = Action.PUBLISH, Action.SUBSCRIBE
 ANN = Client("c1", "ann", peer="10.1.2.3:50000")

@@ -10,10 +10,9 @@ from typing import Any
 import jwt
 import pytest
 
-from broker.access.errors import AccessError
-from broker.admission import Admission
-from broker.clock import ManualClock
-from broker.config.settings import (
+from pybroker.broker.access.errors import AccessError
+from pybroker.broker.clock import ManualClock
+from pybroker.broker.config.settings import (
     AclRule,
     AuthSettings,
     HttpAuthSettings,
@@ -21,11 +20,12 @@ from broker.config.settings import (
     JwtSettings,
     Settings,
 )
-from broker.engine.access import Action, Credentials
-from broker.engine.engine import Engine
-from broker.events import Client
-from broker.packets.reasons import ReasonCode
-from broker.plugins.errors import PluginError
+from pybroker.broker.engine.access import Action, Credentials
+from pybroker.broker.engine.engine import Engine
+from pybroker.broker.events import Client
+from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.parts.admission import Admission
+from pybroker.broker.plugins.errors import PluginError
 
 from .deciding_server import DecidingServer
 

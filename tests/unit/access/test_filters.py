@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from broker.access.filters import covers, filter_levels, name_levels, overlap
-from broker.routing.topics import filter_error, matches
+from pybroker.broker.access.filters import covers, filter_levels, name_levels, overlap
+from pybroker.broker.routing.topics import filter_error, matches
 
 NAMES = ["a", "b", "$x"]
 TOPICS = ["/".join(levels) for length in (1, 2, 3, 4) for levels in product(NAMES, repeat=length)]

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from broker.access.errors import AccessError
-from broker.access.http_auth import HttpAuth
-from broker.access.http_client import HttpClient
-from broker.clock import ManualClock
-from broker.config import load
-from broker.config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
-from broker.engine.access import Action, Credentials, UnavailableError
-from broker.events import Client
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.access.errors import AccessError
+from pybroker.broker.access.http_auth import HttpAuth
+from pybroker.broker.access.http_client import HttpClient
+from pybroker.broker.clock import ManualClock
+from pybroker.broker.config import load
+from pybroker.broker.config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
+from pybroker.broker.engine.access import Action, Credentials, UnavailableError
+from pybroker.broker.events import Client
+from pybroker.broker.packets.reasons import ReasonCode
 
 from .deciding_server import DecidingServer
 

@@ -13,12 +13,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from broker.access.errors import AccessError
-from broker.access.jwt import Jwt
-from broker.config.settings import JwtSettings
-from broker.engine.access import Credentials
-from broker.events import Client
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.access.errors import AccessError
+from pybroker.broker.access.jwt import Jwt
+from pybroker.broker.config.settings import JwtSettings
+from pybroker.broker.engine.access import Credentials
+from pybroker.broker.events import Client
+from pybroker.broker.packets.reasons import ReasonCode
 
 SECRET = "a secret of more than thirty-two bytes"
 NOW = int(time.time())

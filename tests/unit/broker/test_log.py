@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from broker import log
-from broker.config.settings import LogSettings
+from pybroker.broker.config.settings import LogSettings
+from pybroker.broker.process import log
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"]
 def test_levels(file: Path, least: str) -> None:
     log.configure(to_file(file, level=least))
     for level in LEVELS:
-        logging.getLogger("broker.x").log(log.LEVELS[level], "a line of %s", level)
+        logging.getLogger("pybroker.x").log(log.LEVELS[level], "a line of %s", level)
     written = [line.split()[2].lower() for line in file.read_text().splitlines()]
     assert written == LEVELS[LEVELS.index(least) :]
 
@@ -54,21 +54,23 @@ def test_libraries_speak_up_only_when_it_matters(file: Path) -> None:
     log.configure(to_file(file, level="trace"))
     logging.getLogger("asyncio").info("chatter")
     logging.getLogger("asyncio").warning("trouble")
-    logging.getLogger("webhook").debug("ours")
+    logging.getLogger("pybroker.webhook").debug("ours")
     assert [line.split(": ")[-1] for line in file.read_text().splitlines()] == ["trouble", "ours"]
 
 
 def test_a_text_line(file: Path) -> None:
     log.configure(to_file(file))
-    logging.getLogger("broker.access").warning("client %s is %s", "ü", 7)
+    logging.getLogger("pybroker.access").warning("client %s is %s", "ü", 7)
     (line,) = file.read_text(encoding="utf-8").splitlines()
-    assert line[10:].split(" ", 1)[1].split(" ", 1)[1].split(None, 1)[0] == "broker.access:" or "WARN" in line
-    assert line.endswith("WARN    broker.access: client ü is 7")
+    assert (
+        line[10:].split(" ", 1)[1].split(" ", 1)[1].split(None, 1)[0] == "pybroker.access:" or "WARN" in line
+    )
+    assert line.endswith("WARN    pybroker.access: client ü is 7")
 
 
 def test_no_client_writes_lines_of_its_own(file: Path) -> None:
     log.configure(to_file(file))
-    logging.getLogger("broker").info("client %s", "x\n2026-01-01 INFO broker: all is well\r\x1b[31m\x85")
+    logging.getLogger("pybroker").info("client %s", "x\n2026-01-01 INFO broker: all is well\r\x1b[31m\x85")
     (line,) = file.read_bytes().splitlines()
     assert line.endswith(rb"client x\x0a2026-01-01 INFO broker: all is well\x0d\x1b[31m\x85")
 
@@ -78,7 +80,7 @@ def test_a_traceback_keeps_its_lines(file: Path) -> None:
     try:
         raise ValueError("why")
     except ValueError:
-        logging.getLogger("broker").exception("failed")
+        logging.getLogger("pybroker").exception("failed")
     assert file.read_text().splitlines()[-1] == "ValueError: why"
 
 
@@ -87,19 +89,19 @@ def test_json(file: Path) -> None:
     try:
         raise ValueError("why")
     except ValueError:
-        logging.getLogger("broker").exception("two\nlines of %s", "ü")
+        logging.getLogger("pybroker").exception("two\nlines of %s", "ü")
     (line,) = file.read_text(encoding="utf-8").splitlines()
     found = json.loads(line)
     assert isinstance(found.pop("ts"), int)
     assert found.pop("error").endswith("ValueError: why")
-    assert found == {"level": "error", "logger": "broker", "message": "two\nlines of ü"}
+    assert found == {"level": "error", "logger": "pybroker", "message": "two\nlines of ü"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_rotation(file: Path, count: int) -> None:
     log.configure(to_file(file, rotation_size=1024, rotation_count=count))
     for number in range(200):
-        logging.getLogger("broker").info("line %03d", number)
+        logging.getLogger("pybroker").info("line %03d", number)
     files = sorted(file.parent.iterdir())
     assert [path.name for path in files] == ["broker.log", *(f"broker.log.{n + 1}" for n in range(count))]
     assert all(path.stat().st_size <= 1024 for path in files)
@@ -109,15 +111,15 @@ def test_rotation(file: Path, count: int) -> None:
 def test_a_start_does_not_lose_the_log_before_it(file: Path) -> None:
     for count in (0, 1):
         log.configure(to_file(file, rotation_count=count))
-        logging.getLogger("broker").info("run %d", count)
+        logging.getLogger("pybroker").info("run %d", count)
     assert len(file.read_text().splitlines()) == 2
 
 
 def test_the_console_is_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogSettings(to=("console",)))
-    logging.getLogger("broker").info("hello")
+    logging.getLogger("pybroker").info("hello")
     out, err = capsys.readouterr()
-    assert (out, err.endswith("INFO    broker: hello\n")) == ("", True)
+    assert (out, err.endswith("INFO    pybroker: hello\n")) == ("", True)
 
 
 def test_syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +131,10 @@ def test_syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         log.configure(LogSettings(to=("syslog",), level="trace"))
         priorities = {"trace": 7, "debug": 7, "info": 6, "warn": 4, "error": 3, "fatal": 2}
         for level, priority in priorities.items():
-            logging.getLogger("broker").log(log.LEVELS[level], "a line")
+            logging.getLogger("pybroker").log(log.LEVELS[level], "a line")
             line = daemon.recv(1000).decode()
             assert line.startswith(f"<{8 + priority}>pybroker["), level
-            assert line.rstrip("\0").endswith(f"]: {level.upper()} broker: a line")
+            assert line.rstrip("\0").endswith(f"]: {level.upper()} pybroker: a line")
 
 
 def test_no_syslog_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,10 +148,10 @@ def test_where_one_place_cannot_be_opened_all_stays_as_it_was(file: Path, tmp_pa
     (tmp_path / "taken").write_text("a file, no directory")
     with pytest.raises(OSError, match="taken"):
         log.configure(to_file(tmp_path / "taken" / "broker.log"))
-    logging.getLogger("broker").info("still here")
+    logging.getLogger("pybroker").info("still here")
     assert "still here" in file.read_text()
 
 
 def test_nowhere() -> None:
     log.configure(LogSettings(to=()))
-    logging.getLogger("broker").info("into the void")
+    logging.getLogger("pybroker").info("into the void")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from broker.config import load
-from broker.passwd import PasswdError, hashed, remove_user, set_password, users
+from pybroker.broker.config import load
+from pybroker.broker.config.password_file import PasswdError, hashed, remove_user, set_password, users
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from broker.config import load
-from broker.config.schema import SCHEMA
-from broker.config.settings import (
+from pybroker.broker.config import load
+from pybroker.broker.config.changes import compare, reloads, row_of
+from pybroker.broker.config.schema import SCHEMA
+from pybroker.broker.config.settings import (
     AclRule,
     AuthSettings,
     HttpAuthSettings,
@@ -29,8 +30,7 @@ from broker.config.settings import (
     TlsClientSettings,
     TlsServer,
 )
-from broker.reload import compare, reloads, row_of
-from webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
+from pybroker.webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
 
 REQUEST = HttpRequestSettings(
     "https://ann:pw@host/auth?key=1", "get", (("x", "1"),), (("u", "%u"),), TlsClientSettings()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import load
-from broker.config.schema import ROWS
-from broker.config.settings import Limits
-from broker.engine import failures
+from pybroker.broker.config import load
+from pybroker.broker.config.schema import ROWS
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.engine import failures
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.sys_topics import SysTopics
+from pybroker.broker.parts.sys_topics import SysTopics
 from tests.harness import Broker
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.config import ConfigError, Settings, load
+from pybroker.broker.config import ConfigError, Settings, load
 
 
 class Files:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from broker.config import describe, load
+from pybroker.broker.config import describe, load
 
 from .conftest import Files
 from .nanomq import ACL, FULL, PASSWORDS

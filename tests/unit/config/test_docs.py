@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import SCHEMA
-from broker.config.schema.webhook import EVENTS
+from pybroker.broker.config import SCHEMA
+from pybroker.broker.config.schema.webhook import EVENTS
 
 from .conftest import Files
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyhocon import ConfigFactory
 
-from broker.config.errors import ConfigError
-from broker.config.hocon import parse
-from broker.config.plain import read as read_plain
-from broker.config.scan import scan
-from broker.config.tree import Items, Node, Section, Text
+from pybroker.broker.config.errors import ConfigError
+from pybroker.broker.config.hocon import parse
+from pybroker.broker.config.plain import read as read_plain
+from pybroker.broker.config.scan import scan
+from pybroker.broker.config.tree import Items, Node, Section, Text
 
 from .conftest import Files
 

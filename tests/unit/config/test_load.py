@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.config import SCHEMA, ConfigError, Settings, describe, load
-from broker.config.settings import (
+from pybroker.broker.config import SCHEMA, ConfigError, Settings, describe, load
+from pybroker.broker.config.settings import (
     AclRule,
     HttpRequestSettings,
     ListenerSettings,
@@ -20,7 +20,7 @@ from broker.config.settings import (
     PresetSubscription,
     TlsServer,
 )
-from webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
+from pybroker.webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
 
 from .conftest import Files
 from .nanomq import ACL, FULL, PASSWORDS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.config import units
-from broker.config.units import Address, Kind, UnfitError
+from pybroker.broker.config import units
+from pybroker.broker.config.units import Address, Kind, UnfitError
 
 
 def refuses(kind: Kind, text: str) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from broker.engine.access import AccessControl, Action, Credentials, UnavailableError
-from broker.events import Client
-from broker.packets.model import Connack, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.engine.access import AccessControl, Action, Credentials, UnavailableError
+from pybroker.broker.events import Client
+from pybroker.broker.packets.model import Connack, Will
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker
 
 OK, NO, WRONG = ReasonCode.SUCCESS, ReasonCode.NOT_AUTHORIZED, ReasonCode.BAD_USER_NAME_OR_PASSWORD
@@ -234,7 +234,7 @@ def test_access_control_that_comes_later_asks_about_connected_clients_too() -> N
 
 
 def test_each_filter_of_a_subscribe_is_answered(broker: Broker) -> None:
-    from broker.packets.model import Suback, Subscribe, SubscribeFilter
+    from pybroker.broker.packets.model import Suback, Subscribe, SubscribeFilter
 
     for version, refusal in ((5, NO), (4, ReasonCode.UNSPECIFIED_ERROR)):
         client = broker.connect(f"c{version}", version=version)
@@ -319,7 +319,7 @@ def test_an_answer_may_take_longer_than_a_connection_may_to_send_connect(broker:
 
 
 def test_a_refusal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "broker")
+    caplog.set_level("INFO", "pybroker")
     broker = Broker()
     broker.engine.access.authenticators = (say(WRONG),)
     broker.dial().connect("c", username="ann", password=b"secret")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from broker.config.settings import Limits, ListenerSettings, MqttSettings
-from broker.engine import doors
-from broker.packets.model import Connack, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import Limits, ListenerSettings, MqttSettings
+from pybroker.broker.engine import doors
+from pybroker.broker.packets.model import Connack, Will
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client
 
 
@@ -61,7 +61,7 @@ def test_max_connections_of_one_listener() -> None:
 
 
 def test_connections_that_say_nothing_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.engine.channel.MAX_UNANNOUNCED", 3)
+    monkeypatch.setattr("pybroker.broker.engine.channel.MAX_UNANNOUNCED", 3)
     crowded = broker(max_connections=2)
     silent = [crowded.dial() for _ in range(7)]
     assert [client.link.aborted for client in silent] == [False] * 5 + [True] * 2
@@ -251,7 +251,7 @@ def test_who_is_not_read_from_is_not_dead() -> None:
 def test_a_flood_is_cut_off() -> None:
     slow = broker(message_rate=1.0)
     client = slow.connect("c")
-    from broker.packets.encoder import encode, make_publish
+    from pybroker.broker.packets.encoder import encode, make_publish
 
     packet = encode(make_publish("t", b"x", version=5), 5)
     client.send_bytes(packet * 61)
@@ -329,7 +329,7 @@ def test_who_does_not_wait_for_the_answer_is_counted_all_the_same(guarded: Broke
 
 
 def test_the_table_of_addresses_is_bounded(guarded: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.engine.failures.MAX_ADDRESSES", 10)
+    monkeypatch.setattr("pybroker.broker.engine.failures.MAX_ADDRESSES", 10)
     for n in range(50):
         guesser(guarded, f"192.0.2.{n}")
     assert len(guarded.engine.failures) == 10

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from broker.config.settings import Limits
-from broker.events import MessageDropped, MessagePublished
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.config.settings import Limits
+from pybroker.broker.events import MessageDropped, MessagePublished
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client
 
 every_version = pytest.mark.parametrize("version", [3, 4, 5])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from broker.engine.access import Credentials
-from broker.engine.enhanced_auth import Outcome
-from broker.packets.model import Connack
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.engine.access import Credentials
+from pybroker.broker.engine.auth_method import Outcome
+from pybroker.broker.packets.model import Connack
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from broker.faults.fault import ACTIONS, Fault
-from broker.faults.rules import FaultError, Faults, make, reason_code
-from broker.faults.seen import SeenPacket
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.faults.fault import ACTIONS, Fault
+from pybroker.broker.faults.rules import FaultError, Faults, make, reason_code
+from pybroker.broker.faults.seen import SeenPacket
+from pybroker.broker.packets.reasons import ReasonCode
 
 
 def seen(type: str = "PUBACK", client: str = "dev-1", direction: str = "out", *topics: str) -> SeenPacket:

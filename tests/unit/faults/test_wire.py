@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from broker.faults.channel import WatchedChannel
-from broker.faults.rules import Faults, Rule, make
-from broker.faults.seen import SeenPacket
-from broker.packets.encoder import encode, make_publish
-from broker.packets.model import Pingreq, Pingresp, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
-from broker.packets.reasons import ReasonCode
+from pybroker.broker.faults.channel import WatchedChannel
+from pybroker.broker.faults.rules import Faults, Rule, make
+from pybroker.broker.faults.seen import SeenPacket
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.model import Pingreq, Pingresp, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
+from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, connect_packet
 
 

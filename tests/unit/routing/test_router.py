@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from broker.routing import router as router_module
-from broker.routing.router import Router
-from broker.routing.subscription import Subscription
+from pybroker.broker.routing import router as router_module
+from pybroker.broker.routing.router import Router
+from pybroker.broker.routing.subscription import Subscription
 
 
 @dataclass(eq=False)

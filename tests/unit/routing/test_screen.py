@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from broker.routing.router import Router, UnansweredError
-from broker.routing.subscription import Subscription
+from pybroker.broker.routing.router import Router, UnansweredError
+from pybroker.broker.routing.subscription import Subscription
 
 
 @dataclass(eq=False)

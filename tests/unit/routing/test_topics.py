@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.routing.topics import filter_error, matches, split_share, topic_error
+from pybroker.broker.routing.topics import filter_error, matches, split_share, topic_error
 
 MATCHES = [
     ("a/b", "a/b", True),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.routing.retained import RetainedMessages
-from broker.routing.topics import matches
-from broker.routing.trie import Trie
+from pybroker.broker.routing.retained import RetainedMessages
+from pybroker.broker.routing.topics import matches
+from pybroker.broker.routing.trie import Trie
 
 LEVEL = st.sampled_from(["a", "b", "$x", ""])
 TOPICS = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)

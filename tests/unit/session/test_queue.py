@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from broker.packets.encoder import make_publish
-from broker.session.inflight import Outgoing
-from broker.session.queue import OVERHEAD, MessageQueue
+from pybroker.broker.packets.encoder import make_publish
+from pybroker.broker.session.inflight import Outgoing
+from pybroker.broker.session.queue import OVERHEAD, MessageQueue
 
 
 def message(number: int, qos: int, size: int = 100) -> Outgoing:

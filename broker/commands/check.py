@@ -1,0 +1,31 @@
+"""`pybroker check`: what a configuration would serve."""
+
+from __future__ import annotations
+
+import argparse
+
+from .options import BAD_CONFIGURATION, Commands, add_conf, load_settings
+
+
+def add_check(commands: Commands) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what a configuration would serve, and what is wrong with it",
+        description="Read the configuration, print what would be served and every warning; bind nothing.",
+    )
+    add_conf(check)
+    check.add_argument("--strict", action="store_true", help="exit with 1 where there is any warning")
+    check.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..config import describe
+
+    settings = load_settings(options)
+    if settings is None:
+        return BAD_CONFIGURATION
+    for line in describe(settings):
+        print(line)
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
+    return 1 if options.strict and settings.warnings else 0

@@ -1,0 +1,58 @@
+"""The command `pybroker`: which commands there are. Each has a file of its own beside this one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from .check import add_check
+from .faults import add_faults
+from .health import add_health
+from .options import Commands
+from .passwd import add_passwd
+from .reload import add_reload
+from .run import add_run
+from .start import add_start
+from .stop import add_stop
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    options = parser(arguments).parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
+    """Made for these arguments: the parts of `webhook` are left out where another command is meant."""
+    parser = argparse.ArgumentParser(
+        prog="pybroker",
+        description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",
+        epilog="Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"pybroker {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (add_start, add_check, add_stop, add_reload, add_passwd, add_run, add_faults, add_health):
+        add(commands)
+    if arguments and arguments[0] == "webhook":
+        from .webhook import add_webhook  # it takes a while to import, and the others can do without
+
+        add_webhook(commands)
+    else:
+        commands.add_parser("webhook", help="try webhooks, look after dead letters, see counters")
+    _add_version(commands)
+    return parser
+
+
+def _add_version(commands: Commands) -> None:
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"pybroker {__version__}")
+    return 0

@@ -1,0 +1,67 @@
+"""What several commands have in common: which file they read, and which running broker they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..process.instances import Instance
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Where a command is added."""
+
+CONF_VARIABLE = "NANOMQ_CONF_PATH"
+BAD_CONFIGURATION = 2
+"""The exit status where the configuration, or an option, cannot be used."""
+
+
+def add_conf(parser: argparse.ArgumentParser) -> None:
+    """``--conf``, for commands that read a configuration."""
+    parser.add_argument(
+        "--conf",
+        type=Path,
+        metavar="FILE",
+        help=f"the configuration, a nanomq.conf; without it ${CONF_VARIABLE}, else the defaults",
+    )
+
+
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """``--conf`` and ``--pid``, for whoever runs several brokers."""
+    parser.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
+    parser.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
+
+
+def load_settings(options: argparse.Namespace, overrides: dict[str, object] | None = None) -> Settings | None:
+    """The settings, or None after every problem was printed."""
+    from ..config import ConfigError, load
+
+    path: Path | None = options.conf
+    if path is None and (named := os.environ.get(CONF_VARIABLE)):
+        path = Path(named)
+    try:
+        return load(path, overrides=overrides or {}, keys_of_environment=True)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def find_instance(conf: Path | None, pid: int | None) -> Instance | None:
+    """The one running broker that is meant, or None after saying why none is."""
+    from ..process.instances import running
+
+    found = [one for one in running(conf) if pid is None or one.pid == pid]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        which = f" that serves {conf}" if conf else f" with pid {pid}" if pid else ""
+        print(f"pybroker: no broker{which} is running for this user", file=sys.stderr)
+    else:
+        print("pybroker: several brokers are running; say which by --conf or --pid:", file=sys.stderr)
+        for one in found:
+            print(f"  pid {one.pid}  {one.conf or 'defaults'}", file=sys.stderr)
+    return None

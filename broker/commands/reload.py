@@ -1,0 +1,37 @@
+"""`pybroker reload`: let a running broker read its file again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .options import Commands, add_which, find_instance
+
+RELOAD_TIMEOUT = 120.0
+"""Webhook endpoints that are gone may take their `drain_timeout` to empty."""
+
+
+def add_reload(commands: Commands) -> None:
+    reload = commands.add_parser(
+        "reload",
+        help="let a running broker read its configuration again",
+        description="Let the running broker of this user read its file again, and print what has changed and "
+        "what takes a restart. Where the file is wrong, nothing changes. SIGHUP does the same.",
+    )
+    add_which(reload)
+    reload.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..process.control import ControlError, ask
+
+    instance = find_instance(options.conf, options.pid)
+    if instance is None:
+        return 1
+    try:
+        lines = ask(instance.control, "reload", timeout=RELOAD_TIMEOUT)
+    except ControlError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0

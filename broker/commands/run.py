@@ -1,0 +1,50 @@
+"""`pybroker run`: a test broker for as long as a command runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .options import Commands
+
+_DESCRIPTION = """\
+Start a broker on free ports, run CMD with MQTT_HOST, MQTT_PORT, MQTT_URL and WEBHOOK_LOG in its
+environment, stop the broker, and exit with CMD's status.
+
+  pybroker run --conf nanomq.conf -- npm test
+
+Further variables where there are such listeners: MQTT_TLS_URL, MQTT_TLS_PORT, MQTT_CA_FILE,
+MQTT_WS_URL, MQTT_WS_PORT, MQTT_WSS_URL, MQTT_WSS_PORT. Every webhook request becomes a line of JSON
+in WEBHOOK_LOG; nothing is posted unless --post says so. `pybroker faults` works in CMD."""
+
+
+def add_run(commands: Commands) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a command, such as a test suite, with a broker of its own",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = run.add_argument
+    add("--conf", type=Path, metavar="FILE", help="a nanomq.conf; its addresses and spools are not used")
+    add("--host", default="127.0.0.1", help="where the listeners bind; default %(default)s")
+    add("--port", type=int, default=0, help="of the tcp listener; 0, the default, picks a free one")
+    add("--tls", action="store_true", help="an ssl listener as well, with a certificate made for it")
+    add("--ws", action="store_true", help="a ws listener as well; with --tls wss too")
+    add(
+        "--webhook",
+        action="append",
+        default=[],
+        metavar="EVENT",
+        help="log this event, as on_message_publish",
+    )
+    add("--webhook-log", type=Path, metavar="FILE", help="keep the log here; else it is a temporary file")
+    add("--post", action="store_true", help="post webhooks to the URLs of the configuration too")
+    add("command", nargs="+", metavar="CMD", help="the command and its arguments, after --")
+    run.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..testing.run import run_command
+
+    return run_command(options)

@@ -1,0 +1,34 @@
+"""`pybroker webhook`: the commands of the webhook package, with what they need of a running broker."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pybroker.webhook.commands.commands import add_commands
+from pybroker.webhook.metrics import EndpointStats
+from pybroker.webhook.settings import WebhookSettings
+
+from ..process.control import ControlError, ask
+from .options import Commands, add_conf, find_instance, load_settings
+
+
+def add_webhook(commands: Commands) -> None:
+    add_commands(commands, add_conf, _endpoints, _stats)
+
+
+def _endpoints(options: argparse.Namespace) -> Sequence[WebhookSettings] | None:
+    settings = load_settings(options)
+    return None if settings is None else settings.webhooks
+
+
+def _stats(options: argparse.Namespace) -> Sequence[EndpointStats] | None:
+    instance = find_instance(options.conf, None)
+    if instance is None:
+        return None
+    try:
+        return [EndpointStats.from_dict(values) for values in ask(instance.control, "webhook status")]
+    except ControlError as error:
+        print(f"pybroker: {error}", file=sys.stderr)
+        return None

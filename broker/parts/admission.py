@@ -1,0 +1,110 @@
+"""`auth {}` and `plugins {}` put to work: who is asked about clients, and how that changes while running."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..access.build import Access
+from ..access.errors import AccessError
+from ..access.http_auth import PortOf
+from ..clock import Timer
+from ..config.settings import AuthSettings, Settings
+from ..engine.access import Authenticator, Authorizer
+from ..engine.engine import Engine
+
+if TYPE_CHECKING:
+    from ..plugins.amqtt_host import Broker
+
+
+class Admission:
+    """The access control of one engine. Raises AccessError, PluginError where `auth` or a plugin cannot be
+    used."""
+
+    def __init__(self, engine: Engine, settings: Settings, port_of: PortOf) -> None:
+        self._engine = engine
+        self._port_of = port_of
+        self.plugins: Broker | None = None
+        """amqtt's broker, which hosts the plugins; None where none is needed."""
+        self._authenticators: tuple[Authenticator, ...] = ()
+        self._authorizers: tuple[Authorizer, ...] = ()
+        self._timer: Timer | None = None
+        if settings.plugins:
+            self._load_plugins(settings)
+        self.access = self.prepare(settings)
+        self.use(settings, self.access)
+
+    def prepare(self, settings: Settings) -> Access:
+        """Make ready what :meth:`use` is to use, and change nothing yet. Raises AccessError."""
+        if settings.auth.passwords:
+            from ..plugins.amqtt_auth import check_passwords
+
+            try:
+                check_passwords(settings.auth.passwords)
+            except ValueError as error:
+                raise AccessError(f"auth.password: {error}") from None
+        plugins = self.plugins
+        checks_names = plugins is not None and plugins.checks_names
+        return Access(settings.auth, self._engine.clock, self._port_of, plugins_check_names=checks_names)
+
+    def use(self, settings: Settings, access: Access) -> Access:
+        """Ask these from now on, and forget all answers. Returns those before them, to be closed."""
+        if self.plugins is not None:
+            self.plugins.reload(_without_anonymous(settings.auth))
+        elif settings.auth.passwords:
+            self._load_plugins(replace(settings, plugins={}))
+        self._offer_scram(settings)
+        before, self.access = self.access, access
+        access.install(self._engine.access, self._authenticators, self._authorizers)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._forget_in_time()
+        return before
+
+    async def before_listening(self) -> None:
+        """Let the plugins get ready."""
+        if self.plugins is not None:
+            await self.plugins.before_listening()
+
+    async def before_shutdown(self) -> None:
+        """Tell the plugins, while clients are still connected."""
+        if self.plugins is not None:
+            await self.plugins.before_shutdown()
+
+    async def after_shutdown(self) -> None:
+        """Close everything, once all clients are gone."""
+        if self.plugins is not None:
+            await self.plugins.after_shutdown()
+        await self.access.close()
+
+    def _forget_in_time(self) -> None:
+        """Forget all answers, now and whenever those about topics are no longer good."""
+        self._engine.forget_answers()
+        if self.access.answers_hold:
+            due = self._engine.clock.monotonic() + self.access.answers_hold
+            self._timer = self._engine.clock.call_at(due, self._forget_in_time)
+
+    def _offer_scram(self, settings: Settings) -> None:
+        """Let 5.0 clients prove that they know a password of `auth.password` without sending it; but not
+        where others have a say in who may connect, who could not be shown a password."""
+        methods = self._engine.auth_methods
+        methods.clear()
+        auth = settings.auth
+        if auth.passwords and not (auth.http_auth or auth.jwt or settings.plugins):
+            from ..engine import scram
+
+            methods[scram.NAME] = scram.ScramSha256(settings.auth.passwords)
+
+    def _load_plugins(self, settings: Settings) -> None:
+        from ..plugins.amqtt_host import load_plugins  # costs a start without plugins nothing
+
+        control = self._engine.access
+        control.authenticators, control.authorizers = (), ()
+        self.plugins = load_plugins(self._engine, replace(settings, auth=_without_anonymous(settings.auth)))
+        self._authenticators, self._authorizers = control.authenticators, control.authorizers
+
+
+def _without_anonymous(auth: AuthSettings) -> AuthSettings:
+    """amqtt's plugin for anonymous clients lets in everyone whom no other plugin refuses, those with a user
+    name that nobody knows too. Ours is stricter."""
+    return replace(auth, allow_anonymous=False)

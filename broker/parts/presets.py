@@ -1,0 +1,34 @@
+"""`preset.session`: sessions that exist, and queue, before their client first connects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+from ..config.settings import PresetSession
+from ..engine.engine import Engine
+from ..engine.offline import add_offline_session
+from ..engine.subscribe import add_subscription, send_retained
+from ..routing.subscription import Subscription
+
+NEVER_RETAINED = 2
+"""The retain handling that asks for no retained messages."""
+
+
+def add_preset_sessions(engine: Engine, presets: Iterable[PresetSession]) -> None:
+    """Make the sessions that are not there yet, which stay until their client comes; give each its
+    subscriptions, unless it has them already."""
+    for preset in presets:
+        session = engine.sessions.get(preset.clientid) or add_offline_session(engine, preset.clientid, inf)
+        for wanted in preset.subscriptions:
+            if wanted.topic in session.subscriptions:
+                continue
+            subscription = Subscription(
+                wanted.topic,
+                min(wanted.qos, engine.mqtt.max_qos),
+                retain_as_published=wanted.retain_as_published,
+                retain_handling=wanted.retain_handling,
+            )
+            add_subscription(engine, session, subscription)
+            if wanted.retain_handling != NEVER_RETAINED:
+                send_retained(engine, session, subscription)

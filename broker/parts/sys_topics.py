@@ -1,0 +1,101 @@
+"""The `$SYS` topics: what the broker says of itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from .. import __version__
+from ..engine.engine import Engine
+from ..engine.publish import broadcast
+from ..events import Client, ClientConnected, ClientDisconnected
+from ..routing.topics import topic_error
+
+ROOT = "$SYS/brokers"
+
+MoreValues = Callable[[], Iterable[tuple[str, str]]]
+"""Topics below the root and their values, as of now, that others have to tell."""
+
+
+class SysTopics:
+    """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained, and how clients come and go."""
+
+    def __init__(self, engine: Engine, interval: float, more: MoreValues = tuple) -> None:
+        self._engine = engine
+        self._more = more
+        self._interval = interval
+        self._started = engine.clock.monotonic()
+
+    def start(self) -> None:
+        if not self._interval:
+            return
+        hooks = self._engine.hooks
+        hooks.observe(ClientConnected, self._connected)
+        hooks.observe(ClientDisconnected, self._disconnected)
+        self._publish("version", __version__)
+        self._publish("sysdescr", f"pybroker on Python {platform.python_version()}")
+        self._tick()
+
+    def values(self) -> dict[str, str]:
+        """Topic below `$SYS/brokers` to value, as of now."""
+        engine = self._engine
+        counters = engine.counters
+        return {
+            "uptime": str(int(engine.clock.monotonic() - self._started)),
+            "datetime": datetime.fromtimestamp(engine.clock.time(), UTC).isoformat(timespec="seconds"),
+            "clients/connected": str(engine.connected),
+            "clients/disconnected": str(len(engine.sessions) - engine.connected),
+            "clients/maximum": str(counters.clients_maximum),
+            "clients/total": str(len(engine.sessions)),
+            "clients/refused": str(counters.refused.total()),
+            "subscriptions/count": str(len(engine.router)),
+            "retained/count": str(len(engine.retained)),
+            "messages/received": str(counters.publish_received),
+            "messages/sent": str(counters.publish_sent),
+            "messages/dropped": str(counters.dropped.total()),
+            **{f"messages/dropped/{reason}": str(n) for reason, n in counters.dropped.items()},
+            **{f"limits/{key}": str(n) for key, n in counters.limited.items()},
+            "packets/received": str(counters.packets_received),
+            "packets/sent": str(counters.packets_sent),
+            "bytes/received": str(counters.bytes_received),
+            "bytes/sent": str(counters.bytes_sent),
+            **dict(self._more()),
+        }
+
+    def _tick(self) -> None:
+        for topic, value in self.values().items():
+            self._publish(topic, value)
+        self._engine.flush()
+        self._engine.clock.call_at(self._engine.clock.monotonic() + self._interval, self._tick)
+
+    def _publish(self, topic: str, value: str) -> None:
+        broadcast(self._engine, f"{ROOT}/{topic}", value.encode(), retain=True)
+
+    def _connected(self, event: ClientConnected) -> None:
+        self._status(event.client, event.at, "connected", None)
+
+    def _disconnected(self, event: ClientDisconnected) -> None:
+        if event.admitted:
+            self._status(event.client, event.at, "disconnected", event.reason)
+
+    def _status(self, client: Client, at: float, status: str, reason: str | None) -> None:
+        """Not retained: a broker with a million devices must not keep a topic for each."""
+        # A wildcard has no place in a topic name, whatever the client calls itself.
+        topic = f"{ROOT}/client_status/" + client.client_id.replace("+", "%2B").replace("#", "%23")
+        if topic_error(topic) or not self._engine.router.is_wanted(topic):  # it may be too long
+            return
+        facts = {
+            "clientid": client.client_id,
+            "username": client.username,
+            "proto_ver": client.protocol_version,
+            "keepalive": client.keepalive,
+            "peer": client.peer,
+            "ts": int(at * 1000),
+            "status": status,
+        }
+        if reason is not None:
+            facts["reason"] = reason
+        payload = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+        broadcast(self._engine, topic, payload)

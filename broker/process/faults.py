@@ -1,0 +1,65 @@
+"""What `pybroker faults` asks of a running broker, and how it is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config.units import size, time
+from ..faults.fault import Fault
+from ..faults.outage import Outage
+from ..faults.rules import FaultError, Faults, Rule, make
+from .control import ControlError, Handler
+
+NONE = "this broker was started without a faults section; add `faults {}` to its configuration"
+MEASURED = {"seconds": time(), "jitter": time(), "rate": size(), "after_bytes": size()}
+"""What may be written with a unit, as in the configuration."""
+
+
+def fault_command(faults: Faults | None, outage: Outage) -> Handler:
+    """Carries out the command's verbs; each answers with lines to read."""
+
+    async def carry_out(arguments: dict[str, Any]) -> list[str]:
+        if faults is None:
+            raise ControlError(NONE)
+        match arguments.pop("verb", None):
+            case "list":
+                return [_line(rule) for rule in faults] or ["no faults"]
+            case "add":
+                return [_line(faults.add(_fault(arguments)))]
+            case "remove":
+                number = arguments.get("number", 0)
+                if not faults.remove(number):
+                    raise ControlError(f"there is no fault {number}")
+                return []
+            case "clear":
+                faults.clear()
+                return []
+            case "restart":
+                fault = _fault({"action": "restart", **arguments})
+                outage.restart(fault.keep_state is not False, fault.seconds or 0.0)
+                return []
+        raise ControlError("say one of list, add, remove, clear and restart")
+
+    return carry_out
+
+
+def _fault(values: dict[str, Any]) -> Fault:
+    try:
+        return make({name: _measured(name, value) for name, value in values.items()})
+    except FaultError as error:
+        raise ControlError(str(error)) from None
+
+
+def _measured(name: str, value: Any) -> Any:
+    kind = MEASURED.get(name)
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        return kind.parse(value)
+    except ValueError:
+        return value  # the fault says what is wrong with it
+
+
+def _line(rule: Rule) -> str:
+    struck = f"  (struck {rule.fired} times)" if rule.fired else ""
+    return f"{rule.number}  {rule.fault}{struck}"

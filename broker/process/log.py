@@ -1,0 +1,136 @@
+"""Where log lines go, and how they read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..config.settings import LogSettings
+
+LEVELS = {
+    "trace": logging.DEBUG - 5,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
+OURS = ("pybroker", "amqtt")
+"""The loggers that `log.level` is about."""
+SYSLOG = "/dev/log"
+SYSLOG_TEXT = "%(levelname)s %(name)s: %(message)s"
+TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
+"""Control characters as they are written in a text line; only the tabulator stays."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ts (milliseconds), level, logger, message, and the error where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": int(record.created * 1000),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A line a message: what a client may have put into its names begins no line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        record.message = record.message.translate(_VISIBLE)
+        return super().formatMessage(record)
+
+
+class _Syslog(logging.handlers.SysLogHandler):
+    """Knows our levels by the names they have here."""
+
+    priority_map: ClassVar = {
+        **logging.handlers.SysLogHandler.priority_map,
+        "TRACE": "debug",
+        "WARN": "warning",
+        "FATAL": "critical",
+    }
+
+
+def configure(settings: LogSettings) -> None:
+    """Send the log where ``settings`` says; what was set before is closed. Raises OSError for a place
+    that cannot be written to."""
+    use(settings, open_handlers(settings))
+
+
+def open_handlers(settings: LogSettings) -> list[logging.Handler]:
+    """Open the places ``settings`` names, for :func:`use`. Raises OSError; then none is open."""
+    handlers: list[logging.Handler] = []
+    try:
+        _open_into(handlers, settings)
+    except OSError:
+        close(handlers)
+        raise
+    for handler in handlers:
+        text = SYSLOG_TEXT if isinstance(handler, logging.handlers.SysLogHandler) else TEXT
+        handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter(text))
+    return handlers
+
+
+def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
+    """Write to ``handlers`` from now on, and close those before them."""
+    logging.addLevelName(LEVELS["trace"], "TRACE")
+    logging.addLevelName(logging.WARNING, "WARN")
+    logging.addLevelName(logging.CRITICAL, "FATAL")
+    root = logging.getLogger()
+    before = list(root.handlers)
+    root.handlers[:] = handlers or [logging.NullHandler()]
+    close(before)
+    level = LEVELS[settings.level]
+    root.setLevel(max(level, logging.WARNING))  # libraries speak up only when it matters
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+
+
+def close(handlers: Iterable[logging.Handler]) -> None:
+    """Close places that were opened."""
+    for handler in handlers:
+        handler.close()
+
+
+def _open_into(handlers: list[logging.Handler], settings: LogSettings) -> None:
+    if "console" in settings.to:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    if "file" in settings.to:
+        handlers.append(_file(settings))
+    if "syslog" in settings.to:
+        handlers.append(_syslog())
+
+
+def _file(settings: LogSettings) -> logging.Handler:
+    settings.dir.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        settings.dir / settings.file,
+        maxBytes=settings.rotation_size,
+        backupCount=settings.rotation_count,
+        encoding="utf-8",
+    )
+    if not settings.rotation_count:
+        handler.mode = "w"  # nothing is put aside: the file begins anew
+    return handler
+
+
+def _syslog() -> logging.Handler:
+    if not Path(SYSLOG).is_socket():
+        raise FileNotFoundError(f"syslog does not listen on {SYSLOG}")
+    handler = _Syslog(address=SYSLOG)
+    handler.ident = f"pybroker[{os.getpid()}]: "
+    return handler

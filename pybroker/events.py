@@ -1,0 +1,43 @@
+"""What happens in the broker, as frozen values: what filters and transforms of webhooks are given."""
+
+from .broker.events import (
+    Client,
+    ClientConnack,
+    ClientConnect,
+    ClientConnected,
+    ClientDisconnected,
+    ClientSubscribe,
+    ClientUnsubscribe,
+    Event,
+    MessageAcked,
+    MessageDelivered,
+    MessageDropped,
+    MessageEvent,
+    MessagePublished,
+    MessageQueued,
+    MessageRetained,
+    SessionSubscribed,
+    SessionTerminated,
+    SessionUnsubscribed,
+)
+
+__all__ = [
+    "Client",
+    "ClientConnack",
+    "ClientConnect",
+    "ClientConnected",
+    "ClientDisconnected",
+    "ClientSubscribe",
+    "ClientUnsubscribe",
+    "Event",
+    "MessageAcked",
+    "MessageDelivered",
+    "MessageDropped",
+    "MessageEvent",
+    "MessagePublished",
+    "MessageQueued",
+    "MessageRetained",
+    "SessionSubscribed",
+    "SessionTerminated",
+    "SessionUnsubscribed",
+]

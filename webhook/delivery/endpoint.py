@@ -1,0 +1,284 @@
+"""One endpoint: what it takes in, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pybroker.broker import events
+
+from ..backend import Answer, MakeTransport
+from ..body.encode import ACTIONS
+from ..body.formats import format_for, subject
+from ..clock import Clock
+from ..complaints import Complaints
+from ..http.packing import Packer
+from ..metrics import Counters, EndpointStats
+from ..parcels import Delivery, Parcel
+from ..rules import CompiledRule, transformed
+from ..settings import SettingsError, WebhookSettings
+from ..spool.backlog import Backlog, MemoryBacklog
+from ..spool.queue import queue_for
+from ..spool.spool import SpoolBacklog
+from .worker import Pool
+
+
+class Endpoint:
+    """Takes events in without waiting, and sends them on."""
+
+    def __init__(self, settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> None:
+        check(settings)
+        self.settings = settings
+        self.name = settings.name
+        self._clock = clock
+        self._make_transport = make_transport
+        self._complaints = Complaints(settings.name, clock)
+        self._counters = Counters()
+        self._running = False
+        self._format = format_for(settings)
+        self._queue = queue_for(settings.order)
+        self._backlog = self._make_backlog()
+        self._pool = self._make_pool()
+
+    def _make_backlog(self) -> Backlog:
+        if self.settings.spool:
+            return SpoolBacklog(
+                self.settings, self._queue, self._counters, self._complaints, self._clock, self._announce
+            )
+        return MemoryBacklog(self.settings, self._queue, self._counters, self._complaints, self._announce)
+
+    def _announce(self, count: int) -> None:
+        self._pool.announce(count)
+
+    def _make_pool(self) -> Pool:
+        return Pool(
+            settings=self.settings,
+            queue=self._queue,
+            packer=Packer(self.settings),
+            transport=self._make_transport(self.settings),
+            outcomes=self,
+            counters=self._counters,
+            complaints=self._complaints,
+            clock=self._clock,
+        )
+
+    # ---- in
+
+    def accept(self, event: events.Event, rules: Sequence[CompiledRule]) -> None:
+        """Take ``event`` in; the first of ``rules`` that wants it says how."""
+        matched = False
+        for rule in rules:
+            if not rule.plain:
+                if not rule.wants_client(event):
+                    continue
+                matched = True
+                if not self._passes(event, rule):
+                    continue
+            self._counters.matched += 1
+            self._take_in(event, rule)
+            return
+        if matched:
+            self._counters.matched += 1
+            self._counters.dropped_filtered += 1
+
+    def _passes(self, event: events.Event, rule: CompiledRule) -> bool:
+        try:
+            return rule.filter is None or bool(rule.filter(event))
+        except Exception:
+            self._blame(rule, "filter")
+            return False
+
+    def _take_in(self, event: events.Event, rule: CompiledRule) -> None:
+        backlog = self._backlog
+        if not backlog.has_room():
+            return
+        seq = backlog.next_seq
+        backlog.next_seq = seq + 1
+        id = f"{backlog.id_prefix}{seq}"
+        part = "format"
+        try:
+            headers, body = self._format(event, id)
+            if rule.transform is not None:
+                part = "transform"
+                headers, body = transformed(event, rule.transform, headers, body)
+        except Exception:
+            self._blame(rule, part)
+            self._counters.dropped_filtered += 1
+            return
+        topic, client = subject(event)
+        backlog.add(Delivery(seq, id, event.at, ACTIONS[type(event)], topic, client, headers, body))
+
+    def _blame(self, rule: CompiledRule, part: str) -> None:
+        self._counters.callable_errors += 1
+        self._complaints.warn(
+            f"{part} {rule.label}", f"the {part} of {rule.label} failed; the event is not sent", exc_info=True
+        )
+
+    # ---- out
+
+    def delivered(self, parcel: Parcel) -> None:
+        self._backlog.delivered(parcel.items)
+
+    def died(self, parcel: Parcel, why: str, answer: Answer | None, expired: bool) -> None:
+        self._backlog.died(parcel.items, why, answer, expired)
+        end = "too old for another try" if expired else f"given up after try {parcel.tries}"
+        self._complaints.warn("dead", f"{parcel.items[0].event} {parcel.id}: {why}; {end}")
+
+    # ---- life
+
+    async def open(self) -> None:
+        """Make ready to ``start``. Raises SpoolError where there is a spool that cannot be opened."""
+        await self._backlog.open()
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._running = True
+        self._pool.start()
+
+    def enable(self) -> None:
+        """Send again after a 410."""
+        self._pool.enable()
+
+    async def drained(self) -> None:
+        """Return once nothing is queued or in flight (or a 410 keeps it from going)."""
+        await self._pool.drained()
+
+    @property
+    def idle(self) -> bool:
+        return self._pool.is_drained
+
+    def flush(self) -> None:
+        """Send part-filled batches at once, from now on."""
+        self._pool.flush()
+
+    async def stop(self, grace: float) -> None:
+        """Give the tries in flight ``grace`` seconds. Events that come later wait."""
+        self._running = False
+        await self._pool.halt(grace)
+
+    async def close(self) -> int:
+        """Put what waits in safety; return how many of the events could not be. Call ``stop`` first."""
+        return await self._backlog.close()
+
+    @property
+    def waiting(self) -> int:
+        return self._counters.queued
+
+    def inherit(self, before: Endpoint) -> None:
+        """Take the counters and the backlog of ``before``: new events wait here from now on."""
+        self._counters = before._counters
+        if self._takes_parcels_of(before):
+            self._queue = before._queue
+        self._pool = self._make_pool()
+        self._backlog = before._backlog
+        self._backlog.serve(self.settings, self._queue, self._announce)
+
+    async def take_over(self, before: Endpoint) -> None:
+        """Go on where ``before`` ends, once its tries in flight are over. Call ``inherit`` first."""
+        await before._pool.halt(before.settings.cancel_timeout)
+        before._running = False
+        tried = before._pool.tried
+        if not self._takes_parcels_of(before):
+            items = [item for parcel in tried for item in parcel.items]
+            items += before._queue.clear() + self._queue.clear()
+            for item in sorted(items, key=lambda item: item.seq):
+                self._queue.put(item)
+            tried = []
+        self._running = True
+        self._pool.start(tried)
+
+    def _takes_parcels_of(self, before: Endpoint) -> bool:
+        """Whether what was tried there can be tried here as it is."""
+        return (self.settings.order, self.settings.batch) == (before.settings.order, before.settings.batch)
+
+    def adopt(self, left: Sequence[Delivery]) -> None:
+        """Let events wait here that another endpoint has left."""
+        for delivery in left:
+            self._counters.matched += 1
+            if self._backlog.has_room():
+                delivery.seq = self._backlog.next_seq
+                self._backlog.next_seq += 1
+                self._backlog.add(delivery)
+
+    def leave(self) -> list[Delivery]:
+        """Give away what waits in memory, oldest first; for a stopped endpoint without a spool."""
+        left = [*(item for parcel in self._pool.tried for item in parcel.items), *self._queue.clear()]
+        self._counters.matched -= len(left)
+        self._counters.queued = self._counters.queued_bytes = 0
+        return sorted(left, key=lambda delivery: delivery.seq)
+
+    def shares_backlog_with(self, other: Endpoint) -> bool:
+        """Whether both wait in the same place: in memory, or in the same spool."""
+        return spool_path(self.settings) == spool_path(other.settings)
+
+    # ---- seen
+
+    def stats(self) -> EndpointStats:
+        """This instant's counters."""
+        counters, pool = self._counters, self._pool
+        firsts = self._queue.oldest, self._backlog.oldest_held, *(p.items[0] for p in pool.tried)
+        oldest = [first.at for first in firsts if first is not None]
+        state = "stopped"
+        if self._running:
+            state = "disabled" if pool.disabled else "failing" if pool.failing else "ready"
+        return EndpointStats(
+            name=self.name,
+            url=shown_url(self.settings.url),
+            state=state,
+            matched=counters.matched,
+            succeeded=counters.succeeded,
+            dead=counters.dead,
+            in_flight=counters.in_flight,
+            queued=counters.queued,
+            dropped_full=counters.dropped_full,
+            dropped_expired=counters.dropped_expired,
+            dropped_filtered=counters.dropped_filtered,
+            tries=counters.tries,
+            retries=counters.retries,
+            callable_errors=counters.callable_errors,
+            spool_errors=counters.spool_errors,
+            oldest_age=max(0.0, self._clock.time() - min(oldest)) if oldest else 0.0,
+            queued_bytes=counters.queued_bytes,
+            spooled_bytes=self._backlog.spooled_bytes,
+            dead_letters=self._backlog.dead_letters,
+            response_count=sum(counters.buckets),
+            response_seconds=counters.response_seconds,
+            response_buckets=tuple(counters.buckets),
+        )
+
+
+def shown_url(url: str) -> str:
+    """``url`` without user and password, for eyes and logs."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def spool_path(settings: WebhookSettings) -> Path | None:
+    return settings.spool.path if settings.spool else None
+
+
+def check(settings: WebhookSettings) -> None:
+    """Raise SettingsError where a value is not one of those it may have."""
+    batch = settings.batch
+    for key, value, allowed in (
+        ("body.encoding", settings.encoding, ("plain", "base64", "base62")),
+        ("body.format", settings.format, ("nanomq", "cloudevents", "form")),
+        ("body.cloudevents_mode", settings.cloudevents_mode, ("binary", "structured")),
+        ("queue.overflow", settings.overflow, ("drop_new", "drop_oldest")),
+        ("order", settings.order, ("none", "client", "topic")),
+        ("compression", settings.compression, ("none", "gzip")),
+        ("batch.format", batch.format, ("json", "ndjson")),
+        *((("spool.fsync", settings.spool.fsync, ("interval", "always")),) if settings.spool else ()),
+    ):
+        if value not in allowed:
+            raise SettingsError(
+                f'webhook {settings.name}: {key} = "{value}" is not one of {", ".join(allowed)}'
+            )
+    for key, number in (("pool_size", settings.pool_size), ("batch.size", batch.size)):
+        if number < 1:
+            raise SettingsError(f"webhook {settings.name}: {key} = {number} is less than 1")
+    if settings.spool and "/" in settings.name:
+        raise SettingsError(f'webhook {settings.name}: files of a spool cannot have a name with "/"')
+    if settings.format == "form" and batch.size > 1:
+        raise SettingsError(f"webhook {settings.name}: body.format = form cannot be sent in batches")

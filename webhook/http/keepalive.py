@@ -1,0 +1,167 @@
+"""Plain ``http://`` POSTs over kept-alive connections of our own.
+
+aiohttp's client, which serves ``https://``, makes a request object, a writer and a stream for every POST;
+that costs more than all the rest of a delivery. Here a request is one write and one future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+from ..backend import ANSWER_BYTES, Answer, NoAnswerError, Request
+from ..settings import WebhookSettings
+from .http1 import AnswerReader, BadAnswerError, request_head
+
+KEPT_FOR = 15.0
+"""Seconds that a connection may lie idle; servers, and what stands between, forget it sooner or later."""
+
+
+class _StaleError(Exception):
+    """A kept connection was closed by the server before it answered anything: the request may go again."""
+
+
+class KeepAliveTransport:
+    """One endpoint's connections. The number of its callers bounds theirs."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        parts = urlsplit(settings.url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._target = f"POST {_encoded(path)}"
+        self._own_headers = [("Host", parts.netloc.rpartition("@")[2])]
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._own_headers.append(("Authorization", "Basic " + b64encode(user.encode()).decode()))
+        if any(name.lower() == "host" for name, _ in settings.headers):
+            del self._own_headers[0]
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+
+    async def post(self, request: Request) -> Answer:
+        try:
+            head = request_head(
+                self._target, [*self._own_headers, *request.headers.items()], len(request.body)
+            )
+        except ValueError as error:
+            raise NoAnswerError(str(error)) from error
+        data = head + request.body
+        while connection := self._kept():
+            try:
+                return await connection.exchange(data)
+            except _StaleError:
+                continue
+        connection = await self._connect()
+        try:
+            return await connection.exchange(data)
+        except _StaleError:
+            raise NoAnswerError("the connection was closed without an answer") from None
+
+    async def close(self) -> None:
+        for connection in list(self._open):
+            connection.abort()
+        self._idle.clear()
+
+    def _kept(self) -> _Connection | None:
+        """A connection that is still good."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and now - connection.idle_since < KEPT_FOR:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> _Connection:
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: _Connection(self._idle, self._open), self._host, self._port
+            )
+        except OSError as error:
+            raise NoAnswerError(f"cannot connect: {error.strerror or error}") from error
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time."""
+
+    def __init__(self, idle: list[_Connection], open: set[_Connection]) -> None:
+        self._idle = idle
+        self._open = open
+        self._transport: asyncio.Transport | None = None
+        self._reader: AnswerReader | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self.idle_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, data: bytes) -> Answer:
+        """Send a request and wait for its answer. Raises NoAnswerError, or _StaleError where none began."""
+        if self._transport is None:
+            raise _StaleError
+        loop = asyncio.get_running_loop()
+        self._reader = AnswerReader()
+        self._answer = loop.create_future()
+        self._transport.write(data)
+        try:
+            answer = await self._answer
+        except BaseException:
+            self.abort()
+            raise
+        if self._reader.reusable:
+            self.idle_since = loop.time()
+            self._idle.append(self)
+        elif self._transport is not None:
+            self._transport.close()
+        return answer
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done() or self._reader is None:
+            self.abort()  # nobody asked
+            return
+        try:
+            self._reader.feed(data)
+        except BadAnswerError as error:
+            self._answer.set_exception(NoAnswerError(f"the answer is not understood: {error}"))
+            return
+        if self._reader.complete:
+            self._answer.set_result(_answer_of(self._reader))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._open.discard(self)
+        if self._answer is None or self._answer.done() or self._reader is None:
+            return
+        if error is None:
+            self._reader.closed()
+        if self._reader.complete:
+            self._answer.set_result(_answer_of(self._reader))
+        elif self._reader.begun:
+            self._answer.set_exception(NoAnswerError("the connection was lost in the middle of the answer"))
+        else:
+            self._answer.set_exception(_StaleError())
+
+
+def _answer_of(reader: AnswerReader) -> Answer:
+    if reader.status < 300:
+        return Answer(reader.status)
+    return Answer(reader.status, reader.headers, reader.body[:ANSWER_BYTES])
+
+
+def _encoded(path: str) -> str:
+    """Spaces, control characters and what is not ASCII as a target may carry it; the rest as it stands."""
+    return "".join(c if 32 < ord(c) < 127 else "".join(f"%{byte:02X}" for byte in c.encode()) for c in path)

@@ -1,0 +1,127 @@
+"""What waits for an endpoint: how much may, and what happens to what does not fit. In memory here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..backend import Answer
+from ..complaints import Complaints
+from ..metrics import Counters
+from ..parcels import Delivery
+from ..settings import WebhookSettings
+from .queue import Queue
+
+Announce = Callable[[int], None]
+"""Told how many more events wait in the queue."""
+
+
+def new_id_prefix() -> str:
+    """What makes the identifiers of this run unlike those of any other."""
+    return f"msg_{secrets.token_hex(8)}_"
+
+
+class Backlog(Protocol):
+    """Where events wait until the endpoint has them."""
+
+    next_seq: int
+    """The number of the next event."""
+    id_prefix: str
+    """With its number, the event's ``webhook-id``."""
+    spooled_bytes: int
+    dead_letters: int
+
+    @property
+    def oldest_held(self) -> Delivery | None:
+        """The oldest event that is not in the queue yet."""
+
+    async def open(self) -> None:
+        """Make ready; what was left of an earlier run waits again. Raises SpoolError."""
+
+    def has_room(self) -> bool:
+        """Make room for one more event as ``overflow`` says. False where it does not fit, which is then
+        counted and reported."""
+
+    def add(self, delivery: Delivery) -> None:
+        """Let it wait."""
+
+    def delivered(self, items: Sequence[Delivery]) -> None:
+        """The endpoint has them."""
+
+    def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
+        """They will not be tried again."""
+
+    def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
+        """Feed another queue from now on; what waited in memory has been moved there already."""
+
+    async def close(self) -> int:
+        """Put what waits in safety where there is such a place; return how many events are lost."""
+
+
+class MemoryBacklog:
+    """The queue alone, bounded by count and bytes. What waits when the process ends is lost."""
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        queue: Queue,
+        counters: Counters,
+        complaints: Complaints,
+        announce: Announce,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._counters = counters
+        self._complaints = complaints
+        self._announce = announce
+        self.id_prefix = new_id_prefix()
+        self.next_seq = 1
+        self.spooled_bytes = self.dead_letters = 0
+
+    @property
+    def oldest_held(self) -> Delivery | None:
+        return None
+
+    async def open(self) -> None:
+        """Memory is always ready."""
+
+    def has_room(self) -> bool:
+        settings, counters = self._settings, self._counters
+        while (
+            counters.queued >= settings.queue_max_events or counters.queued_bytes >= settings.queue_max_bytes
+        ):
+            counters.dropped_full += 1
+            oldest = self._queue.drop_oldest() if settings.overflow == "drop_oldest" else None
+            if oldest is None:
+                self._complaints.warn(
+                    "full", f"the queue is full ({counters.queued} events): a new event is lost"
+                )
+                return False
+            counters.queued -= 1
+            counters.queued_bytes -= oldest.size
+            self._complaints.warn(
+                "full", f"the queue is full ({counters.queued} events): the oldest event is lost"
+            )
+        return True
+
+    def add(self, delivery: Delivery) -> None:
+        self._counters.queued += 1
+        self._counters.queued_bytes += delivery.size
+        self._queue.put(delivery)
+        self._announce(1)
+
+    def delivered(self, items: Sequence[Delivery]) -> None:
+        """Nothing is left to forget."""
+
+    def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
+        if expired:
+            self._counters.dropped_expired += len(items)
+        else:
+            self._counters.dead += len(items)
+
+    def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
+        self._settings, self._queue, self._announce = settings, queue, announce
+
+    async def close(self) -> int:
+        return self._counters.queued
