@@ -12,12 +12,13 @@ from ..clock import Timer
 from ..config.settings import AuthSettings, Settings
 from ..engine.access import Authenticator, Authorizer
 from ..engine.engine import Engine
+from ..part import Apply, Part
 
 if TYPE_CHECKING:
     from ..plugins.amqtt_host import Broker
 
 
-class Admission:
+class Admission(Part):
     """The access control of one engine. Raises AccessError, PluginError where `auth` or a plugin cannot be
     used."""
 
@@ -31,10 +32,10 @@ class Admission:
         self._timer: Timer | None = None
         if settings.plugins:
             self._load_plugins(settings)
-        self.access = self.prepare(settings)
+        self.access = self.make_ready(settings)
         self.use(settings, self.access)
 
-    def prepare(self, settings: Settings) -> Access:
+    def make_ready(self, settings: Settings) -> Access:
         """Make ready what :meth:`use` is to use, and change nothing yet. Raises AccessError."""
         if settings.auth.passwords:
             from ..plugins.amqtt_auth import check_passwords
@@ -46,6 +47,15 @@ class Admission:
         plugins = self.plugins
         checks_names = plugins is not None and plugins.checks_names
         return Access(settings.auth, self._engine.clock, self._port_of, plugins_check_names=checks_names)
+
+    async def prepare(self, settings: Settings) -> Apply:
+        access = self.make_ready(settings)
+
+        def apply() -> None:
+            before = self.use(settings, access)
+            self._engine.spawn(before.close(finish=True), lambda _: None)
+
+        return apply
 
     def use(self, settings: Settings, access: Access) -> Access:
         """Ask these from now on, and forget all answers. Returns those before them, to be closed."""
@@ -61,21 +71,9 @@ class Admission:
         self._forget_in_time()
         return before
 
-    async def before_listening(self) -> None:
-        """Let the plugins get ready."""
-        if self.plugins is not None:
-            await self.plugins.before_listening()
-
-    async def before_shutdown(self) -> None:
-        """Tell the plugins, while clients are still connected."""
-        if self.plugins is not None:
-            await self.plugins.before_shutdown()
-
-    async def after_shutdown(self) -> None:
-        """Close everything, once all clients are gone."""
-        if self.plugins is not None:
-            await self.plugins.after_shutdown()
+    async def stop(self, grace: float | None) -> list[str]:
         await self.access.close()
+        return []
 
     def _forget_in_time(self) -> None:
         """Forget all answers, now and whenever those about topics are no longer good."""

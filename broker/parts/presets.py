@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from ..config.settings import PresetSession
+from ..config.settings import PresetSession, Settings
 from ..engine.engine import Engine
 from ..engine.offline import add_offline_session
 from ..engine.subscribe import add_subscription, send_retained
+from ..part import Part
 from ..routing.subscription import Subscription
 
 NEVER_RETAINED = 2
 """The retain handling that asks for no retained messages."""
+
+
+class Presets(Part):
+    """Makes the sessions at the start, before the first client comes."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._presets = settings.presets
+
+    async def start(self) -> None:
+        add_preset_sessions(self._engine, self._presets)
 
 
 def add_preset_sessions(engine: Engine, presets: Iterable[PresetSession]) -> None:

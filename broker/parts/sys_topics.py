@@ -11,6 +11,7 @@ from .. import __version__
 from ..engine.engine import Engine
 from ..engine.publish import broadcast
 from ..events import Client, ClientConnected, ClientDisconnected
+from ..part import Part
 from ..routing.topics import topic_error
 
 ROOT = "$SYS/brokers"
@@ -19,7 +20,7 @@ MoreValues = Callable[[], Iterable[tuple[str, str]]]
 """Topics below the root and their values, as of now, that others have to tell."""
 
 
-class SysTopics:
+class SysTopics(Part):
     """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained, and how clients come and go."""
 
     def __init__(self, engine: Engine, interval: float, more: MoreValues = tuple) -> None:
@@ -28,7 +29,7 @@ class SysTopics:
         self._interval = interval
         self._started = engine.clock.monotonic()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         if not self._interval:
             return
         hooks = self._engine.hooks

@@ -135,7 +135,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         {
             "stop": _stop_command(stopping),
             "reload": reloader.command,
-            "health": health_command(app.engine, app.listeners),
+            "health": health_command(app.engine, app.listeners.all),
             "webhook status": _webhook_command(app),
             "faults": fault_command(app.faults, app.outage),
         },
@@ -156,7 +156,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             if settings.daemon:
                 logger.warning("%s", left)
         for line in map(
-            str.strip, render(app.webhooks.stats()).splitlines() if app.settings.webhooks else ()
+            str.strip, render(app.webhooks.sink.stats()).splitlines() if app.settings.webhooks else ()
         ):
             logger.info("%s", line)
         print("stopped", flush=True)
@@ -187,7 +187,7 @@ def _stop_command(stopping: asyncio.Event) -> control.Handler:
 
 def _webhook_command(app: App) -> control.Handler:
     async def status(_: dict[str, Any]) -> list[dict[str, Any]]:
-        return [stats.to_dict() for stats in app.webhooks.stats()]
+        return [stats.to_dict() for stats in app.webhooks.sink.stats()]
 
     return status
 

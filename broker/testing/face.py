@@ -111,7 +111,7 @@ class Face:
 
     def address(self, name: str | None) -> Address:
         """The listener of this name, or of this type; None: the one that a client would take."""
-        found = self.running.app.listeners
+        found = self.running.app.listeners.all
         if name is None:
             one = next((one for one in found if one.settings.name == "tcp"), found[0])
         else:

@@ -190,7 +190,7 @@ def _announced(broker: TestBroker, conf: Path | None) -> Iterator[None]:
         path,
         {
             "faults": fault_command(running.faults, running.app.outage),
-            "health": health_command(running.engine, running.app.listeners),
+            "health": health_command(running.engine, running.app.listeners.all),
         },
     )
     running.run(commands.open()).result()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pybroker.webhook.backend import MakeTransport
 from pybroker.webhook.http.client import open_transport
 
-from ..app import App, attach
+from ..app import App
 from ..clock import Clock
 from ..engine.channel import Channel
 from ..engine.engine import Engine
@@ -211,8 +211,8 @@ class Running:
         self.app.start_faults()
         forget_everything(self.app.engine)
         add_preset_sessions(self.app.engine, self.settings.presets)
-        if not self.app.webhooks.idle():
-            await self._replace_webhooks()
+        if not self.app.webhooks.sink.idle():
+            await self.app.webhooks.start_anew()
         self.recorder.reset()
         await self.app.outage.bring_up()
         return left
@@ -229,20 +229,6 @@ class Running:
             await asyncio.sleep(0.002)
         return [_name(channel) for channel in channels]
 
-    async def _replace_webhooks(self) -> None:
-        """What was on its way to an endpoint is forgotten with the endpoint."""
-        app = self.app
-        app.engine.hooks.forget(app.webhooks.offer)
-        await app.webhooks.stop(0)
-        app.webhooks = type(app.webhooks)(
-            self.settings.webhooks,
-            clock=self.clock,
-            transport=self._webhook_transport(self.clock),
-        )
-        await app.webhooks.start()
-        attach(app.webhooks, app.engine.hooks)
-        app.engine.router.forget_all_routes()
-
     def unfinished(self) -> list[str]:
         """What is still on its way: to clients that are connected, and to webhooks."""
         found = []
@@ -256,7 +242,7 @@ class Running:
                 found.append(f"{_name(channel)}: {unsent} bytes not sent")
         found += [
             f"webhook {one.name}: {one.queued} events waiting, {one.in_flight} in flight"
-            for one in self.app.webhooks.stats()
+            for one in self.app.webhooks.sink.stats()
             if one.queued or one.in_flight
         ]
         return found

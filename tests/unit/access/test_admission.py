@@ -200,7 +200,7 @@ async def test_answers_about_topics_are_forgotten_in_time() -> None:
     clock.advance(35)
     assert engine.access.generation == generation + 3
     other = Settings()
-    admission.use(other, admission.prepare(other))
+    admission.use(other, admission.make_ready(other))
     generation = engine.access.generation
     clock.advance(35)
     assert engine.access.generation == generation
@@ -256,7 +256,7 @@ async def test_while_running_the_new_replaces_the_old(admit: Callable[..., Admis
         (AuthSettings(), OK),
     ):
         settings = Settings(auth=auth)
-        before = admission.use(settings, admission.prepare(settings))
+        before = admission.use(settings, admission.make_ready(settings))
         await before.close(finish=True)
         assert await login(admission, EVE) is verdict
         assert admission._engine.access.no_match is (auth.no_match == "allow")
@@ -276,15 +276,15 @@ async def test_what_cannot_be_used_is_told(
         admit(auth)
     admission = admit(AuthSettings())
     with pytest.raises(AccessError, match=words):
-        admission.prepare(Settings(auth=auth))
+        admission.make_ready(Settings(auth=auth))
     assert await login(admission, EVE) is OK
 
 
 async def test_an_event_loop_is_all_it_needs(admit: Callable[..., Admission]) -> None:
     admission = admit(AuthSettings(passwords=USERS))
-    await admission.before_listening()
-    await admission.before_shutdown()
-    await asyncio.wait_for(admission.after_shutdown(), 10)
+    await admission.start()
+    await admission.leave()
+    await asyncio.wait_for(admission.stop(None), 10)
 
 
 PLUGINS = "tests.plugins.samples"

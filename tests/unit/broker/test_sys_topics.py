@@ -9,11 +9,11 @@ from tests.harness import Broker
 
 
 @pytest.mark.parametrize("client_id", ["x" * 65_535, "+" * 30_000])
-def test_a_client_whose_topic_would_be_too_long_is_not_told_of(
+async def test_a_client_whose_topic_would_be_too_long_is_not_told_of(
     client_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = Broker()
-    SysTopics(broker.engine, 60).start()
+    await SysTopics(broker.engine, 60).start()
     watcher = broker.connect("watcher")
     watcher.subscribe("$SYS/brokers/client_status/#")
     broker.connect(client_id).disconnect()

@@ -1,0 +1,48 @@
+"""`listeners {}` at work: the addresses that accept clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..config.settings import Settings
+from ..engine.engine import Engine
+from ..part import Apply, Part
+from ..transport.listener import Listener, OpenChannel
+
+
+class Listeners(Part):
+    """Open from the start to the stop; a reload exchanges their certificates."""
+
+    def __init__(self, engine: Engine, settings: Settings, open_channel: OpenChannel) -> None:
+        self.all: Sequence[Listener] = [Listener(engine, one, open_channel) for one in settings.listeners]
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(self.all)
+
+    def port_of(self, name: str) -> int:
+        """The port of the listener ``name``; 0 where there is no such listener."""
+        return next((one.port for one in self.all if one.settings.name == name), 0)
+
+    async def start(self) -> None:
+        for listener in self.all:
+            await listener.open()
+
+    async def prepare(self, settings: Settings) -> Apply:
+        """Reads all certificates again, also where their names are the same: the files may have changed."""
+        tls = {one.name: one.tls for one in settings.listeners}
+        loaded = [
+            (listener, listener.load_certificates(named))
+            for listener in self.all
+            if (named := tls.get(listener.settings.name)) is not None
+        ]
+
+        def apply() -> None:
+            for listener, certificates in loaded:
+                listener.use_certificates(certificates)
+
+        return apply
+
+    async def leave(self) -> None:
+        """Accept nobody more; who is connected stays."""
+        for listener in self.all:
+            listener.close()

@@ -1,0 +1,78 @@
+"""`webhook {}` at work: the events of the engine, offered to the endpoints that want them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from pybroker.webhook.backend import MakeTransport
+from pybroker.webhook.reports import sys_values
+from pybroker.webhook.sink import Sink
+
+from ..config.settings import Settings
+from ..engine.engine import Engine
+from ..events import MessagePublished
+from ..hooks import Hooks
+from ..part import Apply, Part
+
+log = logging.getLogger("pybroker")
+
+
+class Webhooks(Part):
+    """Raises SettingsError, LoadError, SecretError or TlsError where an endpoint cannot work."""
+
+    def __init__(self, engine: Engine, settings: Settings, transport: MakeTransport) -> None:
+        self._engine = engine
+        self._settings = settings.webhooks
+        self._transport = transport
+        self.sink = self._make_sink()
+
+    def _make_sink(self) -> Sink:
+        return Sink(self._settings, clock=self._engine.clock, transport=self._transport)
+
+    async def start(self) -> None:
+        await self.sink.start()
+        self._attach()
+
+    async def start_anew(self) -> None:
+        """With the endpoints of the start; what waits for the present ones is forgotten with them."""
+        self._engine.hooks.forget(self.sink.offer)
+        await self.sink.stop(0)
+        self.sink = self._make_sink()
+        await self.start()
+        self._engine.router.forget_all_routes()
+
+    async def prepare(self, settings: Settings) -> Apply:
+        """Replaces the endpoints at once: all of them or, where one cannot work, none. So this part is the
+        last to be prepared. What happens meanwhile is offered to the old and the new endpoints alike."""
+        hooks = self._engine.hooks
+        hooks.forget(self.sink.offer)
+        for event in Hooks.SLOT_OF:
+            hooks.observe(event, self.sink.offer)
+        self._engine.router.forget_all_routes()
+        try:
+            left = await self.sink.replace(settings.webhooks)
+        finally:
+            hooks.forget(self.sink.offer)
+            self._attach()
+            self._engine.router.forget_all_routes()
+        for one in left:
+            log.warning("%s", one)
+        return await super().prepare(settings)
+
+    async def stop(self, grace: float | None) -> list[str]:
+        return [str(left) for left in await self.sink.stop(grace)]
+
+    def sys_values(self) -> Iterable[tuple[str, str]]:
+        return sys_values(self.sink.stats())
+
+    def _attach(self) -> None:
+        """Tell the endpoints of what their rules name, and of nothing else."""
+        hooks, sink = self._engine.hooks, self.sink
+        for event in Hooks.SLOT_OF:
+            if not sink.wants(event):
+                continue
+            if event is MessagePublished:
+                hooks.observe(event, sink.offer, topics=sink.wants_topic)
+            else:
+                hooks.observe(event, sink.offer)
