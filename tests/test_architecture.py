@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-TOPS = ("broker", "webhook")
-"""The folders of the source tree. Installed they are `pybroker.broker` and `pybroker.webhook`; the names here
-leave `pybroker` out."""
-
-LEAVES = {
-    "broker.events",
-    "broker.config.settings",
-    "broker.clock",
-    "broker.faults.fault",
-    "webhook.settings",
-}
-"""Plain data and types that anybody may import."""
+from .imports import ALL, LEAVES, ROOT, TOPS, circles, imports, room_arrows, within
 
 PURE = {"broker.packets", "broker.protocol", "broker.session", "broker.routing", "broker.delivery"}
 """No I/O: the clock is handed in."""
@@ -127,41 +116,11 @@ TOP = {"broker.app", "broker.process", "broker.commands", "broker.testing"}
 """Nobody below may import these."""
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for package in TOPS:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
-
-
-def imports(name: str, path: Path) -> Iterator[str]:
-    """The absolute names of all modules imported, inside functions and TYPE_CHECKING too; ours without their
-    `pybroker.`."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.removeprefix("pybroker.") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = (node.module or "").removeprefix("pybroker.")
-            if node.level:
-                anchor = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*anchor, *([node.module] if node.module else [])])
-            for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                yield inner if inner in NAMES or base in TOPS else base
-
-
-def within(module: str, part: str) -> bool:
-    return module == part or module.startswith(part + ".")
-
-
 def part_of(module: str) -> str | None:
     found = [part for part in ARROWS if within(module, part)]
     return max(found, key=len) if found else None
 
 
-ALL = list(modules())
-NAMES = {name for name, _ in ALL}
 every_module = pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
 
 
@@ -214,3 +173,13 @@ def test_the_one_name_that_is_imported_is_pybroker(folder: str) -> None:
             else:
                 continue
             assert not {name.split(".")[0] for name in names} & set(TOPS), f"{path}:{node.lineno}"
+
+
+def test_no_room_is_part_of_a_circle() -> None:
+    assert circles(room_arrows()) == []
+
+
+def test_the_drawing_is_current() -> None:
+    script = ROOT / "scripts" / "architecture"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -10,9 +10,6 @@ from typing import Any
 from ..faults.fault import ACTIONS, Fault
 from .options import Commands, add_which, find_instance
 
-PID_VARIABLE = "PYBROKER_PID"
-"""Set by `pybroker run` for the command that it runs."""
-
 _DESCRIPTION = """\
 Faults of a running broker whose configuration has a section `faults {}`, or of the one that
 `pybroker run` has started.
@@ -75,6 +72,7 @@ def add_faults(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from ..process.control import ControlError, ask
+    from ..process.instances import PID_VARIABLE
 
     pid = options.pid
     if pid is None and options.conf is None and (named := os.environ.get(PID_VARIABLE)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
+from ..packets.model import Auth
 from ..packets.reasons import ReasonCode
 from .access import Credentials
 
@@ -47,3 +48,13 @@ class Exchange(Protocol):
 
 Method: TypeAlias = Callable[[Credentials], Exchange]
 """Begins an exchange with a client that shows these credentials."""
+
+
+class Conversation(Protocol):
+    """An authentication on one connection, as the connection knows it."""
+
+    name: str
+    """The method's, as CONNECT named it."""
+
+    def received(self, channel: Any, packet: Auth) -> None:
+        """An AUTH from the client. Raises ProtocolError where it is not its time or has another method."""

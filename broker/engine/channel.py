@@ -14,13 +14,13 @@ from ..packets.model import Packet, Publish, PublishRun, Run, singly
 from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
+from .auth_method import Conversation
 from .doors import MAX_UNANNOUNCED
 from .rates import meter
 
 if TYPE_CHECKING:
     from ..clock import Timer
     from .engine import Engine
-    from .enhanced_auth import Authentication
 
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ class Channel:
         """Known once CONNECT has come."""
         self.session: Session | None = None
         """Known once the client is admitted."""
-        self.authentication: Authentication | None = None
+        self.authentication: Conversation | None = None
         """Where CONNECT named an authentication method: the conversation about it."""
         self.superuser = False
         """Whether the client may do everything."""

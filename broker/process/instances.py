@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+PID_VARIABLE = "PYBROKER_PID"
+"""Set by `pybroker run` for the command that it runs: which broker is meant there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

@@ -103,7 +103,7 @@ def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
 
 def _variables(broker: TestBroker) -> dict[str, str]:
     """What the command finds in its environment."""
-    from ..commands.faults import PID_VARIABLE
+    from ..process.instances import PID_VARIABLE
 
     found = {
         "MQTT_HOST": broker.host,

@@ -13,7 +13,7 @@ from pybroker.broker.config.schema import ROWS
 from pybroker.broker.config.settings import Limits
 from pybroker.broker.engine import failures
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 

@@ -26,8 +26,7 @@ from pybroker.broker.events import Client
 from pybroker.broker.packets.reasons import ReasonCode
 from pybroker.broker.parts.admission import Admission
 from pybroker.broker.plugins.errors import PluginError
-
-from .deciding_server import DecidingServer
+from tests.unit.access.deciding_server import DecidingServer
 
 SECRET = "a secret of more than thirty-two bytes"
 BY_TOKEN = JwtSettings(("HS256",), SECRET)
