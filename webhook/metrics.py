@@ -30,6 +30,7 @@ class Counters:
         "queued_bytes",
         "response_seconds",
         "retries",
+        "spool_damaged",
         "spool_errors",
         "succeeded",
         "tries",
@@ -40,7 +41,7 @@ class Counters:
         self.dropped_full = self.dropped_expired = self.dropped_filtered = 0
         self.queued_bytes = 0
         self.tries = self.retries = 0
-        self.callable_errors = self.spool_errors = 0
+        self.callable_errors = self.spool_errors = self.spool_damaged = 0
         self.buckets = [0] * (len(BUCKETS) + 1)
         self.response_seconds = 0.0
 
@@ -72,6 +73,8 @@ class EndpointStats:
     """Exceptions in filters, transforms and the making of bodies."""
     spool_errors: int = 0
     """Failed writes to the spool; what could not be written is tried again."""
+    spool_damaged: int = 0
+    """Places in the journal of an earlier run that could not be read."""
     oldest_age: float = 0.0
     """Seconds that the oldest waiting event has waited."""
     queued_bytes: int = 0

@@ -20,6 +20,7 @@ SYS_COUNTERS = (
     "retries",
     "callable_errors",
     "spool_errors",
+    "spool_damaged",
     "dead_letters",
 )
 
@@ -39,6 +40,8 @@ def lines(stats: EndpointStats) -> list[str]:
     ]
     if s.callable_errors or s.spool_errors:
         text.append(f"  errors: {s.callable_errors} in filters and transforms, {s.spool_errors} of the spool")
+    if s.spool_damaged:
+        text.append(f"  damaged places in the spool's journal: {s.spool_damaged}")
     return text
 
 

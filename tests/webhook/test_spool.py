@@ -15,6 +15,7 @@ from pybroker.broker import events
 from pybroker.broker.clock import ManualClock
 from pybroker.webhook import Batch, Retry, SettingsError, Sink, Spool
 from pybroker.webhook.parcels import Delivery
+from pybroker.webhook.reports import render
 from pybroker.webhook.spool.files import SpoolError
 from pybroker.webhook.spool.journal import SMALLEST_HALF, Journal
 from pybroker.webhook.spool.store import Store
@@ -411,6 +412,29 @@ async def test_files_that_cannot_be_used(start, tmp_path, damage, complaint) -> 
         await start(settings, transport=Recorder())
     assert str(caught.value).startswith(f"webhook webhook: the spool {tmp_path}: ")
     assert complaint in str(caught.value)
+
+
+async def test_a_damaged_journal_loses_what_cannot_be_read_and_says_so(start, tmp_path, caplog) -> None:
+    settings = spooled("memory:", tmp_path / "spool", order="client")
+    sink = await start(settings, transport=Recorder(503))
+    offer(sink, range(10_000, 10_100))
+    shutil.copytree(tmp_path / "spool", tmp_path / "killed")  # as a kill leaves them: in the journal alone
+    await sink.stop(0)
+    path = tmp_path / "killed" / "webhook.journal"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"10008")] ^= 1
+    path.write_bytes(data)
+
+    recorder = Recorder()
+    sink = await start(spooled("memory:", tmp_path / "killed", order="client"), transport=recorder)
+    await drained(sink)
+    assert payloads(recorder) == [number for number in range(10_000, 10_100) if number != 10_008]
+    assert sink.stats()[0].spool_damaged == 1
+    assert (
+        f"webhook webhook: the journal of the spool {tmp_path / 'killed'} is damaged in 1 place: "
+        in caplog.text
+    )
+    assert "damaged places in the spool's journal: 1" in render(sink.stats())
 
 
 def execute(path: Path, statement: str) -> None:

@@ -238,6 +238,7 @@ class Endpoint:
             retries=counters.retries,
             callable_errors=counters.callable_errors,
             spool_errors=counters.spool_errors,
+            spool_damaged=counters.spool_damaged,
             oldest_age=max(0.0, self._clock.time() - min(oldest)) if oldest else 0.0,
             queued_bytes=counters.queued_bytes,
             spooled_bytes=self._backlog.spooled_bytes,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from . import records
 from .journal import Journal, JournalBusyError, JournalDamagedError
 from .store import Store
 
@@ -34,9 +35,9 @@ def _is_left(database: Path) -> bool:
         return False
     try:
         with closing(Journal(journal_path)) as journal, closing(Store(database, create=False)) as store:
-            puts, done = journal.recover(store.committed_generation())
+            puts, gone = records.read(journal.recover(store.committed_generation()).records)
             count, _ = store.waiting()
-            return count > 0 or not {put.seq for put in puts} <= set(done)
+            return count > 0 or not {put.seq for put in puts} <= gone
     except (JournalBusyError, JournalDamagedError, OSError, sqlite3.Error):
         return False
 

@@ -5,33 +5,36 @@ been copied survives the death of the process, because the pages belong to the k
 loss of power: that is the commit's part.
 
 The file has two halves. One is written to, while the other is being committed; a commit that succeeded clears
-its half. Each half begins with its generation and the length of what is valid in it; a generation that the
-spool knows as committed is not read again.
+its half. A generation that the spool knows as committed is not read again.
+
+A half begins with its generation and a random tag, twice, each with a CRC. Each record begins with the
+tag, its length and a CRC; zeros follow the last record. Where a record is damaged, the next is found by its
+tag. No client can know the tag, so none can hide a record in a payload; and one damaged byte costs one
+record.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
-from ..parcels import Delivery
-
 HALF = 4 << 20
 SMALLEST_HALF = 64 << 10
-LAST_GENERATION = 1 << 62
-"""No journal gets there."""
 
-_HALF_HEAD = Struct("<QQ")  # generation, bytes used
-_RECORD_HEAD = Struct("<II")  # length of what follows, its CRC
-_PUT = Struct("<BQdiiiii")  # kind, seq, at, lengths: id, event, topic (-1 for none), client, headers
-_DONE = Struct("<BQ")  # kind, seq
-_IS_PUT, _IS_DONE = 1, 2
+_TAG = 8
+_GENERATION = Struct(f"<Q{_TAG}s")
+_CRC = Struct("<I")
+_HALF_HEAD = _GENERATION.size + _CRC.size
+_FIRST_RECORD = 2 * _HALF_HEAD
+_LENGTH = Struct("<I")
+_RECORD_HEAD = _TAG + _LENGTH.size + _CRC.size
+_END = bytes(_RECORD_HEAD)
 
 
 class JournalBusyError(Exception):
@@ -40,6 +43,16 @@ class JournalBusyError(Exception):
 
 class JournalDamagedError(Exception):
     """What stands in the file cannot have been written by a Journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What an earlier run has left."""
+
+    records: list[bytes]
+    """Oldest first."""
+    damaged: int
+    """Places that cannot be read; in each stood at least one record."""
 
 
 class Journal:
@@ -66,28 +79,26 @@ class Journal:
         self._half = size // 2
         self._active = 0
         """Which half is written to."""
+        self._tag = bytes(_TAG)
+        """Of the half that is written to."""
         self.generation = 0
         """Of the half that is written to; after ``recover`` the highest there was."""
-        self._used = _HALF_HEAD.size
+        self._used = _FIRST_RECORD
 
-    def recover(self, committed: int) -> tuple[list[Delivery], list[int]]:
-        """What was put and what was done in generations after ``committed``, oldest first.
+    def recover(self, committed: int) -> Recovered:
+        """What was written in generations after ``committed``.
 
         Raises JournalDamagedError."""
-        puts: list[Delivery] = []
-        done: list[int] = []
-        halves = sorted((self._head(half)[0], half) for half in (0, 1))
-        for generation, half in halves:
-            if generation > committed:
-                for record in self._records(half):
-                    if record[0] == _IS_PUT:
-                        puts.append(_read_put(record))
-                    else:
-                        done.append(_DONE.unpack(record)[1])
-        self.generation = max(committed, *(generation for generation, _ in halves))
-        if self.generation > LAST_GENERATION:
-            raise JournalDamagedError
-        return puts, done
+        heads = sorted((*self._head(half), half) for half in (0, 1))
+        found = [
+            record
+            for generation, tag, half in heads
+            if generation > committed
+            for record in self._records(half, tag)
+        ]
+        self.generation = max(committed, *(generation for generation, _, _ in heads))
+        records = [record for record in found if record is not None]
+        return Recovered(records, damaged=len(found) - len(records))
 
     def begin(self) -> None:
         """Forget everything and begin a new generation; only when what was recovered has been committed."""
@@ -97,39 +108,18 @@ class Journal:
 
     # ---- writing
 
-    def put(self, delivery: Delivery) -> bool:
-        """Note that ``delivery`` waits; False where it does not fit before the next ``switch``."""
-        id, event, client = delivery.id.encode(), delivery.event.encode(), delivery.client.encode()
-        topic = None if delivery.topic is None else delivery.topic.encode()
-        headers = json.dumps(delivery.headers).encode() if delivery.headers else b""
-        head = _PUT.pack(
-            _IS_PUT,
-            delivery.seq,
-            delivery.at,
-            len(id),
-            len(event),
-            -1 if topic is None else len(topic),
-            len(client),
-            len(headers),
-        )
-        return self._write(b"".join((head, id, event, topic or b"", client, headers, delivery.body)))
-
-    def done(self, items: Sequence[Delivery]) -> bool:
-        """Note that ``items`` wait no longer; False where that does not fit. They are then sent again after a
-        crash, which at least once allows."""
-        return all(self._write(_DONE.pack(_IS_DONE, item.seq)) for item in items)
-
-    def _write(self, record: bytes) -> bool:
+    def write(self, record: bytes) -> bool:
+        """Keep ``record``; False where it does not fit before the next ``switch``."""
         start = self._used
-        body = start + _RECORD_HEAD.size
+        body = start + _RECORD_HEAD
         end = body + len(record)
-        if end > self._half:
+        if end + len(_END) > self._half:
             return False
         base = self._active * self._half
+        self._map[base + end : base + end + len(_END)] = _END
         self._map[base + body : base + end] = record
-        _RECORD_HEAD.pack_into(self._map, base + start, len(record), crc32(record))
         # Last, so that a record which a kill cut off is not seen.
-        _HALF_HEAD.pack_into(self._map, base, self.generation, end)
+        self._map[base + start : base + body] = self._tag + _checked(_LENGTH.pack(len(record)), record)
         self._used = end
         return True
 
@@ -161,29 +151,49 @@ class Journal:
     def _activate(self, half: int) -> None:
         self._active = half
         self.generation += 1
-        self._used = _HALF_HEAD.size
+        self._tag = os.urandom(_TAG)
+        self._used = _FIRST_RECORD
         self._clear(half)
-        _HALF_HEAD.pack_into(self._map, half * self._half, self.generation, self._used)
+        base = half * self._half
+        self._map[base : base + _FIRST_RECORD] = 2 * _checked(_GENERATION.pack(self.generation, self._tag))
 
     def _clear(self, half: int) -> None:
-        _HALF_HEAD.pack_into(self._map, half * self._half, self._head(half)[0], _HALF_HEAD.size)
+        first = half * self._half + _FIRST_RECORD
+        self._map[first : first + len(_END)] = _END
 
-    def _head(self, half: int) -> tuple[int, int]:
-        generation, used = _HALF_HEAD.unpack_from(self._map, half * self._half)
-        return generation, used
+    def _head(self, half: int) -> tuple[int, bytes]:
+        """Generation and tag; generation 0 where the half was never used."""
+        base = half * self._half
+        copies = [self._map[at : at + _HALF_HEAD] for at in (base, base + _HALF_HEAD)]
+        whole = [copy for copy in copies if copy == _checked(copy[: _GENERATION.size])]
+        if whole:
+            return max(_GENERATION.unpack_from(copy) for copy in whole)
+        if any(copies[1]):
+            raise JournalDamagedError
+        return 0, bytes(_TAG)
 
-    def _records(self, half: int) -> Iterator[bytes]:
-        """The records of one half, up to the first that is not whole."""
-        base, position = half * self._half, _HALF_HEAD.size
-        used = min(self._head(half)[1], self._half)
-        while position + _RECORD_HEAD.size <= used:
-            length, crc = _RECORD_HEAD.unpack_from(self._map, base + position)
-            start = base + position + _RECORD_HEAD.size
-            record = bytes(self._map[start : start + length])
-            if position + _RECORD_HEAD.size + length > used or len(record) < length or crc32(record) != crc:
+    def _records(self, half: int, tag: bytes) -> Iterator[bytes | None]:
+        """The records of one half; None for each place that cannot be read."""
+        base = half * self._half
+        position, end = base + _FIRST_RECORD, base + self._half
+        while position >= 0:
+            head = self._map[position : position + _RECORD_HEAD]
+            if head == _END:
                 return
-            yield record
-            position += _RECORD_HEAD.size + length
+            body = position + _RECORD_HEAD
+            length = _LENGTH.unpack_from(head, _TAG)[0] if head.startswith(tag) else 0
+            record = self._map[body : min(body + length, end)]
+            if head == tag + _checked(_LENGTH.pack(length), record):
+                yield record
+                position = body + length
+            else:
+                yield None
+                position = self._map.find(tag, position + 1, end - _RECORD_HEAD)
+
+
+def _checked(head: bytes, body: bytes = b"") -> bytes:
+    """``head`` with the CRC of both."""
+    return head + _CRC.pack(crc32(body, crc32(head)))
 
 
 def _allocate(fd: int) -> int:
@@ -200,15 +210,3 @@ def _allocate(fd: int) -> int:
             half //= 4
         else:
             return 2 * half
-
-
-def _read_put(record: bytes) -> Delivery:
-    _, seq, at, *lengths = _PUT.unpack_from(record)
-    position = _PUT.size
-    texts: list[str | None] = []
-    for length in lengths:
-        texts.append(None if length < 0 else record[position : position + length].decode())
-        position += max(length, 0)
-    id, event, topic, client, headers = texts
-    pairs = tuple((name, value) for name, value in json.loads(headers)) if headers else ()
-    return Delivery(seq, id or "", at, event or "", topic, client or "", pairs, record[position:])

@@ -21,6 +21,7 @@ from ..complaints import Complaints
 from ..metrics import Counters
 from ..parcels import Delivery
 from ..settings import WebhookSettings
+from . import records
 from .backlog import Announce, new_id_prefix
 from .changes import Changes, Commit
 from .files import database_path, reported
@@ -86,12 +87,13 @@ class SpoolBacklog:
     async def open(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{self._settings.name}")
         try:
-            count, first = await self._in_thread(self._open)
+            count, first, damaged = await self._in_thread(self._open)
         except BaseException:
             self._thread.shutdown()
             raise
         self._counters.matched += count
         self._counters.queued += count
+        self._tell_damaged(damaged)
         self._behind = count > len(first)
         self._load(first)
         early, self._early = self._early or [], None
@@ -103,8 +105,8 @@ class SpoolBacklog:
         self._plan_tidy()
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="webhook spool")
 
-    def _open(self) -> tuple[int, list[Delivery]]:
-        """Blocking. How many events wait, and the first of them."""
+    def _open(self) -> tuple[int, list[Delivery], int]:
+        """Blocking. How many events wait, the first of them, and how many damaged places the journal has."""
         directory, name = self._spool.path, self._settings.name
         path = database_path(directory, name)
         with reported(directory, name):
@@ -121,22 +123,32 @@ class SpoolBacklog:
                 self._journal.close()
                 raise
 
-    def _recover(self) -> tuple[int, list[Delivery]]:
+    def _recover(self) -> tuple[int, list[Delivery], int]:
         """Bring the journal of an earlier run into the database."""
         store, journal = self._store, self._journal
         committed = store.committed_generation()
-        puts, done = journal.recover(committed)
-        gone = set(done)
-        last = max([store.last_seq(), *(put.seq for put in puts), *done])
+        recovered = journal.recover(committed)
+        puts, gone = records.read(recovered.records)
+        last = max([store.last_seq(), *(put.seq for put in puts), *gone])
         generation = journal.generation
         if puts or gone:
             left = [put for put in puts if put.seq not in gone]
-            store.commit(left, done, [], generation, last, self._spool.max_size)
+            store.commit(left, list(gone), [], generation, last, self._spool.max_size)
         journal.begin()
         self.next_seq = last + 1
         count, self.spooled_bytes = store.waiting()
         self.dead_letters, _ = store.dead()
-        return count, store.read(0, READ_AT_ONCE, READ_BYTES)
+        return count, store.read(0, READ_AT_ONCE, READ_BYTES), recovered.damaged
+
+    def _tell_damaged(self, places: int) -> None:
+        if places:
+            self._counters.spool_damaged += places
+            where = "1 place" if places == 1 else f"{places} places"
+            self._complaints.warn(
+                "damaged",
+                f"the journal of the spool {self._spool.path} is damaged in {where}:"
+                " what stood there is lost or is sent again; what can be read is sent",
+            )
 
     async def close(self) -> int:
         if self._writer is None:
@@ -202,7 +214,7 @@ class SpoolBacklog:
             self._early.append(delivery)
             return
         self.spooled_bytes += delivery.size
-        journaled = self._journal.put(delivery)
+        journaled = self._journal.write(records.put(delivery))
         self._changes.put(delivery, journaled)
         if self._spool.fsync == "always":
             self._want_commit(now=True)  # and only then is it sent
@@ -211,7 +223,8 @@ class SpoolBacklog:
             self._want_commit(now=not journaled or self._journal.filled > 0.75)
 
     def delivered(self, items: Sequence[Delivery]) -> None:
-        self._journal.done(items)
+        for item in items:
+            self._journal.write(records.done(item))  # where it does not fit: sent again after a crash
         self._forget(items)
         self._want_commit(now=self._journal.filled > 0.75)
 
