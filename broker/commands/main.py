@@ -16,6 +16,7 @@ from .reload import add_reload
 from .run import add_run
 from .start import add_start
 from .stop import add_stop
+from .top import add_top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,17 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pybroker {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (add_start, add_check, add_stop, add_reload, add_passwd, add_run, add_faults, add_health):
+    for add in (
+        add_start,
+        add_check,
+        add_stop,
+        add_reload,
+        add_passwd,
+        add_run,
+        add_faults,
+        add_health,
+        add_top,
+    ):
         add(commands)
     if arguments and arguments[0] == "webhook":
         from .webhook import add_webhook  # it takes a while to import, and the others can do without

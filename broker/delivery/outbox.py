@@ -13,24 +13,31 @@ LARGE = 8192
 class Outbox:
     """Packets for one connection, in order. Append to ``chunks`` by way of :class:`Pending` only."""
 
-    __slots__ = ("chunks", "write")
+    __slots__ = ("chunks", "write", "written")
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.chunks: list[bytes] = []
         self.write = write
+        self.written = 0
+        """Bytes of the last flush."""
 
     def flush(self) -> int:
         """Write everything in one call; how many packets that were."""
         chunks = self.chunks
         count = len(chunks)
         if count == 1:
-            self.write(chunks.pop())
+            chunk = chunks.pop()
+            self.written = len(chunk)
+            self.write(chunk)
         elif count:
             # Taken out first: a connection that takes no more says so while it is written to.
             self.chunks = []
             if len(chunks[-1]) < LARGE:
-                self.write(b"".join(chunks))
+                joined = b"".join(chunks)
+                self.written = len(joined)
+                self.write(joined)
             else:
+                self.written = sum(map(len, chunks))
                 for chunk in chunks:
                     self.write(chunk)
         return count
@@ -39,10 +46,12 @@ class Outbox:
 class Pending:
     """The outboxes that have something to write."""
 
-    __slots__ = ("outboxes",)
+    __slots__ = ("bytes", "outboxes")
 
     def __init__(self) -> None:
         self.outboxes: list[Writable] = []
+        self.bytes = 0
+        """All that was ever written."""
 
     def send(self, outbox: Writable, packet: bytes) -> None:
         """Queue ``packet`` for the next flush."""
@@ -63,4 +72,5 @@ class Pending:
             outboxes, self.outboxes = self.outboxes, []
             for outbox in outboxes:
                 count += outbox.flush()
+                self.bytes += outbox.written
         return count

@@ -114,6 +114,7 @@ class Engine:
         """Write what the last packets brought about: called once after all of them."""
         if self.pending.outboxes:
             self.counters.packets_sent += self.pending.flush()
+            self.counters.bytes_sent = self.pending.bytes
 
     def use(self, mqtt: MqttSettings, limits: Limits) -> None:
         """Go by other settings from now on. What CONNACK has announced to a client holds until it leaves."""

@@ -26,6 +26,7 @@ from . import control, instances, log
 from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
+from .top import top_command
 
 logger = logging.getLogger("pybroker")
 
@@ -137,6 +138,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "reload": reloader.command,
             "health": health_command(app.engine, app.listeners.all),
             "webhook status": _webhook_command(app),
+            "top": top_command(app.engine, app.webhooks.sink),
             "faults": fault_command(app.faults, app.outage),
         },
     )

@@ -19,6 +19,8 @@ class Writable(Protocol):
     """Where the packets for a connected client go."""
 
     chunks: list[bytes]
+    written: int
+    """Bytes of the last flush."""
 
     def flush(self) -> int: ...
 

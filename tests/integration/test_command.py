@@ -49,6 +49,7 @@ def test_version() -> None:
         ("run",),
         ("faults",),
         ("health",),
+        ("top",),
         ("webhook",),
         ("webhook", "listen"),
         ("webhook", "test"),
@@ -220,3 +221,18 @@ def test_more_open_files_than_the_system_first_allows(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(DEADLINE)
+
+
+def test_top_shows_a_running_broker(start_broker: Start) -> None:
+    broker = start_broker(
+        'webhook { url = "http://127.0.0.1:9/", events = [{event = on_client_connected}] }\n'
+    )
+    with connected(broker.port, "lamp") as client:
+        client.publish("room/light", "on", qos=1).wait_for_publish(DEADLINE)
+        runtime = str(broker.conf.parent)
+        answer = pybroker("top", "--once", "--interval", "0.1", XDG_RUNTIME_DIR=runtime, COLUMNS="120")
+    assert answer.returncode == 0, answer.stderr
+    assert "clients 1 " in answer.stdout
+    assert "lamp" in answer.stdout
+    assert "webhook" in answer.stdout
+    assert pybroker("top", "--interval", "0", XDG_RUNTIME_DIR=runtime).returncode == 2

@@ -1,0 +1,21 @@
+"""What `pybroker top` asks of a running broker, and how it is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pybroker.webhook.sink import Sink
+
+from ..engine.engine import Engine
+from ..live.watch import Watch
+from .control import Handler
+
+
+def top_command(engine: Engine, webhooks: Sink) -> Handler:
+    """Answers with `Watch.look`; what it observes ends some seconds after the last question."""
+    watch = Watch(engine, lambda: [stats.to_dict() for stats in webhooks.stats()])
+
+    async def look(_: dict[str, Any]) -> dict[str, Any]:
+        return watch.look()
+
+    return look
