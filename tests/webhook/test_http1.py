@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from pybroker.webhook import SettingsError, Sink
 from pybroker.webhook.backend import NoAnswerError, Request
 from pybroker.webhook.http.client import AiohttpTransport
-from pybroker.webhook.http.http1 import MAX_BODY, MAX_HEAD, AnswerReader, BadAnswerError, request_head
+from pybroker.webhook.http.http1 import (
+    MAX_BODY,
+    MAX_FRAMING,
+    MAX_HEAD,
+    AnswerReader,
+    BadAnswerError,
+    request_head,
+)
 
 from .conftest import drained
 from .samples import endpoint, published
@@ -89,7 +96,13 @@ def test_an_answer_that_is_cut_off_is_none(came: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "a chunk is malformed"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", "a chunk is malformed"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", "a chunk is malformed"),
-        (b"x" * (MAX_HEAD + 1), "its head is too long"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            "its content length is too large",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000 + b"\r\n", "a chunk is malf"),
+        (b"x" * (MAX_HEAD + 10), "its head is too long"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_HEAD // 25 + 1), "its head is too long"),
     ],
 )
 def test_what_is_no_answer(came: bytes, why: str) -> None:
@@ -107,6 +120,31 @@ def test_a_long_body_is_not_waited_for(head: bytes) -> None:
         reader.feed(b"x" * 1000)
     assert (reader.complete, reader.reusable) == (True, False)
     assert len(reader.body) <= MAX_BODY + 1000
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (CHUNKED + b"0\r\n", b"X-Trailer: 1\r\n"),
+        (CHUNKED + b"0\r\n", b"x"),
+        (CHUNKED, b"1\r\nx\r\n"),
+        (CHUNKED, b"1;extension=value\r\nx\r\n"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 65536])
+def test_what_stands_around_chunks_is_bounded(begin: bytes, again: bytes, size: int) -> None:
+    reader = AnswerReader()
+    came = begin + again * (4 * MAX_BODY // len(again))
+    read = 0
+    while not reader.complete:
+        reader.feed(came[read : read + size])
+        read += size
+    assert (reader.status, reader.reusable) == (200, False)
+    assert read <= len(begin) + 2 * MAX_FRAMING + size
+    assert len(reader.body) <= MAX_FRAMING
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 30), min_size=1, max_size=50))

@@ -10,8 +10,13 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 MAX_HEAD = 32 << 10
+"""Bytes of the answer's head, with those of all interim answers (100 Continue) before it."""
 MAX_BODY = 64 << 10
-"""A longer body is not waited for: the answer is taken as complete and the connection given up."""
+MAX_FRAMING = 32 << 10
+"""Bytes of the lines around the chunks of a body, and of the trailer. What exceeds this or MAX_BODY is not
+waited for: the answer is taken as complete and the connection given up."""
+MAX_LENGTH_DIGITS = 18
+"""Of Content-Length: an exabyte."""
 
 
 class BadAnswerError(Exception):
@@ -41,6 +46,9 @@ def check_header(name: str, value: str) -> None:
     value.encode()
 
 
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
+
+
 class _Body(Enum):
     LENGTH = auto()
     CHUNKS = auto()
@@ -53,7 +61,9 @@ class AnswerReader:
     __slots__ = (
         "_body_kind",
         "_buffer",
+        "_line_bytes",
         "_missing",
+        "_searched",
         "_trailers",
         "body",
         "complete",
@@ -63,7 +73,11 @@ class AnswerReader:
     )
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        """Bytes of the buffer in which there is no end of a line, or head."""
+        self._line_bytes = 0
+        """Bytes of heads, then of lines around chunks, so far."""
         self._missing = -1
         """Bytes of the body, or of the chunk and its line break, still to come; -1: none is open."""
         self._body_kind: _Body | None = None
@@ -73,14 +87,14 @@ class AnswerReader:
         self.status = 0
         self.headers: dict[str, str] = {}
         """By lower-case names; of several with one name, the last."""
-        self.body = b""
+        self.body = bytearray()
         self.complete = False
         self.reusable = False
         """Another request may follow on this connection."""
 
     def feed(self, data: bytes) -> None:
         """Take what was received. Raises BadAnswerError."""
-        self._buffer = self._buffer + data if self._buffer else data
+        self._buffer += data
         if self._body_kind is None and not self._read_head():
             return
         if self._body_kind is _Body.CHUNKS:
@@ -105,17 +119,31 @@ class AnswerReader:
     def _read_head(self) -> bool:
         """Whether the head of the final answer is complete."""
         while True:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._buffer) > MAX_HEAD:
-                    raise BadAnswerError("its head is too long")
+            head = self._take_to(b"\r\n\r\n")
+            if self._line_bytes > MAX_HEAD:
+                raise BadAnswerError("its head is too long")
+            if head is None:
                 return False
-            head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
             self._parse_head(head)
             if self.status >= 200 or self.status == 101:
                 break
+        self._line_bytes = 0
         self._begin_body()
         return True
+
+    def _take_to(self, end: bytes) -> bytes | None:
+        """What stands before the next ``end``; None where that has not come. Counts what it searches."""
+        buffer = self._buffer
+        found = buffer.find(end, self._searched)
+        if found < 0:
+            before, self._searched = self._searched, max(0, len(buffer) - len(end) + 1)
+            self._line_bytes += self._searched - before
+            return None
+        self._line_bytes += found + len(end) - self._searched
+        self._searched = 0
+        taken = bytes(buffer[:found])
+        del buffer[: found + len(end)]
+        return taken
 
     def _parse_head(self, head: bytes) -> None:
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -146,49 +174,58 @@ class AnswerReader:
             length = headers["content-length"]
             if not (length.isascii() and length.isdigit()):
                 raise BadAnswerError("its content length is not a number")
+            if len(length) > MAX_LENGTH_DIGITS:
+                raise BadAnswerError("its content length is too large")
             self._body_kind, self._missing = _Body.LENGTH, int(length)
         else:
             self._body_kind, self.reusable = _Body.UNTIL_CLOSE, False
 
     def _read_plain(self) -> None:
         if self._body_kind is _Body.UNTIL_CLOSE:
-            self.body, self._buffer = self.body + self._buffer, b""
+            self._take_into_body(len(self._buffer))
             return
-        taken = self._buffer[: self._missing]
-        self.body += taken
-        self._buffer = self._buffer[len(taken) :]
-        self._missing -= len(taken)
+        taken = min(self._missing, len(self._buffer))
+        self._take_into_body(taken)
+        self._missing -= taken
         self.complete = self._missing == 0
+
+    def _take_into_body(self, count: int) -> None:
+        self.body += self._buffer[:count]
+        del self._buffer[:count]
 
     def _read_chunks(self) -> None:
         while not self.complete:
-            if self._missing >= 0:
-                if len(self._buffer) < self._missing:
-                    return
-                chunk, self._buffer = self._buffer[: self._missing], self._buffer[self._missing :]
-                if not chunk.endswith(b"\r\n"):
-                    raise BadAnswerError("a chunk is malformed")
-                self.body += chunk[:-2]
-                self._missing = -1
-            line, found, rest = self._buffer.partition(b"\r\n")
-            if not found:
-                if len(self._buffer) > MAX_HEAD:
-                    raise BadAnswerError("a chunk is malformed")
+            if self._missing >= 0 and not self._read_chunk():
                 return
-            self._buffer = rest
-            if self._trailers:
-                self.complete = not line
-                continue
-            size = line.partition(b";")[0].strip()
-            try:
-                length = int(size, 16)
-            except ValueError:
-                length = -1
-            if length < 0 or b"_" in size or length > 1 << 40:
-                raise BadAnswerError("a chunk is malformed")
-            if length:
-                self._missing = length + 2
-            else:
-                self._trailers = True
-            if len(self.body) > MAX_BODY or length > MAX_BODY:
+            line = self._take_to(b"\r\n")
+            if self._line_bytes > MAX_FRAMING:
                 self.complete, self.reusable = True, False
+            elif line is None:
+                return
+            elif self._trailers:
+                self.complete = not line
+            else:
+                self._begin_chunk(line)
+
+    def _read_chunk(self) -> bool:
+        """Whether the chunk is complete, which is then in the body."""
+        if len(self._buffer) < self._missing:
+            return False
+        if self._buffer[self._missing - 2 : self._missing] != b"\r\n":
+            raise BadAnswerError("a chunk is malformed")
+        self._take_into_body(self._missing - 2)
+        del self._buffer[:2]
+        self._missing = -1
+        return True
+
+    def _begin_chunk(self, line: bytes) -> None:
+        size = line.partition(b";")[0].strip()
+        if not _HEX.fullmatch(size):
+            raise BadAnswerError("a chunk is malformed")
+        length = int(size, 16)
+        if length:
+            self._missing = length + 2
+        else:
+            self._trailers = True
+        if len(self.body) > MAX_BODY or length > MAX_BODY:
+            self.complete, self.reusable = True, False

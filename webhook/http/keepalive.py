@@ -159,7 +159,7 @@ class _Connection(asyncio.Protocol):
 def _answer_of(reader: AnswerReader) -> Answer:
     if reader.status < 300:
         return Answer(reader.status)
-    return Answer(reader.status, reader.headers, reader.body[:ANSWER_BYTES])
+    return Answer(reader.status, reader.headers, bytes(reader.body[:ANSWER_BYTES]))
 
 
 def _encoded(path: str) -> str:
