@@ -8,6 +8,7 @@ from math import ceil
 
 from ..clock import Clock
 from ..packets.encoder import publish_shape, pubrel
+from ..packets.errors import ProtocolError
 from ..packets.model import Publish
 from ..reports import Reports
 from ..session.inflight import Outgoing
@@ -91,14 +92,17 @@ class Sender:
         self, session: Session, packet_ids: Iterable[int], qos: int, *, released: bool = False
     ) -> None:
         """PUBACK, or a PUBREC that refuses, or, of messages that are ``released``, PUBCOMP: they are done
-        [MQTT-4.4.0-2]. Identifiers that are of no such message are passed over."""
+        [MQTT-4.4.0-2]. Identifiers of no message are passed over. Raises ProtocolError where a message waits
+        for another acknowledgement."""
         inflight = session.inflight
         messages, unsent = inflight.messages, inflight.unsent
         acked = self._hooks.message_acked
         for packet_id in packet_ids:
             message = messages.get(packet_id)
-            if message is None or message.qos != qos or (released and not message.released):
+            if message is None:
                 continue
+            if message.qos != qos or message.released != released:
+                raise _wrong_kind(packet_id, message)
             del messages[packet_id]
             if unsent:
                 unsent.pop(packet_id, None)
@@ -108,17 +112,19 @@ class Sender:
             self.pump(session)
 
     def release(self, session: Session, packet_ids: Iterable[int]) -> list[int]:
-        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. Returns the identifiers that are of no
-        QoS 2 message."""
+        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. Returns the identifiers of no message.
+        Raises ProtocolError where a message is not of QoS 2."""
         messages, unsent = session.inflight.messages, session.inflight.unsent
         now = self._clock.monotonic()
         released: list[bytes] = []
         unknown: list[int] = []
         for packet_id in packet_ids:
             message = messages.get(packet_id)
-            if message is None or message.qos != 2:
+            if message is None:
                 unknown.append(packet_id)
                 continue
+            if message.qos != 2:
+                raise _wrong_kind(packet_id, message)
             message.released = True
             message.sent_at = now
             if unsent:
@@ -250,3 +256,12 @@ class Sender:
         if session.connected:
             self._start_retries(session)
         self._pending.flush()
+
+
+def _wrong_kind(packet_id: int, message: Outgoing) -> ProtocolError:
+    """What came is not what the state of the message allows (MQTT 5.0, section 1.2, protocol error)
+    [3.1.1: MQTT-4.8.0-1]."""
+    due = {1: "PUBACK", 2: "PUBCOMP" if message.released else "PUBREC"}[message.qos]
+    return ProtocolError(
+        f"message {packet_id}, of QoS {message.qos}, waits for {due}; another acknowledgement came"
+    )

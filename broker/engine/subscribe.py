@@ -9,7 +9,7 @@ from inspect import isawaitable
 
 from ..events import Client, ClientSubscribe, ClientUnsubscribe, SessionSubscribed, SessionUnsubscribed
 from ..hooks import tell
-from ..packets.errors import ProtocolError
+from ..packets.errors import MalformedPacket, ProtocolError
 from ..packets.model import Publish, Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
 from ..packets.reasons import ReasonCode
 from ..routing.subscription import Subscription
@@ -131,12 +131,19 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
 
 
 def _check_filter(channel: Channel, topic_filter: str) -> None:
-    """A filter that is none ends the connection in 3.x [3.1.1: MQTT-4.8.0-1]; in 5.0 it has a reason code.
-    ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using it wrongly."""
-    if channel.connection.version != 5 and not topic_filter.startswith(SHARE):
+    """A filter that is none ends the connection [3.1.1: MQTT-4.8.0-1] [MQTT-4.13.1-1]. The reason is 0x81,
+    malformed packet: 0x8F, topic filter invalid, is for one that "is correctly formed, but is not accepted"
+    (5.0, section 3.14.2.1). ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using it
+    wrongly."""
+    if channel.connection.version == 5 or not topic_filter.startswith(SHARE):
         error = filter_error(topic_filter)
         if error:
-            raise ProtocolError(f"the topic filter {topic_filter!r} is not valid: {error}")
+            raise MalformedPacket(f"the topic filter {_shown(topic_filter)} is not valid: {error}")
+
+
+def _shown(topic_filter: str) -> str:
+    """Short enough for a log and a reason string."""
+    return repr(topic_filter if len(topic_filter) <= 100 else topic_filter[:100] + "...")
 
 
 def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed: bool) -> ReasonCode:

@@ -41,6 +41,7 @@ Reader: TypeAlias = Callable[[bytes, int, int, int], Packet]
 _FLAGS: dict[int, int] = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
+_NAMES = {name for name, _ in _PROTOCOLS}
 
 
 def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Packet:
@@ -54,7 +55,7 @@ def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Pack
 
 
 def check_flags(first: int, version: int) -> None:
-    """MQTT 3.1 left these flags unused, so anything is right there."""
+    """[MQTT-2.1.3-1]; MQTT 3.1 left these flags unused, so anything is right there."""
     if version != 3 and first & 0x0F != _FLAGS.get(first >> 4, 0):
         name = PacketType(first >> 4).name
         raise MalformedPacket(f"the fixed header of {name} has wrong flags: 0x{first:02x}")
@@ -67,11 +68,13 @@ def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, int]:
     """The protocol name and level that CONNECT starts with, and the position behind them."""
     name, pos = read_string(data, pos, end)
     level, pos = read_byte(data, pos, end)
-    if (name, level) not in _PROTOCOLS:  # [MQTT-3.1.2-1, MQTT-3.1.2-2]
-        raise ProtocolError(
-            f"there is no protocol {name[:32]!r} with level {level}; MQTT 3.1, 3.1.1 and 5.0 are spoken here",
-            ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
+    if (name, level) not in _PROTOCOLS:
+        text = (
+            f"there is no protocol {name[:32]!r} with level {level}; MQTT 3.1, 3.1.1 and 5.0 are spoken here"
         )
+        if name not in _NAMES:  # [MQTT-3.1.2-1]
+            raise ProtocolError(text)
+        raise ProtocolError(text, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION)  # [MQTT-3.1.2-2]
     return name, level, pos
 
 

@@ -146,7 +146,13 @@ class Connection:
             self.version = 5
             reason = allowed_reason(error.reason, PacketType.CONNACK)  # [MQTT-3.2.2-8]
             return self._shortened(Connack(False, reason, self._explained(str(error))))
-        return encode(Connack(False, error.reason), version) if self.connect is not None else b""
+        if self.connect is None:
+            return b""
+        reason = error.reason
+        if reason == ReasonCode.BAD_USER_NAME_OR_PASSWORD:
+            # Return code 4 is for data that is malformed, 5 for who is not let in (3.1.1, table 3.1).
+            reason = ReasonCode.NOT_AUTHORIZED
+        return encode(Connack(False, reason), version)
 
     def disconnect(self, reason: ReasonCode, text: str = "") -> bytes:
         """A DISCONNECT from the server, which only 5.0 has, and only after CONNACK [MQTT-3.14.0-1]."""

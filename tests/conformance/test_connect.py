@@ -125,16 +125,31 @@ def test_nothing_after_a_connect_that_was_not_let_in_is_processed(
 
 
 @mqtt("3.1.1:MQTT-3.1.2-1", "5.0:MQTT-3.1.2-1")
-@pytest.mark.parametrize("name", [b"MQTT\0", b"mqtt", b"MQIsdp", b"HTTP", b"", b"MQT"])
+@pytest.mark.parametrize("name", [b"MQTT\0", b"mqtt", b"MQIsdpp", b"HTTP", b"", b"MQT"])
 @pytest.mark.parametrize("level", [4, 5])
 def test_another_protocol_name(broker: Broker, name: bytes, level: int) -> None:
     client = broker.dial(4)
     body = len(name).to_bytes(2) + name + bytes((level, 2, 0, 0)) + b"\0" * (level == 5) + b"\0\1c"
     client.send_bytes(bytes((0x10, len(body))) + body)
-    assert client.is_closed
+    client.closed()
     assert len(broker.engine.sessions) == 0
-    for packet in client.packets():
-        assert packet == Connack(False, R.UNSUPPORTED_PROTOCOL_VERSION)
+
+
+def test_the_fixed_header_of_connect_has_no_flags_in_3_1(broker: Broker) -> None:
+    client = broker.dial(3)
+    client.send_bytes(b"\x1f" + encode(connect_packet("c", 3), 3)[1:])
+    assert client.next(Connack).reason == R.SUCCESS
+
+
+@mqtt("3.1.1:MQTT-2.2.2-2", "5.0:MQTT-2.1.3-1")
+@oasis
+def test_the_fixed_header_of_connect_has_reserved_flags(broker: Broker, version: int) -> None:
+    client = broker.dial(version)
+    client.send_bytes(b"\x11" + encode(connect_packet("c", version), version)[1:])
+    if version == 5:
+        assert client.next(Connack).reason == R.MALFORMED_PACKET
+    assert client.packets() == []
+    assert client.is_closed
 
 
 @mqtt("3.1.1:MQTT-3.1.2-2", "5.0:MQTT-3.1.2-2", "3.1.1:MQTT-3.2.2-5")
@@ -309,7 +324,7 @@ def test_no_identifier_needs_a_clean_session_in_3_1_1(broker: Broker) -> None:
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
-        (R.BAD_USER_NAME_OR_PASSWORD, 4),
+        (R.BAD_USER_NAME_OR_PASSWORD, 5),  # 4 would say that one of them is malformed
         (R.NOT_AUTHORIZED, 5),
         (R.CLIENT_IDENTIFIER_NOT_VALID, 2),
         (R.SERVER_UNAVAILABLE, 3),

@@ -266,7 +266,7 @@ def test_no_problem_information_where_it_is_not_wanted(broker: Broker, publisher
     publisher.publish("t", qos=1, user_properties=(("a", "b"),))
     message = client.message()
     assert message.properties == Properties(user_properties=(("a", "b"),))  # PUBLISH is an exception
-    client.send(Subscribe(1, [SubscribeFilter("#/", 0)]), Unsubscribe(2, ["#/"]))
+    client.send(Subscribe(1, [SubscribeFilter("t", 0)]), Unsubscribe(2, ["u"]))
     client.send_publish("nobody/there", qos=1)
     client.send_publish("$SYS/x", qos=2)
     client.send(Pubrec(9), Pubrel(9))

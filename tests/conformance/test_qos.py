@@ -174,16 +174,55 @@ def test_unknown_identifiers(
     client.ping()
 
 
+@mqtt("3.1.1:MQTT-4.8.0-1", "5.0:MQTT-4.13.1-1")
 @every_version
-def test_answers_of_the_wrong_kind_change_nothing(broker: Broker, publisher: Client, version: int) -> None:
+@pytest.mark.parametrize(
+    ("qos", "answer"),
+    [(1, Pubrec), (1, Pubcomp), (2, Puback), (2, Pubcomp)],
+)
+def test_an_acknowledgement_of_the_wrong_kind_is_a_protocol_error(
+    broker: Broker, publisher: Client, version: int, qos: int, answer: type[Puback | Pubrec | Pubcomp]
+) -> None:
     client = broker.connect("c", version, **kept(version))
     client.subscribe("t", qos=2)
-    publisher.publish("t", b"1", qos=1)
-    publisher.publish("t", b"2", qos=2)
-    one, two = (client.message(acknowledge=False) for _ in range(2))
-    client.send(Pubcomp(one.packet_id), Puback(two.packet_id), Pubcomp(two.packet_id))
+    publisher.publish("t", b"1", qos=qos)
+    client.send(answer(client.message(acknowledge=False).packet_id))
+    client.closed(R.PROTOCOL_ERROR)
     client = resume(client)
-    assert client.payloads() == [b"1", b"2"]
+    assert client.payloads() == [b"1"]
+
+
+@every_version
+@pytest.mark.parametrize("answer", [Puback, Pubrec, Pubcomp])
+def test_one_of_many_acknowledgements_is_of_the_wrong_kind(
+    broker: Broker, publisher: Client, version: int, answer: type[Puback | Pubrec | Pubcomp]
+) -> None:
+    """Acknowledgements that come together are handled together."""
+    client = broker.connect("c", version, **kept(version))
+    client.subscribe("t", qos=2)
+    for qos in (1, 1, 2):
+        publisher.publish("t", bytes((48 + qos,)), qos=qos)
+    ids = [client.message(acknowledge=False).packet_id for _ in range(3)]
+    client.send(*(answer(packet_id) for packet_id in ids))
+    client.closed(R.PROTOCOL_ERROR)
+    kept_back = [b"2"] if answer is Puback else [b"1", b"1", b"2"]
+    assert resume(client).payloads() == kept_back
+
+
+@every_version
+def test_puback_of_a_released_message_is_a_protocol_error(
+    broker: Broker, publisher: Client, version: int
+) -> None:
+    client = broker.connect("c", version, **kept(version))
+    client.subscribe("t", qos=2)
+    publisher.publish("t", b"1", qos=2)
+    packet_id = client.message(acknowledge=False).packet_id
+    client.send(Pubrec(packet_id))
+    assert client.next(Pubrel).packet_id == packet_id
+    client.send(Pubrec(packet_id))  # again: it is answered again
+    assert client.next(Pubrel).packet_id == packet_id
+    client.send(Puback(packet_id))
+    client.closed(R.PROTOCOL_ERROR)
 
 
 # The broker as receiver

@@ -39,7 +39,8 @@ def test_passwords(
     with connected(
         broker.port, "c", version, username=username, password=password, reconnect_on_failure=False
     ) as client:
-        assert client.reason.value == reason
+        # 3.x has one word for it, return code 5.
+        assert client.reason.value == (reason if version == V5 or not reason else 0x87)
 
 
 def test_a_wrong_password_is_refused_where_anonymous_clients_are_let_in(start_broker: Start) -> None:

@@ -129,8 +129,8 @@ CONNECT_CASES = [
     Case("connect with a remaining length longer than needed", b"\x10\x8e\x00" + MQTT4 + b"\x02\x00\x3c\x00\x02c1", 4,
          Connect("MQTT", 4, True, 60, "c1"), canonical=False),
 
-    Case("connect to another protocol", b"\x10\x0e\0\4HTTP\4\x02\x00\x3c\x00\x02c1", 4, unsupported()),  # [MQTT-3.1.2-1]
-    Case("connect with the name in lower case", b"\x10\x0e\0\4mqtt\4\x02\x00\x3c\x00\x02c1", 4, unsupported()),
+    Case("connect to another protocol", b"\x10\x0e\0\4HTTP\4\x02\x00\x3c\x00\x02c1", 4, broken("there is no protocol 'HTTP'")),  # [MQTT-3.1.2-1]
+    Case("connect with the name in lower case", b"\x10\x0e\0\4mqtt\4\x02\x00\x3c\x00\x02c1", 4, broken("there is no protocol 'mqtt'")),
     Case("connect with level 6", b"\x10\x0e\0\4MQTT\6\x02\x00\x3c\x00\x02c1", 4, unsupported()),  # [MQTT-3.1.2-2]
     Case("connect with level 2", b"\x10\x10\0\6MQIsdp\2\x02\x00\x3c\x00\x02c1", 3, unsupported()),
     Case("connect with 3.1's name, 3.1.1's level", b"\x10\x10\0\6MQIsdp\4\x02\x00\x3c\x00\x02c1", 3, unsupported()),

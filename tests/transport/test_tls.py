@@ -203,7 +203,7 @@ def test_who_has_no_common_name_cannot_use_another_name(
         certificates.authority.issue_cert("client.example").configure_cert(context)
     with secure(broker.port("ssl"), context) as wire:
         wire.send(connect_packet(username="admin", password=b"x"))
-        assert wire.read_to_end() == b"\x20\x02\x00\x04", "bad user name or password"
+        assert wire.read_to_end() == b"\x20\x02\x00\x05", "not authorized"
 
 
 # Certificates change.
