@@ -133,8 +133,8 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
 def _check_filter(channel: Channel, topic_filter: str) -> None:
     """A filter that is none ends the connection [3.1.1: MQTT-4.8.0-1] [MQTT-4.13.1-1]. The reason is 0x81,
     malformed packet: 0x8F, topic filter invalid, is for one that "is correctly formed, but is not accepted"
-    (5.0, section 3.14.2.1). ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using it
-    wrongly."""
+    (5.0, section 3.14.2.1). ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using
+    it wrongly."""
     if channel.connection.version == 5 or not topic_filter.startswith(SHARE):
         error = filter_error(topic_filter)
         if error:
