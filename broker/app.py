@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
-from pybroker.webhook.backend import MakeTransport
 from pybroker.webhook.body.signature import SecretError
 from pybroker.webhook.http.client import TlsError, open_transport
+from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.loading import LoadError
 from pybroker.webhook.settings import SettingsError
 from pybroker.webhook.spool.files import SpoolError

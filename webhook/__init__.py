@@ -1,15 +1,18 @@
 """Webhooks: what happens in the broker, posted over HTTP, and nothing of it lost in silence."""
 
-from .backend import Answer
+from .backend import Backend, Outcome
+from .http.transport import Answer
 from .metrics import EndpointStats
 from .settings import Batch, Retry, Rule, SettingsError, Spool, TlsClient, WebhookSettings
 from .sink import Left, Sink
 
 __all__ = [
     "Answer",
+    "Backend",
     "Batch",
     "EndpointStats",
     "Left",
+    "Outcome",
     "Retry",
     "Rule",
     "SettingsError",

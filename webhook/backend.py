@@ -1,47 +1,107 @@
-"""The seam between the delivery of events and what carries them to an endpoint."""
+"""The seam between the delivery of events and what carries them: HTTP, or another backend.
+
+Queue, spool, retries, batches, counters and dead letters are the same for all; a backend only sends. How to
+write one is in docs/events.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
+from .parcels import Delivery
 from .settings import WebhookSettings
 
 ANSWER_BYTES = 4096
-"""As much of an answer's body is kept, for logs and dead letters."""
+"""As much of an answer is kept, for logs and dead letters."""
 
 
-@dataclass(slots=True)
-class Request:
-    """One POST, complete but for what HTTP itself adds."""
+class Verdict(Enum):
+    """What became of an event."""
 
-    headers: Mapping[str, str]
-    body: bytes
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    """The other side may take it later."""
+    DEAD = "dead"
+    """The other side will never take it."""
+    DISABLE = "disable"
+    """The other side wants no more events at all."""
 
 
-@dataclass(slots=True)
-class Answer:
-    """What came back. ``headers`` by lower-case names."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a try came to."""
 
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    verdict: Verdict
+    why: str = ""
+    """In a few words, for logs and dead letters."""
+    after: float = 0.0
+    """Seconds that the other side asks to be left alone."""
+    status: int | None = None
+    """The other side's answer, where it has such a code; None where it did not answer."""
     body: bytes = b""
-    """The first ANSWER_BYTES of it; empty where the answer was a success."""
+    """What else it said; at most ANSWER_BYTES are kept with a dead letter."""
+
+    @classmethod
+    def delivered(cls, why: str = "delivered", status: int | None = None) -> Outcome:
+        return cls(Verdict.DELIVERED, why, 0.0, status)
+
+    @classmethod
+    def retry(cls, why: str, after: float = 0.0) -> Outcome:
+        return cls(Verdict.RETRY, why, after)
+
+    @classmethod
+    def dead(cls, why: str) -> Outcome:
+        return cls(Verdict.DEAD, why)
+
+    @property
+    def answered(self) -> bool:
+        """The other side said something, be it yes or no."""
+        return self.status is not None or self.verdict is not Verdict.RETRY
 
 
-class NoAnswerError(Exception):
-    """The request got no answer; the message says why, in a few words."""
+DELIVERED = Outcome.delivered()
+
+Outcomes = Outcome | Sequence[Outcome]
+"""One for all events of a batch, or one for each."""
 
 
-class Transport(Protocol):
-    """Posts to one endpoint. A caller bounds each ``post`` in time by cancelling it."""
+class Sender(Protocol):
+    """Sends batches of events. Several calls of ``send`` may run at once; a caller bounds each in time by
+    cancelling it."""
 
-    async def post(self, request: Request) -> Answer:
-        """Send and wait for the answer. Raises NoAnswerError."""
+    async def send(self, events: Sequence[Delivery]) -> Outcomes:
+        """Send and wait until the other side has them. An exception means that all may be tried again."""
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Let go of all connections. ``send`` may be called again later."""
 
 
-MakeTransport = Callable[[WebhookSettings], Transport]
+class Backend(Sender, Protocol):
+    """A Sender over a connection."""
+
+    async def open(self) -> None:
+        """Connect. Called before the first ``send``, and after an exception of ``send`` anew, with ``close``
+        before it. An exception means that the other side cannot be reached: the events wait."""
+
+
+MakeSender = Callable[[WebhookSettings], Sender]
+"""Raises SettingsError where the settings cannot work."""
+
+
+def outcome_of(result: object) -> Outcome:
+    """What one entry of ``asyncio.gather(..., return_exceptions=True)`` means: an Outcome is itself, an
+    exception is a failure that is tried again, anything else is success."""
+    if isinstance(result, Outcome):
+        return result
+    if isinstance(result, BaseException):
+        return Outcome.retry(words(result))
+    return DELIVERED
+
+
+def words(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    return text[:300] if text else type(error).__name__

@@ -12,8 +12,8 @@ log = logging.getLogger("pybroker.webhook")
 class Complaints:
     """Each kind is logged when it first happens, then at most once in ``every`` seconds with its count."""
 
-    def __init__(self, name: str, clock: Clock, every: float = 10.0) -> None:
-        self._name = name
+    def __init__(self, label: str, clock: Clock, every: float = 10.0) -> None:
+        self._label = label
         self._clock = clock
         self._every = every
         self._kinds: dict[str, tuple[float, int]] = {}
@@ -27,4 +27,4 @@ class Complaints:
             return
         more = f" ({silent} more since the last such line)" if silent else ""
         self._kinds[kind] = now, 0
-        log.warning("webhook %s: %s%s", self._name, message, more, exc_info=exc_info)
+        log.warning("%s: %s%s", self._label, message, more, exc_info=exc_info)

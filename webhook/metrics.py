@@ -59,6 +59,8 @@ class EndpointStats:
     url: str
     state: str
     """``ready``; ``failing`` (one probe at a time); ``disabled`` (it answered 410); ``stopped``."""
+    section: str = "webhook"
+    """``webhook`` or ``event_pusher``."""
     matched: int = 0
     succeeded: int = 0
     dead: int = 0

@@ -1,4 +1,4 @@
-"""One event on its way to an endpoint, and the parcel in which events travel."""
+"""One event on its way to an endpoint, and the parcel in which events travel together."""
 
 from __future__ import annotations
 
@@ -48,17 +48,19 @@ class Delivery:
 
 
 class Parcel:
-    """What goes into one request: one event, or as many as a batch takes. Tries are made with the whole."""
+    """The events of one request: one, or as many as a batch takes."""
 
-    __slots__ = ("body", "headers", "id", "items", "probe", "size", "tries")
+    __slots__ = ("items", "probe", "size", "tries")
 
-    def __init__(self, items: Sequence[Delivery], id: str, headers: Headers, body: bytes) -> None:
+    def __init__(self, items: Sequence[Delivery], tries: int = 0) -> None:
         self.items = items
         self.size = items[0].size if len(items) == 1 else sum(item.size for item in items)
         """Bytes that its events take while they wait."""
-        self.id = id
-        self.headers = headers
-        self.body = body
-        self.tries = 0
+        self.tries = tries
         self.probe = False
         """This try finds out whether a failing endpoint is back."""
+
+    def __str__(self) -> str:
+        first = self.items[0]
+        more = f" and {len(self.items) - 1} more" if len(self.items) > 1 else ""
+        return f"{first.event} {first.id}{more}"

@@ -29,7 +29,7 @@ def lines(stats: EndpointStats) -> list[str]:
     """One endpoint's counters, a few lines for a terminal or a log."""
     s = stats
     text = [
-        f"webhook {s.name} ({s.url}): {s.state}",
+        f"{s.section} {s.name} ({s.url}): {s.state}",
         f"  matched {s.matched} = succeeded {s.succeeded} + dead {s.dead} + in flight {s.in_flight}"
         f" + queued {s.queued} + dropped {s.dropped}"
         f" (full {s.dropped_full}, expired {s.dropped_expired}, filtered {s.dropped_filtered})",
@@ -54,11 +54,12 @@ def render(stats: Iterable[EndpointStats]) -> str:
 def sys_values(stats: Iterable[EndpointStats]) -> Iterator[tuple[str, str]]:
     """Topics below ``$SYS/brokers/`` and their payloads, such as ``webhook/NAME/matched`` and ``17``."""
     for one in stats:
+        prefix = f"{one.section}/{one.name}"
         for counter in SYS_COUNTERS:
-            yield f"webhook/{one.name}/{counter}", str(getattr(one, counter))
-        yield f"webhook/{one.name}/oldest_age", f"{one.oldest_age:.3f}"
-        yield f"webhook/{one.name}/response_time/p50", f"{one.response_quantile(0.5):g}"
-        yield f"webhook/{one.name}/response_time/p99", f"{one.response_quantile(0.99):g}"
+            yield f"{prefix}/{counter}", str(getattr(one, counter))
+        yield f"{prefix}/oldest_age", f"{one.oldest_age:.3f}"
+        yield f"{prefix}/response_time/p50", f"{one.response_quantile(0.5):g}"
+        yield f"{prefix}/response_time/p99", f"{one.response_quantile(0.99):g}"
 
 
 def _within(stats: EndpointStats, q: float) -> str:

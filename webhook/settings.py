@@ -1,12 +1,15 @@
-"""What `webhook {}` and `webhook.NAME {}` say, checked and frozen.
+"""What `webhook {}`, `webhook.NAME {}` and `event_pusher.NAME {}` say, checked and frozen.
 
 The configuration makes these; the defaults are those of docs/webhooks.md. Times are seconds, sizes bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 
 class SettingsError(ValueError):
@@ -79,8 +82,15 @@ class WebhookSettings:
     """One endpoint."""
 
     name: str
-    """``webhook`` for the plain section, else the NAME of ``webhook.NAME``."""
+    """``webhook`` for the plain section, else the NAME of ``webhook.NAME`` or ``event_pusher.NAME``."""
     url: str
+    """Where events are sent; a backend other than HTTP says what it may be."""
+    section: str = "webhook"
+    """``webhook`` or ``event_pusher``."""
+    backend: str = "http"
+    """A name of ours, or ``package.module:Class``."""
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What the backend has of its own: the settings of that backend."""
     enable: bool = True
     headers: tuple[tuple[str, str], ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -110,3 +120,8 @@ class WebhookSettings:
     tls: TlsClient | None = None
     drain_timeout: float = 5.0
     """How long a stop waits for the queue to empty."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"{self.section} {self.name}"

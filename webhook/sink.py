@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from pybroker.broker import events
 
-from .backend import MakeTransport
+from .backend import Sender
+from .backends.make import sender_for
 from .clock import Clock, LoopClock
 from .delivery.endpoint import Endpoint
 from .http.client import open_transport
+from .http.transport import MakeTransport
 from .metrics import EndpointStats
 from .rules import CompiledRule, Rules
 from .settings import SettingsError, WebhookSettings
@@ -28,6 +30,8 @@ class Left:
     """What one endpoint had not delivered when it stopped."""
 
     name: str
+    label: str
+    """What messages call the endpoint."""
     events: int
     spooled: bool
     """They lie in the spool; otherwise they are lost."""
@@ -36,7 +40,7 @@ class Left:
 
     def __str__(self) -> str:
         fate = f"in the spool, to be sent {self.when}" if self.spooled else "lost"
-        return f"webhook {self.name}: {self.events} events not delivered, {fate}"
+        return f"{self.label}: {self.events} events not delivered, {fate}"
 
 
 class Sink:
@@ -62,7 +66,10 @@ class Sink:
         self._changing = asyncio.Lock()
 
     def _make(self, settings: WebhookSettings) -> Endpoint:
-        return Endpoint(settings, self._clock, self._make_transport)
+        return Endpoint(settings, self._clock, self._make_sender)
+
+    def _make_sender(self, settings: WebhookSettings) -> Sender:
+        return sender_for(settings, self._clock, self._make_transport)
 
     # ---- events
 
@@ -181,9 +188,9 @@ class Sink:
 def _compile(endpoints: Sequence[Endpoint]) -> Rules[Endpoint]:
     names = [endpoint.name for endpoint in endpoints]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise SettingsError(f'there are two webhooks named "{twice.pop()}"')
+        raise SettingsError(f'there are two endpoints named "{twice.pop()}"')
     return Rules(
-        (endpoint, CompiledRule(f"webhook {endpoint.name}, events[{index}] ({rule.event})", rule))
+        (endpoint, CompiledRule(f"{endpoint.settings.label}, events[{index}] ({rule.event})", rule))
         for endpoint in endpoints
         for index, rule in enumerate(endpoint.settings.rules)
     )
@@ -214,8 +221,11 @@ async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> None:
 
 async def _close(endpoint: Endpoint, when: str = NEXT_START) -> list[Left]:
     """Put what waits in safety; what was left, if anything."""
-    lost = await endpoint.close()
-    left = Left(endpoint.name, endpoint.waiting - lost, True, when), Left(endpoint.name, lost, False)
+    lost, label = await endpoint.close(), endpoint.settings.label
+    left = (
+        Left(endpoint.name, label, endpoint.waiting - lost, True, when),
+        Left(endpoint.name, label, lost, False),
+    )
     return [one for one in left if one.events]
 
 

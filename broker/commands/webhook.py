@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pybroker.webhook.commands.commands import add_commands
+from pybroker.webhook.commands.main import add_webhook_commands
 from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.settings import WebhookSettings
 
@@ -15,7 +15,7 @@ from .options import Commands, add_conf, find_instance, load_settings
 
 
 def add_webhook(commands: Commands) -> None:
-    add_commands(commands, add_conf, _endpoints, _stats)
+    add_webhook_commands(commands, add_conf, _endpoints, _stats)
 
 
 def _endpoints(options: argparse.Namespace) -> Sequence[WebhookSettings] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from pybroker.webhook.backend import MakeTransport
+from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.reports import sys_values
 from pybroker.webhook.sink import Sink
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from pybroker.webhook.backend import MakeTransport
 from pybroker.webhook.http.client import open_transport
+from pybroker.webhook.http.transport import MakeTransport
 
 from ..app import App
 from ..clock import Clock

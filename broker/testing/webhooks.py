@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from pybroker.webhook.backend import Answer, MakeTransport, NoAnswerError, Request, Transport
+from pybroker.webhook.http.transport import Answer, MakeTransport, NoAnswerError, Request, Transport
 from pybroker.webhook.settings import WebhookSettings
 
 from ..clock import Clock

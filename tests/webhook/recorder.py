@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pybroker.webhook.backend import Answer, NoAnswerError, Request, Transport
+from pybroker.webhook.http.transport import Answer, NoAnswerError, Request, Transport
 from pybroker.webhook.settings import WebhookSettings
 
 Reply = int | Answer | Exception | Callable[["Recorded"], "Reply | Awaitable[Reply]"]

@@ -13,10 +13,13 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.webhook import Batch, EndpointStats, Rule, Spool
+from pybroker.webhook.backend import MakeSender
+from pybroker.webhook.backends.make import sender_for
 from pybroker.webhook.body.samples import sample
 from pybroker.webhook.body.signature import Signer
-from pybroker.webhook.commands.commands import add_commands, send_samples
-from pybroker.webhook.commands.listen import Listener, pretty
+from pybroker.webhook.commands.listener import Listener, pretty
+from pybroker.webhook.commands.main import add_webhook_commands
+from pybroker.webhook.commands.test import send_samples
 from pybroker.webhook.delivery.deadletters import moment
 from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.reports import render, sys_values
@@ -27,12 +30,17 @@ from .receiver import Receiver
 from .recorder import Recorder
 from .samples import SAMPLES, endpoint
 
+
+def posting(recorder: Recorder) -> MakeSender:
+    return lambda settings: sender_for(settings, make_transport=recorder)
+
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def pybroker(*arguments: str, settings=(), stats=None) -> int:
     parser = argparse.ArgumentParser(prog="pybroker")
-    add_commands(
+    add_webhook_commands(
         parser.add_subparsers(required=True),
         lambda parser: parser.add_argument("--conf"),
         lambda options: settings,
@@ -225,7 +233,9 @@ async def test_webhook_test_of_a_batch_and_a_broken_transform(caplog) -> None:
         Rule("on_message_publish"),
         Rule("on_message_publish", transform="tests.webhook.callables:broken"),
     )
-    assert not await send_samples(endpoint("memory:", *rules, batch=Batch(10, 1)), said.append, recorder)
+    assert not await send_samples(
+        endpoint("memory:", *rules, batch=Batch(10, 1)), said.append, posting(recorder)
+    )
     assert said[-1] == "  on_message_publish: RuntimeError: this callable is broken"
     assert [item["payload"] for item in recorder.requests[0].json] == ["This is a test."]
 

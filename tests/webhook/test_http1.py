@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybroker.webhook import SettingsError, Sink
-from pybroker.webhook.backend import NoAnswerError, Request
 from pybroker.webhook.http.client import AiohttpTransport
 from pybroker.webhook.http.http1 import (
     MAX_BODY,
@@ -20,6 +19,7 @@ from pybroker.webhook.http.http1 import (
     BadAnswerError,
     request_head,
 )
+from pybroker.webhook.http.transport import NoAnswerError, Request
 
 from .conftest import drained
 from .samples import endpoint, published

@@ -229,5 +229,5 @@ async def test_settings_that_cannot_work_change_nothing(start, tmp_path) -> None
 
 
 async def test_two_endpoints_of_one_name_are_refused(start) -> None:
-    with pytest.raises(SettingsError, match='there are two webhooks named "webhook"'):
+    with pytest.raises(SettingsError, match='there are two endpoints named "webhook"'):
         await start(endpoint("memory:"), endpoint("memory:"), transport=Recorder())

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybroker.webhook import Retry
-from pybroker.webhook.delivery.retry import Breaker, Verdict, backoff, retry_after, verdict
+from pybroker.webhook.backend import Verdict
+from pybroker.webhook.delivery.retry import Breaker, backoff
+from pybroker.webhook.http.answers import retry_after, verdict
 
 
 @pytest.mark.parametrize(

@@ -1,69 +1,57 @@
-"""`pybroker webhook listen`: the other end, for a first try. Prints what comes in."""
+"""`pybroker webhook listen`: the options, and a listener until Ctrl-C."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from ..body.signature import check
-
-if TYPE_CHECKING:
-    from aiohttp import web
+from ..body.signature import SecretError, key_of
+from .endpoints import Subparsers, fail
+from .listener import Listener
 
 
-class Listener:
-    """Answers every request with ``status`` and prints it through ``show``."""
-
-    def __init__(self, secrets: Sequence[str], status: int, show: Callable[[str], None]) -> None:
-        self._secrets = secrets
-        self._status = status
-        self._show = show
-        self._count = 0
-        self.bad_signatures = 0
-
-    async def run(self, host: str, port: int, started: Callable[[int], None]) -> None:
-        """Serve until cancelled. ``started`` is told the port. Raises OSError where it cannot be bound."""
-        from aiohttp import web
-
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-            started(runner.addresses[0][1])
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        from aiohttp import web
-
-        body = await request.content.read()
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self._count += 1
-        self._show(self._described(request.method, request.raw_path, headers, body))
-        return web.Response(status=self._status, text="ok\n" if self._status < 300 else "as you asked\n")
-
-    def _described(self, method: str, path: str, headers: dict[str, str], body: bytes) -> str:
-        lines = [f"--- {self._count}  {time.strftime('%H:%M:%S')}  {method} {path}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if self._secrets:
-            wrong = check(self._secrets, headers, body, time.time())
-            self.bad_signatures += wrong is not None
-            lines.append(f"signature: {'good' if wrong is None else f'NOT GOOD: {wrong}'}")
-        return "\n".join([*lines, "", pretty(body), ""])
+def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
+    listen = commands.add_parser(
+        "listen",
+        help="receive webhooks and print them",
+        description="Receive webhooks and print them, until Ctrl-C: the other end for a first try.",
+    )
+    add = listen.add_argument
+    add(
+        "port",
+        nargs="?",
+        type=int,
+        default=8888,
+        metavar="PORT",
+        help="where to listen (8888); 0 picks a free one",
+    )
+    add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    add(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="whsec_...",
+        help="check signatures with it; may be repeated",
+    )
+    add("--status", type=int, default=200, metavar="CODE", help="answer with it (200)")
+    listen.set_defaults(run=_listen)
 
 
-def pretty(body: bytes) -> str:
-    """JSON, one value or one a line, indented; any other text as it is."""
-    text = body.decode(errors="backslashreplace")
+def _listen(options: argparse.Namespace) -> int:
     try:
-        values = [json.loads(text)]
-    except ValueError:
-        try:
-            values = [json.loads(line) for line in text.splitlines()]
-        except ValueError:
-            return text
-    return "\n".join(json.dumps(value, indent=2, ensure_ascii=False) for value in values)
+        for secret in options.secret:
+            key_of(secret)
+    except SecretError as error:
+        return fail(str(error))
+    listener = Listener(options.secret, options.status, lambda text: print(text, flush=True))
+
+    def started(port: int) -> None:
+        print(f"listening on http://{options.host}:{port}/ - stop with Ctrl-C", flush=True)
+
+    try:
+        asyncio.run(listener.run(options.host, options.port, started))
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        return fail(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    return 1 if listener.bad_signatures else 0

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from pybroker.broker.routing.topics import matches
 
-from ..backend import MakeTransport
-from ..http.client import open_transport
+from ..backend import MakeSender, Verdict
 from ..settings import WebhookSettings
 from ..spool.files import database_path
 from ..spool.store import DeadLetter, Store
@@ -70,7 +69,7 @@ class DeadLetters:
         """Raises DeadLetterError where there is no spool."""
         self.settings = settings
         if settings.spool is None:
-            raise DeadLetterError(f"webhook {settings.name} keeps no dead letters: it has no spool")
+            raise DeadLetterError(f"{settings.label} keeps no dead letters: it has no spool")
         self._path: Path = database_path(settings.spool.path, settings.name)
 
     def find(self, selection: Selection) -> Generator[DeadLetter, None, None]:
@@ -89,13 +88,13 @@ class DeadLetters:
     async def retry(
         self,
         selection: Selection,
+        make_sender: MakeSender,
         progress: Callable[[], None] = lambda: None,
-        make_transport: MakeTransport = open_transport,
     ) -> Retried:
-        """Post them again, with the same ``webhook-id``; what the endpoint takes is no dead letter any more.
+        """Send them again, with the same ``webhook-id``; what the endpoint takes is no dead letter any more.
         Ends early where the endpoint fails too often in a row."""
         result = Retried()
-        poster = Poster(self.settings, make_transport)
+        poster = Poster(self.settings, make_sender)
         letters = self.find(selection)
         taken: list[int] = []
         failures = 0
@@ -103,9 +102,9 @@ class DeadLetters:
         async def work() -> None:
             nonlocal failures
             while result.stopped is None and (letter := next(letters, None)) is not None:
-                delivered, said, answer = await poster.post(letter.delivery)
+                outcome, said = await poster.post(letter.delivery)
                 progress()
-                if delivered:
+                if outcome.verdict is Verdict.DELIVERED:
                     failures = 0
                     result.delivered += 1
                     taken.append(letter.delivery.seq)
@@ -114,7 +113,7 @@ class DeadLetters:
                         taken.clear()
                     continue
                 result.failed += 1
-                failures = 0 if answer is not None and answer.status < 500 else failures + 1
+                failures = failures + 1 if outcome.verdict is Verdict.RETRY else 0
                 if failures >= self.settings.breaker_failures:
                     result.stopped = f"the endpoint failed {failures} times in a row, the last: {said}"
 
@@ -141,7 +140,7 @@ class DeadLetters:
             finally:
                 store.close()
         except (sqlite3.Error, OSError) as error:
-            raise DeadLetterError(f"webhook {self.settings.name}: {self._path}: {error}") from error
+            raise DeadLetterError(f"{self.settings.label}: {self._path}: {error}") from error
 
 
 def moment(text: str, now: float | None = None) -> float:

@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from pybroker.broker import events
 
-from ..backend import Answer, MakeTransport
+from ..backend import MakeSender, Outcome
 from ..body.encode import ACTIONS
 from ..body.formats import format_for, subject
 from ..clock import Clock
 from ..complaints import Complaints
-from ..http.packing import Packer
 from ..metrics import Counters, EndpointStats
 from ..parcels import Delivery, Parcel
 from ..rules import CompiledRule, transformed
@@ -27,13 +26,13 @@ from .worker import Pool
 class Endpoint:
     """Takes events in without waiting, and sends them on."""
 
-    def __init__(self, settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> None:
+    def __init__(self, settings: WebhookSettings, clock: Clock, make_sender: MakeSender) -> None:
         check(settings)
         self.settings = settings
         self.name = settings.name
         self._clock = clock
-        self._make_transport = make_transport
-        self._complaints = Complaints(settings.name, clock)
+        self._make_sender = make_sender
+        self._complaints = Complaints(settings.label, clock)
         self._counters = Counters()
         self._running = False
         self._format = format_for(settings)
@@ -55,9 +54,8 @@ class Endpoint:
         return Pool(
             settings=self.settings,
             queue=self._queue,
-            packer=Packer(self.settings),
-            transport=self._make_transport(self.settings),
-            outcomes=self,
+            sender=self._make_sender(self.settings),
+            ends=self,
             counters=self._counters,
             complaints=self._complaints,
             clock=self._clock,
@@ -120,10 +118,10 @@ class Endpoint:
     def delivered(self, parcel: Parcel) -> None:
         self._backlog.delivered(parcel.items)
 
-    def died(self, parcel: Parcel, why: str, answer: Answer | None, expired: bool) -> None:
-        self._backlog.died(parcel.items, why, answer, expired)
+    def died(self, parcel: Parcel, outcome: Outcome, expired: bool) -> None:
+        self._backlog.died(parcel.items, outcome, expired)
         end = "too old for another try" if expired else f"given up after try {parcel.tries}"
-        self._complaints.warn("dead", f"{parcel.items[0].event} {parcel.id}: {why}; {end}")
+        self._complaints.warn("dead", f"{parcel}: {outcome.why}; {end}")
 
     # ---- life
 
@@ -224,6 +222,7 @@ class Endpoint:
             state = "disabled" if pool.disabled else "failing" if pool.failing else "ready"
         return EndpointStats(
             name=self.name,
+            section=self.settings.section,
             url=shown_url(self.settings.url),
             state=state,
             matched=counters.matched,
@@ -273,13 +272,11 @@ def check(settings: WebhookSettings) -> None:
         *((("spool.fsync", settings.spool.fsync, ("interval", "always")),) if settings.spool else ()),
     ):
         if value not in allowed:
-            raise SettingsError(
-                f'webhook {settings.name}: {key} = "{value}" is not one of {", ".join(allowed)}'
-            )
+            raise SettingsError(f'{settings.label}: {key} = "{value}" is not one of {", ".join(allowed)}')
     for key, number in (("pool_size", settings.pool_size), ("batch.size", batch.size)):
         if number < 1:
-            raise SettingsError(f"webhook {settings.name}: {key} = {number} is less than 1")
+            raise SettingsError(f"{settings.label}: {key} = {number} is less than 1")
     if settings.spool and "/" in settings.name:
-        raise SettingsError(f'webhook {settings.name}: files of a spool cannot have a name with "/"')
+        raise SettingsError(f'{settings.label}: files of a spool cannot have a name with "/"')
     if settings.format == "form" and batch.size > 1:
-        raise SettingsError(f"webhook {settings.name}: body.format = form cannot be sent in batches")
+        raise SettingsError(f"{settings.label}: body.format = form cannot be sent in batches")

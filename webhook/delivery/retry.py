@@ -1,39 +1,10 @@
-"""When a failed try is made again. Pure: time, randomness and answers are handed in."""
+"""When a failed try is made again. Pure: time and randomness are handed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from enum import Enum
 
 from ..settings import Retry
-
-
-class Verdict(Enum):
-    """What an answer means for the event."""
-
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    """The endpoint may take it later."""
-    DEAD = "dead"
-    """The endpoint will never take it."""
-    DISABLE = "disable"
-    """The endpoint wants no more events at all."""
-
-
-RETRIED_STATUSES = frozenset({408, 425, 429})
-"""Besides every 5xx."""
-
-
-def verdict(status: int) -> Verdict:
-    """2xx alone is success; 408, 425, 429 and 5xx may pass; 410 says "never again"; the rest is final."""
-    if 200 <= status < 300:
-        return Verdict.DELIVERED
-    if status >= 500 or status in RETRIED_STATUSES:
-        return Verdict.RETRY
-    if status == 410:
-        return Verdict.DISABLE
-    return Verdict.DEAD
 
 
 def backoff(failures: int, retry: Retry, random: Callable[[], float]) -> float:
@@ -44,20 +15,6 @@ def backoff(failures: int, retry: Retry, random: Callable[[], float]) -> float:
     """
     ceiling: float = retry.first * 2.0 ** min(failures - 1, 63)
     return random() * min(ceiling, retry.max)
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, in either of its forms; None where it is absent or not
-    understood. ``now`` is seconds since the epoch. [RFC 9110, 10.2.3]"""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
 
 
 class Breaker:

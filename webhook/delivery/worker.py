@@ -11,42 +11,44 @@ import heapq
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from ..backend import Answer, NoAnswerError, Transport
+from ..backend import Outcome, Outcomes, Sender, Verdict
 from ..clock import Clock, Timer
 from ..complaints import Complaints
-from ..http.packing import Packer
 from ..metrics import Counters
 from ..parcels import Delivery, Parcel
 from ..settings import WebhookSettings
 from ..spool.queue import Queue
-from .retry import Breaker, Verdict, backoff, retry_after, verdict
+from .retry import Breaker, backoff
 
 log = logging.getLogger("pybroker.webhook")
 
+_OF_ALL = (Verdict.DELIVERED, Verdict.RETRY)
+"""Where every event of a batch has one of these, it is the batch's."""
 
-class Outcomes(Protocol):
+
+class Ends(Protocol):
     """Who is told what became of a parcel. Each is called once a parcel, when it has left the pool."""
 
     def delivered(self, parcel: Parcel) -> None:
-        """The endpoint answered 2xx."""
+        """The other side has it."""
 
-    def died(self, parcel: Parcel, why: str, answer: Answer | None, expired: bool) -> None:
+    def died(self, parcel: Parcel, outcome: Outcome, expired: bool) -> None:
         """It will not be tried again; ``expired`` where its age is the reason."""
 
 
 class Pool:
-    """Up to ``pool_size`` workers, each with one request at a time."""
+    """Up to ``pool_size`` workers, each with one batch at a time."""
 
     def __init__(
         self,
         settings: WebhookSettings,
         queue: Queue,
-        packer: Packer,
-        transport: Transport,
-        outcomes: Outcomes,
+        sender: Sender,
+        ends: Ends,
         counters: Counters,
         complaints: Complaints,
         clock: Clock,
@@ -54,9 +56,8 @@ class Pool:
     ) -> None:
         self._settings = settings
         self.queue = queue
-        self._packer = packer
-        self._transport = transport
-        self._outcomes = outcomes
+        self._sender = sender
+        self._ends = ends
         self._counters = counters
         self._complaints = complaints
         self._clock = clock
@@ -76,7 +77,7 @@ class Pool:
         """Part-filled batches go at once."""
         self._drained: list[asyncio.Future[None]] = []
         self.disabled = False
-        """It answered 410: nothing is tried until ``enable``."""
+        """It wants no more events: nothing is tried until ``enable``."""
 
     @property
     def failing(self) -> bool:
@@ -106,7 +107,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(None)
         elif self._running and len(self._workers) < self._settings.pool_size:
-            task = asyncio.get_running_loop().create_task(self._work(), name=f"webhook {self._settings.name}")
+            task = asyncio.get_running_loop().create_task(self._work(), name=self._settings.label)
             self._workers.add(task)
             task.add_done_callback(self._workers.discard)
 
@@ -136,7 +137,7 @@ class Pool:
                 task.cancel()
             if pending:
                 await asyncio.wait(pending)
-        await self._transport.close()
+        await self._sender.close()
         self._tell_drained()
 
     # ---- one worker
@@ -172,7 +173,7 @@ class Pool:
             if not items:
                 self._arm()
                 return None
-            parcel = self._packer.pack(items)
+            parcel = Parcel(items)
         parcel.probe = breaker.start()
         count = len(parcel.items)
         self._counters.queued -= count
@@ -229,22 +230,23 @@ class Pool:
             counters.retries += 1
         started = clock.monotonic()
         try:
-            answer = await self._post(parcel, started)
-        except NoAnswerError as error:
-            self._failed(parcel, str(error), None)
-            return
+            outcomes = await self._send(parcel, started)
         except asyncio.CancelledError:
             self._put_back(parcel)
             raise
-        except Exception as error:  # a transport of someone else's: its fault must not end the worker
-            log.exception("webhook %s: the transport failed", self._settings.name)
-            self._failed(parcel, f"{type(error).__name__}: {error}", None)
-            return
-        counters.answered(clock.monotonic() - started)
-        self._judge(parcel, answer)
+        except Exception as error:  # a sender of someone else's: its fault must not end the worker
+            log.exception("%s: the transport failed", self._settings.label)
+            outcomes = Outcome.retry(f"{type(error).__name__}: {error}")
+        if isinstance(outcomes, Outcome):
+            if outcomes.answered:
+                counters.answered(clock.monotonic() - started)
+            self._judge(parcel, outcomes)
+        else:
+            self._judge_each(parcel, outcomes, clock.monotonic() - started)
+        self._tell_drained()
 
-    async def _post(self, parcel: Parcel, started: float) -> Answer:
-        """One POST, given up after ``cancel_timeout``."""
+    async def _send(self, parcel: Parcel, started: float) -> Outcomes:
+        """One try, given up after ``cancel_timeout``."""
         task = asyncio.current_task()
         assert task is not None
         late = False
@@ -256,71 +258,117 @@ class Pool:
 
         timer = self._clock.call_at(started + self._settings.cancel_timeout, give_up)
         try:
-            return await self._transport.post(self._packer.request(parcel, self._clock.time()))
+            return await self._sender.send(parcel.items)
         except asyncio.CancelledError:
             if late and task.uncancel() == 0:
-                raise NoAnswerError(f"no answer within {self._settings.cancel_timeout:g} s") from None
+                return Outcome.retry(f"no answer within {self._settings.cancel_timeout:g} s")
             raise
         finally:
             timer.cancel()
 
     # ---- what became of a try
 
-    def _judge(self, parcel: Parcel, answer: Answer) -> None:
-        decision = verdict(answer.status)
-        if decision is Verdict.RETRY:
-            self._failed(parcel, f"answered {answer.status}", answer)
+    def _judge(self, parcel: Parcel, outcome: Outcome) -> None:
+        """The same became of all its events."""
+        if outcome.verdict is Verdict.RETRY:
+            self._count_failure(parcel, outcome)
+            self._try_again(parcel, outcome)
             return
+        self._answered()
+        self._settle(parcel.items)
+        if outcome.verdict is Verdict.DELIVERED:
+            self._deliver(parcel)
+            return
+        if outcome.verdict is Verdict.DISABLE and not self.disabled:
+            self.disabled = True
+            log.error(
+                "%s: the endpoint %s (gone); nothing is sent to it until a reload",
+                self._settings.label,
+                outcome.why,
+            )
+        self._ends.died(parcel, outcome, expired=False)
+
+    def _judge_each(self, parcel: Parcel, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Some events of a batch may have arrived. Where an order is kept, those behind a failed one of their
+        lane are sent again after it, even if they have arrived."""
+        if len(outcomes) != len(parcel.items):
+            wrong = f"the backend gave {len(outcomes)} outcomes for {len(parcel.items)} events"
+            self._judge(parcel, Outcome.retry(wrong))
+            return
+        if any(one.answered for one in outcomes):
+            self._counters.answered(seconds)
+        failed = next((one for one in outcomes if one.verdict is Verdict.RETRY), None)
+        if all(one.verdict is outcomes[0].verdict for one in outcomes) and outcomes[0].verdict in _OF_ALL:
+            self._judge(parcel, outcomes[0])
+            return
+        self._answered()
+        blocked: set[str] = set()
+        again: list[Delivery] = []
+        settled: list[tuple[Delivery, Outcome]] = []
+        for item, outcome in zip(parcel.items, outcomes, strict=True):
+            lane = self.queue.lane(item)
+            if outcome.verdict is Verdict.RETRY or lane in blocked:
+                again.append(item)
+                if lane is not None:
+                    blocked.add(lane)
+            else:
+                settled.append((item, outcome))
+        self._settle([item for item, _ in settled], blocked)
+        delivered = [item for item, outcome in settled if outcome.verdict is Verdict.DELIVERED]
+        if delivered:
+            self._deliver(Parcel(delivered, parcel.tries))
+        for item, outcome in settled:
+            if outcome.verdict is not Verdict.DELIVERED:
+                self._ends.died(Parcel([item], parcel.tries), outcome, expired=False)
+        if again and failed is not None:
+            self._try_again(Parcel(again, parcel.tries), failed)
+
+    def _answered(self) -> None:
+        """The other side is alive."""
         if self._breaker.failures:
             if self._breaker.open:
-                log.info("webhook %s: the endpoint answers again", self._settings.name)
+                log.info("%s: the endpoint answers again", self._settings.label)
             self._breaker.succeeded()
-        if decision is Verdict.DELIVERED:
-            self._settle(parcel)
-            self._counters.succeeded += len(parcel.items)
-            self._outcomes.delivered(parcel)
-        else:
-            if decision is Verdict.DISABLE and not self.disabled:
-                self.disabled = True
-                log.error(
-                    "webhook %s: the endpoint answered 410 (gone); nothing is sent to it until a reload",
-                    self._settings.name,
-                )
-            self._die(parcel, f"answered {answer.status}", answer)
-        self._tell_drained()
 
-    def _failed(self, parcel: Parcel, why: str, answer: Answer | None) -> None:
-        """The endpoint may take it later."""
+    def _deliver(self, parcel: Parcel) -> None:
+        self._counters.succeeded += len(parcel.items)
+        self._ends.delivered(parcel)
+
+    def _count_failure(self, parcel: Parcel, outcome: Outcome) -> None:
         retry, breaker = self._settings.retry, self._breaker
-        now, wall = self._clock.monotonic(), self._clock.time()
-        asked = (retry_after(answer.headers.get("retry-after"), wall) if answer else None) or 0.0
         # No event waits longer than ttl for another try, so neither does the endpoint.
-        next_probe = now + max(backoff(breaker.probes + 1, retry, self._jitter), min(asked, retry.ttl))
-        if breaker.failed(parcel.probe, next_probe):
+        wait = max(backoff(breaker.probes + 1, retry, self._jitter), min(outcome.after, retry.ttl))
+        if breaker.failed(parcel.probe, self._clock.monotonic() + wait):
             log.warning(
-                "webhook %s: %d failures in a row, the last: %s; one probe at a time from now on",
-                self._settings.name,
+                "%s: %d failures in a row, the last: %s; one probe at a time from now on",
+                self._settings.label,
                 breaker.failures,
-                why,
+                outcome.why,
             )
-        wait = max(backoff(parcel.tries, retry, self._jitter), asked)
+
+    def _try_again(self, parcel: Parcel, outcome: Outcome) -> None:
+        """The endpoint may take it later."""
+        retry = self._settings.retry
+        wait = max(backoff(parcel.tries, retry, self._jitter), outcome.after)
         if parcel.tries >= retry.max_attempts:
-            self._die(parcel, why, answer)
-        elif wall + wait > parcel.items[-1].at + retry.ttl:
-            self._die(parcel, why, answer, expired=True)
+            self._die(parcel, outcome)
+        elif self._clock.time() + wait > parcel.items[-1].at + retry.ttl:
+            self._die(parcel, outcome, expired=True)
         else:
-            self._complaints.warn("retry", f"{why}; tried again in {wait:.1f} s (try {parcel.tries})")
-            self._wait(parcel, now + wait)
+            self._complaints.warn("retry", f"{outcome.why}; tried again in {wait:.1f} s (try {parcel.tries})")
+            self._wait(parcel, self._clock.monotonic() + wait)
         self._arm()
-        self._tell_drained()
 
-    def _die(self, parcel: Parcel, why: str, answer: Answer | None, expired: bool = False) -> None:
-        self._settle(parcel)
-        self._outcomes.died(parcel, why, answer, expired)
+    def _die(self, parcel: Parcel, outcome: Outcome, expired: bool = False) -> None:
+        self._settle(parcel.items)
+        self._ends.died(parcel, outcome, expired)
 
-    def _settle(self, parcel: Parcel) -> None:
-        self._counters.in_flight -= len(parcel.items)
-        self.queue.finished(parcel.items)
+    def _settle(self, items: Sequence[Delivery], blocked: AbstractSet[str] = frozenset()) -> None:
+        """They wait and fly no longer; lanes in ``blocked`` have others that do."""
+        self._counters.in_flight -= len(items)
+        if blocked:
+            items = [item for item in items if self.queue.lane(item) not in blocked]
+        self.queue.finished(items)
 
     def _wait(self, parcel: Parcel, due: float) -> None:
         self._back_to_waiting(parcel)

@@ -9,8 +9,9 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..backend import ANSWER_BYTES, Answer, NoAnswerError, Request, Transport
+from ..backend import ANSWER_BYTES
 from ..settings import SettingsError, TlsClient, WebhookSettings
+from .transport import Answer, NoAnswerError, Request, Transport
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,10 +24,10 @@ def open_transport(settings: WebhookSettings) -> Transport:
         parts = urlsplit(settings.url)
         scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port
     except ValueError as error:
-        raise SettingsError(f'webhook {settings.name}: url "{settings.url}": {error}') from error
+        raise SettingsError(f'{settings.label}: url "{settings.url}": {error}') from error
     if scheme not in ("http", "https") or not host:
         raise SettingsError(
-            f'webhook {settings.name}: url "{settings.url}" does not begin with http://HOST or https://HOST'
+            f'{settings.label}: url "{settings.url}" does not begin with http://HOST or https://HOST'
         )
     if scheme == "https":
         return AiohttpTransport(settings)
@@ -39,10 +40,11 @@ class TlsError(Exception):
     """A certificate or key cannot be used; the message names the file."""
 
 
-def tls_context(tls: TlsClient | None, name: str) -> ssl.SSLContext:
-    """How the certificate of the endpoint ``name`` is checked and what is shown to it. Raises TlsError."""
+def tls_context(tls: TlsClient | None, label: str) -> ssl.SSLContext:
+    """How the certificate of the endpoint called ``label`` is checked and what is shown to it. Raises
+    TlsError."""
     tls = tls or TlsClient()
-    label = f"webhook {name}: "
+    label += ": "
     try:
         context = ssl.create_default_context(cafile=tls.cacertfile)
     except (OSError, ssl.SSLError) as error:
@@ -72,7 +74,9 @@ class AiohttpTransport:
 
     def __init__(self, settings: WebhookSettings) -> None:
         self._url = settings.url
-        self._tls = tls_context(settings.tls, settings.name) if settings.url[:6].lower() == "https:" else True
+        self._tls = (
+            tls_context(settings.tls, settings.label) if settings.url[:6].lower() == "https:" else True
+        )
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, request: Request) -> Answer:

@@ -11,9 +11,10 @@ from base64 import b64encode
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from ..backend import ANSWER_BYTES, Answer, NoAnswerError, Request
+from ..backend import ANSWER_BYTES
 from ..settings import WebhookSettings
 from .http1 import AnswerReader, BadAnswerError, request_head
+from .transport import Answer, NoAnswerError, Request
 
 KEPT_FOR = 15.0
 """Seconds that a connection may lie idle; servers, and what stands between, forget it sooner or later."""

@@ -1,4 +1,4 @@
-"""From deliveries to the parcel that is posted: batches are joined, bodies compressed, requests signed."""
+"""From deliveries to the request that is posted: batches are joined, bodies compressed, requests signed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import gzip
 from collections.abc import Sequence
 from hashlib import sha256
 
-from ..backend import Request
 from ..body.signature import SecretError, Signer
-from ..parcels import Delivery, Headers, Parcel
+from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
+from .transport import Request
 
 
 class Packer:
-    """Makes the parcels and requests of one endpoint."""
+    """Makes the requests of one endpoint."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         self._base = {"content-type": "application/json"}
@@ -25,7 +25,7 @@ class Packer:
         try:
             self._signer = Signer(settings.secrets) if settings.secrets else None
         except SecretError as error:
-            raise SettingsError(f"webhook {settings.name}: {error}") from error
+            raise SettingsError(f"{settings.label}: {error}") from error
         self._open, self._comma, self._close = (
             (b"", b"\n", b"\n") if settings.batch.format == "ndjson" else (b"[", b",", b"]")
         )
@@ -36,24 +36,20 @@ class Packer:
         elif settings.batch.format == "ndjson":
             self._batch_headers = (("content-type", "application/x-ndjson"),)
 
-    def pack(self, items: Sequence[Delivery]) -> Parcel:
-        """The parcel for ``items``: one, or up to a batch."""
-        if not self._batched:
-            item = items[0]
-            return Parcel(items, item.id, item.headers, item.body)
-        body = self._open + self._comma.join([item.body for item in items]) + self._close
-        return Parcel(items, batch_id(items), self._batch_headers, body)
-
-    def request(self, parcel: Parcel, now: float) -> Request:
-        """The request of one try; ``now`` is seconds since the epoch."""
+    def request(self, items: Sequence[Delivery], now: float) -> Request:
+        """The request of one try with ``items``, one or up to a batch; ``now`` is seconds since the epoch."""
+        if self._batched:
+            id, own = batch_id(items), self._batch_headers
+            body = self._open + self._comma.join([item.body for item in items]) + self._close
+        else:
+            id, own, body = items[0].id, items[0].headers, items[0].body
         stamp = int(now)
-        headers = {**self._base, "webhook-id": parcel.id, "webhook-timestamp": str(stamp)}
-        if parcel.headers:
-            headers.update(parcel.headers)
-        body = parcel.body
+        headers = {**self._base, "webhook-id": id, "webhook-timestamp": str(stamp)}
+        if own:
+            headers.update(own)
         if self._signer:
             # Signed without Content-Encoding: servers take that off before they hand the body on.
-            headers["webhook-signature"] = self._signer.sign(parcel.id, stamp, body)
+            headers["webhook-signature"] = self._signer.sign(id, stamp, body)
         if self._gzip:
             body = gzip.compress(body, compresslevel=4, mtime=0)
         return Request(headers, body)

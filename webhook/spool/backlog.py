@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..backend import Answer
+from ..backend import Outcome
 from ..complaints import Complaints
 from ..metrics import Counters
 from ..parcels import Delivery
@@ -49,7 +49,7 @@ class Backlog(Protocol):
     def delivered(self, items: Sequence[Delivery]) -> None:
         """The endpoint has them."""
 
-    def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
+    def died(self, items: Sequence[Delivery], outcome: Outcome, expired: bool) -> None:
         """They will not be tried again."""
 
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
@@ -114,7 +114,7 @@ class MemoryBacklog:
     def delivered(self, items: Sequence[Delivery]) -> None:
         """Nothing is left to forget."""
 
-    def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
+    def died(self, items: Sequence[Delivery], outcome: Outcome, expired: bool) -> None:
         if expired:
             self._counters.dropped_expired += len(items)
         else:

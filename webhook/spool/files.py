@@ -43,9 +43,9 @@ def _is_left(database: Path) -> bool:
 
 
 @contextmanager
-def reported(directory: Path, name: str) -> Iterator[None]:
-    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``."""
-    spool = f"webhook {name}: the spool {directory}"
+def reported(directory: Path, name: str, label: str) -> Iterator[None]:
+    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``, called ``label``."""
+    spool = f"{label}: the spool {directory}"
     try:
         yield
     except JournalBusyError:

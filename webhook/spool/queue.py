@@ -31,6 +31,9 @@ class Queue(Protocol):
     def take(self, limit: int) -> list[Delivery]:
         """Up to ``limit`` events that may go now; empty when there are none."""
 
+    def lane(self, delivery: Delivery) -> str | None:
+        """What it keeps its order with; None where no order is kept."""
+
     def finished(self, taken: Sequence[Delivery]) -> None:
         """What ``take`` gave is settled: what waits behind it may go."""
 
@@ -66,6 +69,9 @@ class FifoQueue:
     def take(self, limit: int) -> list[Delivery]:
         popleft = self._waiting.popleft
         return [popleft() for _ in range(min(limit, len(self._waiting)))]
+
+    def lane(self, delivery: Delivery) -> None:
+        """There are none."""
 
     def finished(self, taken: Sequence[Delivery]) -> None:
         """Nothing waits for another."""
@@ -125,6 +131,9 @@ class KeyedQueue:
         for delivery in taken:
             del self._all[delivery.seq]
         return taken
+
+    def lane(self, delivery: Delivery) -> str:
+        return self._key(delivery)
 
     def finished(self, taken: Sequence[Delivery]) -> None:
         for key in {self._key(d) for d in taken}:

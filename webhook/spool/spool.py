@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TypeVar
 
-from ..backend import Answer
+from ..backend import ANSWER_BYTES, Outcome
 from ..clock import Clock, Timer
 from ..complaints import Complaints
 from ..metrics import Counters
@@ -109,7 +109,7 @@ class SpoolBacklog:
         """Blocking. How many events wait, the first of them, and how many damaged places the journal has."""
         directory, name = self._spool.path, self._settings.name
         path = database_path(directory, name)
-        with reported(directory, name):
+        with reported(directory, name, self._settings.label):
             directory.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(path.with_suffix(".journal"))
             try:
@@ -228,12 +228,13 @@ class SpoolBacklog:
         self._forget(items)
         self._want_commit(now=self._journal.filled > 0.75)
 
-    def died(self, items: Sequence[Delivery], why: str, answer: Answer | None, expired: bool) -> None:
+    def died(self, items: Sequence[Delivery], outcome: Outcome, expired: bool) -> None:
         # Not noted in the journal: until the dead letter is committed, a crash makes it wait again.
         now = self._clock.time()
-        status, body = (answer.status, answer.body) if answer else (None, b"")
         self._counters.dead += len(items)
-        self._changes.dead.extend(DeadLetter(item, now, why, status, body) for item in items)
+        self._changes.dead.extend(
+            DeadLetter(item, now, outcome.why, outcome.status, outcome.body[:ANSWER_BYTES]) for item in items
+        )
         self._forget(items)
         self._want_commit()
 
@@ -399,7 +400,7 @@ class SpoolBacklog:
             self._queue.drop_oldest()
             self._counters.queued -= 1
             self._counters.queued_bytes -= oldest.size
-            self.died([oldest], "waited longer than max_age", None, expired=True)
+            self.died([oldest], Outcome.dead("waited longer than max_age"), expired=True)
         room = self._room_for_dead
         try:
             evicted, self.dead_letters = await self._in_thread(lambda: self._tidied(too_old, room))

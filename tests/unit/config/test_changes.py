@@ -96,7 +96,14 @@ def variants(settings: Any) -> list[tuple[str, Any]]:
 
 
 NAMED_LISTS = {"listeners", "webhooks", "presets"}
-NOT_IN_THE_FILE = {"Settings.source", "Settings.warnings", "WebhookSettings.enable"}
+NOT_IN_THE_FILE = {
+    "Settings.source",
+    "Settings.warnings",
+    "WebhookSettings.enable",
+    "WebhookSettings.section",
+    "WebhookSettings.backend",
+    "WebhookSettings.options",
+}
 VARIANTS = variants(FULL)
 
 

@@ -1,0 +1,45 @@
+"""`pybroker webhook ...` and `pybroker events ...`, ready to be mounted into the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+from .dead import add_dead
+from .endpoints import AddConf, AskStats, Load, Subparsers
+from .listen import add_listen
+from .status import add_status
+from .test import add_test
+
+
+def add_webhook_commands(
+    commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, load: Load, ask_stats: AskStats
+) -> None:
+    """Add ``webhook`` to ``commands``; each parser sets ``run``, from the options to an exit status."""
+    webhook = commands.add_parser(
+        "webhook",
+        help="try webhooks, look after dead letters, see counters",
+        description="Try webhooks, look after dead letters, see the counters of the running broker.",
+    )
+    webhook.set_defaults(what="webhook")
+    inner = webhook.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_listen(inner)
+    add_test(inner, add_conf, load)
+    add_dead(inner, add_conf, load)
+    add_status(inner, add_conf, ask_stats)
+
+
+def add_event_commands(
+    commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, load: Load, ask_stats: AskStats
+) -> None:
+    """Add ``events``: the same for all endpoints, webhooks and event pushers alike."""
+    events = commands.add_parser(
+        "events",
+        help="try webhooks and event pushers, look after dead letters, see counters",
+        description="Try webhooks and event pushers, look after dead letters, see the counters "
+        "of the running broker.",
+    )
+    events.set_defaults(what="webhook or event pusher")
+    inner = events.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_test(inner, add_conf, load)
+    add_dead(inner, add_conf, load)
+    add_status(inner, add_conf, ask_stats)

@@ -1,0 +1,42 @@
+"""HTTP as a backend: one request for each batch, and what its answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..backend import Outcome
+from ..clock import Clock
+from ..parcels import Delivery
+from ..settings import WebhookSettings
+from .answers import outcome_of
+from .packing import Packer
+from .transport import MakeTransport, NoAnswerError
+
+
+class HttpBackend:
+    """Posts to one endpoint. Raises SettingsError or TlsError where its settings cannot work."""
+
+    def __init__(self, settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> None:
+        self._packer = Packer(settings)
+        self._transport = make_transport(settings)
+        self._clock = clock
+
+    async def open(self) -> None:
+        """Connections are made as requests need them."""
+
+    async def send(self, events: Sequence[Delivery]) -> Outcome:
+        """The answer is one for all: a batch is one request."""
+        request = self._packer.request(events, self._clock.time())
+        try:
+            answer = await self._transport.post(request)
+        except NoAnswerError as error:
+            return Outcome.retry(str(error))
+        if answer.status == 200:
+            return ANSWERED_200
+        return outcome_of(answer, self._clock.time())
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+
+ANSWERED_200 = Outcome.delivered("answered 200", 200)
