@@ -133,6 +133,14 @@ def test_dead_purge(tmp_path, capsys) -> None:
     assert numbers(tmp_path) == []
 
 
+async def test_sending_samples_shows_no_secrets(receiver: Receiver, capsys) -> None:
+    settings = [endpoint(f"{receiver.url}hook?token=s3cret", Rule("on_client_connack"))]
+    await in_thread("test", settings=settings)
+    printed = capsys.readouterr()
+    assert "hook?token=***" in printed.out
+    assert "s3cret" not in printed.out + printed.err
+
+
 async def test_dead_retry(receiver: Receiver, tmp_path, capsys) -> None:
     buried(tmp_path, 250)
     settings = [endpoint(receiver.url, spool=Spool(tmp_path))]

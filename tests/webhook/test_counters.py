@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -142,6 +143,16 @@ def test_quantiles_come_from_the_buckets() -> None:
     assert EndpointStats("a", "", "ready").response_quantile(0.5) == 0.0
 
 
-def test_user_and_password_of_a_url_are_not_shown() -> None:
-    sink = Sink([endpoint("http://user:secret@h:8080/p?q=1")], transport=Recorder())
-    assert sink.stats()[0].url == "http://h:8080/p?q=1"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ann:pw@h.example:8443/a/b", "https://h.example:8443/a/b"),
+        ("http://h/a?token=s3=cr&et=&x=1==&flag", "http://h/a?token=***&***&x=***&***"),
+        ("https://h/services/T00000000/abcdEFGH1234ijkl5678", "https://h/services/T00000000/***"),
+        ("http://h/mqtt-events-of-production", "http://h/mqtt-events-of-production"),
+        ("http://h", "http://h"),
+    ],
+)
+def test_secrets_of_a_url_are_not_shown(url: str, shown: str) -> None:
+    sink = Sink([endpoint(url)], transport=Recorder())
+    assert sink.stats()[0].url == shown

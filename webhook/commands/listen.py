@@ -20,7 +20,7 @@ def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
     add(
         "port",
         nargs="?",
-        type=int,
+        type=_port,
         default=8888,
         metavar="PORT",
         help="where to listen (8888); 0 picks a free one",
@@ -33,8 +33,22 @@ def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
         metavar="whsec_...",
         help="check signatures with it; may be repeated",
     )
-    add("--status", type=int, default=200, metavar="CODE", help="answer with it (200)")
+    add("--status", type=_status, default=200, metavar="CODE", help="answer with it (200)")
     listen.set_defaults(run=_listen)
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65_535)
+
+
+def _status(text: str) -> int:
+    return _number(text, 200, 599)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {least} to {most}")
+    return int(text)
 
 
 def _listen(options: argparse.Namespace) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pybroker.broker import events
 
@@ -248,10 +249,17 @@ class Endpoint:
         )
 
 
+_TOKEN = re.compile(r"(?=[^/]*[0-9])[^/]{17,}")
+"""A part of a path that may be a secret: chat services put them there."""
+
+
 def shown_url(url: str) -> str:
-    """``url`` without user and password, for eyes and logs."""
+    """``url`` for eyes and logs: without user and password, and with ``***`` in place of what may be another
+    secret: the values of the query, long parts of the path that have a digit."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    host = parts.netloc.rpartition("@")[2]
+    query = re.sub(r"(^|&)([^&=]*=)?[^&]+", r"\1\2***", parts.query)
+    return urlunsplit((parts.scheme, host, _TOKEN.sub("***", parts.path), query, ""))
 
 
 def spool_path(settings: WebhookSettings) -> Path | None:

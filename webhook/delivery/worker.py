@@ -355,7 +355,7 @@ class Pool:
         elif self._clock.time() + wait > parcel.items[-1].at + retry.ttl:
             self._die(parcel, outcome, expired=True)
         else:
-            self._complaints.warn("retry", f"{outcome.why}; tried again in {wait:.1f} s (try {parcel.tries})")
+            self._complaints.warn("retry", f"{outcome.why}; tried again {_after(wait)} (try {parcel.tries})")
             self._wait(parcel, self._clock.monotonic() + wait)
         self._arm()
 
@@ -443,3 +443,7 @@ class Pool:
                 if not waiter.done():
                     waiter.set_result(None)
             self._drained.clear()
+
+
+def _after(seconds: float) -> str:
+    return f"in {seconds:.1f} s" if seconds >= 0.05 else "at once"
