@@ -23,6 +23,7 @@ from .engine.engine import Engine
 from .faults.channel import WatchedChannel
 from .faults.outage import Outage
 from .faults.rules import Faults
+from .live.feed import Feed
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .part import Part
@@ -33,6 +34,8 @@ from .parts.presets import Presets
 from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
 from .plugins.errors import PluginError
+from .rest.part import Rest
+from .rest.served import Served
 from .transport.errors import ListenError
 from .transport.listener import OpenChannel
 
@@ -80,6 +83,7 @@ class App:
         self.start_faults()
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
+        self.rest = Rest(self._served(), settings.http_server)
         self.parts: tuple[Part, ...] = (
             self.webhooks,
             self.admission,
@@ -87,6 +91,7 @@ class App:
             Plugins(self.admission),
             Presets(self.engine, settings),
             self.listeners,
+            self.rest,
         )
         """In the order of their start."""
 
@@ -138,6 +143,16 @@ class App:
             self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
             self.settings = settings
             return changes
+
+    def _served(self) -> Served:
+        return Served(
+            engine=self.engine,
+            settings=lambda: self.settings,
+            webhooks=lambda: self.webhooks.sink,
+            listeners=self.listeners.all,
+            faults=self.faults,
+            feed=Feed(self.engine),
+        )
 
     def _sys_values(self) -> Iterable[tuple[str, str]]:
         for part in self.parts:

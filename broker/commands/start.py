@@ -40,6 +40,14 @@ def add_start(commands: Commands) -> None:
     add_conf(start)
     add = start.add_argument
     add("--ready-file", type=Path, metavar="PATH", help="write pid and ports here once all listeners accept")
+    add(
+        "--page",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="PORT",
+        help="serve the page and the REST API at this port of 127.0.0.1; without PORT at a free one",
+    )
     flags = start.add_argument_group("NanoMQ's flags", "They win over the file.")
     add = flags.add_argument
     add("--url", action="append", default=[], metavar="URL", help=_URL_HELP)
@@ -92,6 +100,12 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
         "mqtt.retry_interval": options.qos_duration,
         "mqtt.max_mqueue_len": options.msq_len,
     }
+    if options.page is not None:
+        overrides |= {
+            "http_server.enable": True,
+            "http_server.ip_addr": "127.0.0.1",
+            "http_server.port": options.page,
+        }
     for url in options.url:
         kind, bind = _listener_of(url)
         overrides[f"listeners.{kind}.bind"] = bind

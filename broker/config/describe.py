@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pybroker.webhook.settings import WebhookSettings
 
-from .settings import AuthSettings, ListenerSettings, LogSettings, Settings
+from .settings import AuthSettings, HttpServerSettings, ListenerSettings, LogSettings, Settings
 
 _SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
 
@@ -15,6 +15,8 @@ def describe(settings: Settings) -> list[str]:
     """One line for each listener, endpoint and whatever else is on. Nothing secret is in them."""
     rows = [("configuration", str(settings.source) if settings.source else "the defaults, no file")]
     rows += [(f"listener {listener.name}", address(listener)) for listener in settings.listeners]
+    if settings.http_server is not None:
+        rows.append(("http_server", _http_server(settings.http_server)))
     rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
     if not settings.webhooks:
         rows.append(("webhook", "none"))
@@ -43,6 +45,16 @@ def address(listener: ListenerSettings) -> str:
     if listener.tls is not None and listener.tls.verify_peer:
         words += ", client certificates " + ("required" if listener.tls.fail_if_no_peer_cert else "checked")
     return words
+
+
+def _http_server(http: HttpServerSettings) -> str:
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    words = f"{'https' if http.tls else 'http'}://{host}:{http.port}/" + (
+        " (a free port)" if not http.port else ""
+    )
+    if http.auth_type == "no_auth" or (http.auth_type == "basic" and http.password is None):
+        return f"{words}, without a password"
+    return f"{words}, {http.auth_type} authentication"
 
 
 def _webhook(endpoint: WebhookSettings) -> str:

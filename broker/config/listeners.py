@@ -98,6 +98,11 @@ def _tls(values: Values, section: Section, report: Report) -> TlsServer | None:
         if shared is not None:
             keys = {key: node for key, node in shared.values.items() if key in _TLS_KEYS}
             values = read(Section(shared.place, keys), "listeners.ssl", report).overlaid(values, _TLS_KEYS)
+    return tls_server(values, report)
+
+
+def tls_server(values: Values, report: Report) -> TlsServer | None:
+    """The certificate of an address that is served; None after an error."""
     for key in ("certfile", "keyfile"):
         if key not in values:
             report.error(values.place, f"{values.name}.{key}", "missing: TLS needs a certificate and its key")

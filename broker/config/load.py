@@ -14,12 +14,12 @@ from .auth import auth
 from .errors import ConfigError, Problem
 from .faults import faults
 from .hocon import parse
+from .http_server import http_server
 from .listeners import listeners
-from .reader import Report, Values, is_off, read
+from .reader import Report, Values, read
 from .schema import ROWS
 from .settings import (
     AuthSettings,
-    HttpServerSettings,
     Limits,
     ListenerSettings,
     LogSettings,
@@ -110,7 +110,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "daemon": system["daemon"],
         "mqtt": MqttSettings(**_fields(read(_section(root, "mqtt"), "mqtt", report))),
         "listeners": tuple(listener for listener, _ in found_listeners),
-        "http_server": _http_server(root, report),
+        "http_server": http_server(root, report),
         "log": _log(read(_section(root, "log"), "log", report)),
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
@@ -145,25 +145,6 @@ def _fields(values: Values) -> dict[str, Any]:
     prefix = f"{values.schema}."
     rows = (row for row in ROWS.values() if row.key.startswith(prefix) and not row.accepted)
     return {row.key[len(prefix) :]: values[row.key[len(prefix) :]] for row in rows}
-
-
-def _http_server(root: Section, report: Report) -> HttpServerSettings | None:
-    section = root.section("http_server")
-    if section is None or is_off(section):
-        return None
-    report.without_effect(section.place, "http_server")
-    values = read(section, "http_server", report)
-    keyfile = values["jwt.public.keyfile"]
-    return HttpServerSettings(
-        host=values["ip_addr"],
-        port=values["port"],
-        limit_conn=values["parallel"] or values["limit_conn"],
-        max_body=values["max_body"],
-        username=values["username"],
-        password=values["password"],
-        auth_type=values["auth_type"],
-        jwt_public_keyfile=Path(keyfile) if keyfile else None,
-    )
 
 
 def _log(values: Values) -> LogSettings:

@@ -224,9 +224,9 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpServerSettings:
-    """`http_server {}`: parsed, not served yet."""
+    """`http_server {}`: the REST API and the page."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - NanoMQ's default
+    host: str = "127.0.0.1"
     port: int = 8081
     limit_conn: int = 32
     max_body: int = 1 << 20
@@ -234,6 +234,7 @@ class HttpServerSettings:
     password: str | None = field(default=None, repr=False)
     auth_type: str = "basic"
     jwt_public_keyfile: Path | None = None
+    tls: TlsServer | None = None
 
 
 @dataclass(frozen=True, slots=True)

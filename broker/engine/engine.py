@@ -59,6 +59,7 @@ class Engine:
         access: AccessControl | None = None,
     ) -> None:
         self.clock = clock
+        self.started = clock.monotonic()
         self.spawn = spawn
         self.mqtt = mqtt or MqttSettings()
         self.limits = limits or Limits()

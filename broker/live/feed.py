@@ -72,6 +72,11 @@ class Feed:
         """Messages that were published while the hook was let go of."""
 
     @property
+    def readers(self) -> int:
+        """How many watch."""
+        return len(self._readers)
+
+    @property
     def sampling(self) -> bool:
         """Whether messages come faster than they are shown."""
         if not self._observing:
@@ -153,3 +158,14 @@ class Feed:
     def _client(self, event: Event) -> None:
         for reader in self._readers:
             reader.put(event)
+
+
+def text_of(payload: bytes, cut: bool) -> str:
+    """The payload as text; where it is ``cut``, without the character that the cut went through. Raises
+    UnicodeDecodeError."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        if not cut or len(payload) - error.start >= 4:
+            raise
+        return payload[: error.start].decode()

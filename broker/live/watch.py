@@ -9,7 +9,7 @@ from typing import Any
 from ..clock import Timer
 from ..engine.engine import Engine
 from ..events import MessagePublished
-from .feed import Feed, Reader
+from .feed import Feed, Reader, text_of
 from .numbers import Lag, busiest_clients, overview
 
 FORGOTTEN_AFTER = 5.0
@@ -82,12 +82,8 @@ class Watch:
 
 
 def _shown(payload: bytes) -> str:
-    start = payload[:SHOWN]
+    cut = len(payload) > SHOWN
     try:
-        text = start.decode()
-    except UnicodeDecodeError as error:
-        if len(payload) > SHOWN and error.start > SHOWN - 4:
-            text = start[: error.start].decode()
-        else:
-            return start[:24].hex(" ")
-    return text + ("..." if len(payload) > SHOWN else "")
+        return text_of(payload[:SHOWN], cut) + ("..." if cut else "")
+    except UnicodeDecodeError:
+        return payload[:24].hex(" ")

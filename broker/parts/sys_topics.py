@@ -27,7 +27,6 @@ class SysTopics(Part):
         self._engine = engine
         self._more = more
         self._interval = interval
-        self._started = engine.clock.monotonic()
 
     async def start(self) -> None:
         if not self._interval:
@@ -44,7 +43,7 @@ class SysTopics(Part):
         engine = self._engine
         counters = engine.counters
         return {
-            "uptime": str(int(engine.clock.monotonic() - self._started)),
+            "uptime": str(int(engine.clock.monotonic() - engine.started)),
             "datetime": datetime.fromtimestamp(engine.clock.time(), UTC).isoformat(timespec="seconds"),
             "clients/connected": str(engine.connected),
             "clients/disconnected": str(len(engine.sessions) - engine.connected),

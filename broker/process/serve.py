@@ -255,8 +255,15 @@ def _say_ready(app: App, options: StartOptions) -> None:
     for warning in app.settings.warnings:
         print(f"  warning: {warning}", file=sys.stderr)
     where = ", ".join(listener.url for listener in app.listeners)
+    if app.rest.url is not None:
+        where += f", page at {app.rest.url}"
     took = f" in {time.monotonic() - options.started_at:.2f} s" if options.started_at else ""
     if options.ready_file is not None:
-        facts = {"pid": os.getpid(), "listeners": [listener.facts for listener in app.listeners]}
+        facts: dict[str, Any] = {
+            "pid": os.getpid(),
+            "listeners": [listener.facts for listener in app.listeners],
+        }
+        if app.rest.url is not None:
+            facts["page"] = app.rest.url
         instances.write_whole(options.ready_file, facts)
     print(f"ready{took}: {where}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..units import GB, MB, any_text, choice, flag, number, path, size, text, time, topic_filter, whole
+from ..units import GB, MB, choice, flag, number, path, size, text, time, topic_filter, whole
 from .row import ANYTHING, Row, ignored, under
 
 _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -153,20 +153,6 @@ def _preset() -> Iterator[Row]:
 
 
 def rows_without_effect() -> Iterator[Row]:
-    yield from under(
-        "http_server",
-        Row("enable", flag(), "true", "Off where there is no such section."),
-        Row("ip_addr", text(), "0.0.0.0", "The address."),  # noqa: S104 - NanoMQ's default
-        Row("port", whole(0, 65535), "8081", "The port."),
-        Row("limit_conn", whole(1), "32", "Connections at a time."),
-        Row("parallel", whole(1), "", "The name NanoMQ's gateways give `limit_conn`."),
-        Row("max_body", size(1), "1MB", "The largest request."),
-        Row("username", any_text(), "", "For basic authentication."),
-        Row("password", any_text(secret=True), "", "For basic authentication."),
-        Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "Who may ask."),
-        Row("jwt.public.keyfile", path(), "", "What tokens are checked with."),
-        accepted=True,
-    )
     yield ignored("sqlite", "NanoMQ's message store.")
     yield ignored("bridges", "Bridges to other brokers.")
     yield ignored("rules", "The rule engine.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..units import bind, choice, flag, number, path, text, whole
 from .row import Row, under
@@ -36,13 +37,17 @@ def _listener(
     yield Row(f"{prefix}.enable", flag(), "true", f"Listen for {words}. Off where there is no such section.")
     yield Row(f"{prefix}.bind", bind(port, path=url_path), f"127.0.0.1:{port}{tail}", where, differs=nanomq)
     if secure:
-        yield from _tls(prefix, " Without it, that of `listeners.ssl`." if kind == "wss" else "")
+        otherwise = " Without it, that of `listeners.ssl`." if kind == "wss" else ""
+        yield from tls_server(prefix, otherwise, reload=True)
+        common_name = "`cn`: the common name of the client's certificate is its user name."
+        yield Row(f"{prefix}.peer_cert_as_username", choice("cn"), "", common_name, ours=True)
     yield from _bounds(prefix)
     proxy = "Connections begin with a PROXY protocol header (v1 or v2) that names the client."
     yield Row(f"{prefix}.proxy_protocol", flag(), "false", proxy, ours=True)
 
 
-def _tls(prefix: str, otherwise: str) -> Iterator[Row]:
+def tls_server(prefix: str, otherwise: str = "", **common: Any) -> Iterator[Row]:
+    """The certificate of an address that is served, and who may come."""
     refuse = "With `verify_peer`: refuse a client that shows no certificate."
     yield from under(
         prefix,
@@ -52,10 +57,8 @@ def _tls(prefix: str, otherwise: str) -> Iterator[Row]:
         Row("key_password", text(secret=True), "", "For a private key that is encrypted."),
         Row("verify_peer", flag(), "false", "Ask clients for a certificate and check it."),
         Row("fail_if_no_peer_cert", flag(), "false", refuse),
-        reload=True,
+        **common,
     )
-    common_name = "`cn`: the common name of the client's certificate is its user name."
-    yield Row(f"{prefix}.peer_cert_as_username", choice("cn"), "", common_name, ours=True)
 
 
 def _bounds(prefix: str) -> Iterator[Row]:

@@ -120,6 +120,7 @@ def test_every_setting_is_a_key_of_the_schema_and_does_what_it_says(name: str, n
 WHOLE_SECTIONS = {
     "HttpAuthSettings.auth_req",
     "HttpRequestSettings.tls",
+    "HttpServerSettings.tls",
     "WebhookSettings.spool",
     "WebhookSettings.tls",
     "ListenerSettings.tls",

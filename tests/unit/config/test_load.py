@@ -104,7 +104,7 @@ class TestFullFile:
         server = full.http_server
         assert server is not None
         assert (server.host, server.port, server.limit_conn, server.username, server.password) == (
-            "0.0.0.0",
+            "127.0.0.1",
             8082,
             2,
             "admin",
@@ -165,7 +165,6 @@ class TestFullFile:
             "nanomq.conf:3: system: accepted, without effect: num_taskq_thread, max_taskq_thread, parallel",
             "nanomq.conf:10: mqtt: accepted, without effect: "
             "property_size, max_awaiting_rel, await_rel_timeout",
-            "nanomq.conf:37: http_server: the section is accepted, without effect",
             "nanomq.conf:61: webhook.tls: has no effect on an http:// URL",
             "nanomq.conf:72: auth: accepted, without effect: cache.ttl",
             "nanomq.conf:98: preset: accepted, without effect: session.1.topic[1].retain",

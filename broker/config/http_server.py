@@ -1,0 +1,78 @@
+"""`http_server {}` to settings."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from .listeners import tls_server
+from .reader import Report, Values, is_off, read
+from .settings import HttpServerSettings
+from .tree import Section
+
+LOOPBACK = "127.0.0.1"
+WELL_KNOWN = ("admin", "public")
+"""NanoMQ's user and password, which everybody knows."""
+
+
+def http_server(root: Section, report: Report) -> HttpServerSettings | None:
+    """None where there is no such section, or it is off."""
+    section = root.section("http_server")
+    if section is None or is_off(section):
+        return None
+    values = read(section, "http_server", report)
+    keyfile = values["jwt.public.keyfile"]
+    nested = section.section("tls")
+    tls = None
+    if nested is not None and not is_off(nested):
+        tls = tls_server(read(nested, "http_server.tls", report), report)
+    settings = HttpServerSettings(
+        host=values["ip_addr"],
+        port=values["port"],
+        limit_conn=values["parallel"] or values["limit_conn"],
+        max_body=values["max_body"],
+        username=values["username"],
+        password=values["password"],
+        auth_type=values["auth_type"],
+        jwt_public_keyfile=Path(keyfile) if keyfile else None,
+        tls=tls,
+    )
+    return _guarded(settings, values, report)
+
+
+def _guarded(settings: HttpServerSettings, values: Values, report: Report) -> HttpServerSettings:
+    """Where no password keeps others out, the address does."""
+    place = values.place_of("ip_addr") if "ip_addr" in values else values.place
+    if _is_loopback(settings.host):
+        return settings
+    if settings.auth_type == "basic" and settings.password is None:
+        from dataclasses import replace
+
+        report.warn(
+            place,
+            "http_server.ip_addr",
+            f"it is served at {LOOPBACK} only, because there is no http_server.password",
+        )
+        return replace(settings, host=LOOPBACK)
+    if settings.auth_type == "no_auth":
+        report.warn(
+            place,
+            "http_server.auth_type",
+            f"no_auth at {settings.host}: everybody who reaches this address can read and change everything",
+        )
+    elif (settings.username, settings.password) == WELL_KNOWN:
+        report.warn(
+            place,
+            "http_server.password",
+            f"admin and public are known to everybody, and {settings.host} can be reached from elsewhere",
+        )
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,29 @@
+"""`http_server {}`: the REST API and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..units import any_text, choice, flag, path, size, text, whole
+from .listeners import tls_server
+from .row import Row, under
+
+
+def rows() -> Iterator[Row]:
+    loopback = "NanoMQ: 0.0.0.0. Without a password it is always 127.0.0.1."
+    connections = "NanoMQ: its parallel workers."
+    yield from under(
+        "http_server",
+        Row("enable", flag(), "true", "Off where there is no such section."),
+        Row("ip_addr", text(), "127.0.0.1", "The address.", differs=loopback),
+        Row("port", whole(0, 65535), "8081", "The port; 0 picks a free one."),
+        Row("limit_conn", whole(1), "32", "Connections at a time.", differs=connections, reload=True),
+        Row("parallel", whole(1), "", "The name NanoMQ's gateways give `limit_conn`."),
+        Row("max_body", size(1), "1MB", "The largest body of a request.", reload=True),
+        Row("username", any_text(), "", "For basic authentication.", reload=True),
+        Row("password", any_text(secret=True), "", "For basic authentication.", reload=True),
+        Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "Who may ask."),
+        Row("jwt.public.keyfile", path(), "", "What tokens are checked with."),
+        Row("tls.enable", flag(), "true", "False: as if `tls` were not there.", ours=True),
+    )
+    yield from tls_server("http_server.tls", ours=True)

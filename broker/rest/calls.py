@@ -1,0 +1,63 @@
+"""One request, as the resources see it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+from .answers import Code, Refused
+from .served import Served
+
+BODY_TIMEOUT = 10.0
+"""Seconds that a request may take to send its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request whose sender may make it."""
+
+    served: Served
+    request: web.BaseRequest
+    arguments: tuple[str, ...]
+    """What stands in the path where the route has ``:NAME``, percent-decoded."""
+
+    async def object(self) -> dict[str, Any]:
+        """The JSON object in the body. Raises Refused."""
+        found = await self.json()
+        if not isinstance(found, dict):
+            raise Refused(400, Code.BAD_BODY, "the body is not a JSON object")
+        return found
+
+    async def json(self) -> Any:
+        """The JSON in the body. Raises Refused."""
+        try:
+            body = await asyncio.wait_for(self.request.read(), BODY_TIMEOUT)
+        except TimeoutError:
+            raise Refused(408, Code.BAD_BODY, f"the body did not come within {BODY_TIMEOUT:g} s") from None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise Refused(400, Code.BAD_BODY, "the body is not JSON") from None
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path."""
+
+    method: str
+    path: str
+    """Below the prefix; ``:NAME`` stands for any one segment."""
+    handler: Handler
+    name: str
+    """NanoMQ's name of the call, as `GET /api/v4` lists it."""
+    summary: str
+    changes: bool = False
+    """Whether it changes something: users who may only read are refused."""

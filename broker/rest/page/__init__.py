@@ -1,0 +1,1 @@
+"""The page: static files, and the stream of events that they show."""

@@ -1,0 +1,74 @@
+"""`http_server {}` at work. aiohttp's server is imported where there is such a section, and not before."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..config.settings import HttpServerSettings, Settings
+from ..part import Apply, Part
+from ..transport import tls
+from ..transport.errors import ListenError
+from ..transport.sockets import listen_tcp
+from .served import Served
+
+if TYPE_CHECKING:
+    from .server import Server
+
+log = logging.getLogger("pybroker.rest")
+
+BACKLOG = 128
+
+
+class Rest(Part):
+    """Open from the start to the stop. Raises ListenError where the address cannot be served."""
+
+    def __init__(self, served: Served, settings: HttpServerSettings | None) -> None:
+        self._served = served
+        self._settings = settings
+        self._server: Server | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str | None:
+        """Where the page is; None where nothing is served."""
+        if self._server is None or self._settings is None:
+            return None
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+        return f"{'https' if self._settings.tls else 'http'}://{host}:{self._port}/"
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 where nothing is served."""
+        return self._port
+
+    async def start(self) -> None:
+        settings = self._settings
+        if settings is None:
+            return
+        from .server import Server
+
+        try:
+            context = tls.server_context("http_server", settings.tls) if settings.tls else None
+            sockets = await listen_tcp(settings.host, settings.port, BACKLOG)
+        except ListenError as error:
+            raise ListenError(f"http_server: {error}") from None
+        self._port = sockets[0].getsockname()[1]
+        self._server = Server(self._served, settings)
+        await self._server.listen(sockets, context)
+
+    async def prepare(self, settings: Settings) -> Apply:
+        new = settings.http_server
+
+        def apply() -> None:
+            if self._server is not None and new is not None:
+                self._settings = new
+                self._server.use(new)
+
+        return apply
+
+    async def leave(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+            self._server = None

@@ -1,0 +1,142 @@
+"""The HTTP server: connections, limits, and the way of a request to its resource."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from ssl import SSLContext
+from typing import Any, cast
+
+from aiohttp import web
+
+from ..config.settings import HttpServerSettings
+from .access import SECURITY_HEADERS, Gate
+from .answers import Code, Refused, refusal
+from .api import ROUTES
+from .calls import Call
+from .page.assets import asset
+from .page.events import EVENTS, watch
+from .routes import PREFIX, Routes
+from .served import Served
+
+log = logging.getLogger("pybroker.rest")
+
+HEAD_TIMEOUT = 10.0
+"""Seconds that a new connection may take to send the head of its first request."""
+KEPT_FOR = 75.0
+"""Seconds that a connection may lie idle between two requests."""
+STOP_TIMEOUT = 1.0
+FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Server:
+    """Serves one broker on the sockets that it is given."""
+
+    def __init__(self, served: Served, settings: HttpServerSettings) -> None:
+        self._served = served
+        self._routes = Routes(ROUTES)
+        self._stopping = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
+        self._patience: dict[Any, asyncio.TimerHandle] = {}
+        """Connections that have not sent the head of a request yet, and when they are closed for that."""
+        self._web = web.Server(
+            cast("Any", self._answer),
+            request_factory=self._request,
+            handler_cancellation=True,
+            keepalive_timeout=KEPT_FOR,
+            access_log=None,
+            logger=log,
+        )
+        self.use(settings)
+
+    def use(self, settings: HttpServerSettings) -> None:
+        """Go by other credentials and limits from now on."""
+        self._settings = settings
+        self._gate = Gate(settings)
+
+    async def listen(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        for one in sockets:
+            self._servers.append(await loop.create_server(self._connect, sock=one, ssl=tls))
+
+    async def close(self) -> None:
+        self._stopping.set()
+        for server in self._servers:
+            server.close()
+        for timer in self._patience.values():
+            timer.cancel()
+        await self._web.shutdown(STOP_TIMEOUT)
+
+    # ---- connections
+
+    def _connect(self) -> asyncio.Protocol:
+        if len(self._web.connections) >= self._settings.limit_conn:
+            return _Full()
+        connection = self._web()
+        loop = asyncio.get_running_loop()
+        self._patience[connection] = loop.call_later(HEAD_TIMEOUT, self._give_up, connection)
+        return connection
+
+    def _give_up(self, connection: Any) -> None:
+        del self._patience[connection]
+        connection.force_close()
+
+    def _request(
+        self, message: Any, payload: Any, connection: Any, writer: Any, task: asyncio.Task[None]
+    ) -> web.BaseRequest:
+        """The head has come."""
+        if (timer := self._patience.pop(connection, None)) is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        limit = self._settings.max_body
+        return web.BaseRequest(message, payload, connection, writer, task, loop, client_max_size=limit)
+
+    # ---- requests
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response: web.StreamResponse
+        try:
+            self._gate.check(request)
+            response = await self._dispatch(request)
+        except Refused as refused:
+            response = refusal(refused)
+            if refused.status == 401 and not _is_api(request):
+                response.headers["WWW-Authenticate"] = 'Basic realm="pybroker", charset="UTF-8"'
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._settings.max_body
+            response = refusal(Refused(413, Code.BAD_BODY, f"the body is larger than {limit} bytes"))
+            response.force_close()
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("the request %s %s failed", request.method, request.path)
+            response = refusal(Refused(500, Code.RPC_ERROR, "the broker has failed; its log says more"))
+        if not response.prepared:
+            response.headers.update(SECURITY_HEADERS)
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if _is_api(request):
+            route, arguments = self._routes.find(request.method, path.removeprefix(PREFIX))
+            return await route.handler(Call(self._served, request, arguments))
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, Code.UNKNOWN_MISTAKE)
+        if path == EVENTS:
+            return await watch(Call(self._served, request, ()), self._stopping, SECURITY_HEADERS)
+        return asset(path)
+
+
+def _is_api(request: web.BaseRequest) -> bool:
+    path = request.rel_url.raw_path
+    return path == PREFIX or path.startswith(PREFIX + "/")
+
+
+class _Full(asyncio.Protocol):
+    """Tells a client that `http_server.limit_conn` others are connected."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = cast("asyncio.Transport", transport)
+        connection.write(FULL)
+        connection.close()
