@@ -49,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "broker.session": {"broker.packets", "broker.routing"},
     "broker.delivery": {"broker.packets", "broker.reports", "broker.routing", "broker.session"},
     "broker.engine": ENGINE,
-    "broker.access": {"broker.engine", "broker.packets"},
+    "broker.access": {"broker.engine", "broker.packets", "broker.routing", "broker.session"},
     "broker.live": {"broker.engine", "broker.routing", "broker.session"},
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "broker.plugins": {
@@ -68,6 +68,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.part",
         "broker.plugins",
         "broker.routing",
+        "broker.session",
         "broker.transport",
         "webhook",
     },

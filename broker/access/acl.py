@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from ..config.settings import AclRule
 from ..engine.access import Action
 from ..events import Client
+from ..routing.topics import split_share
+from ..session.session import Session
 from .filters import Levels, covers, filter_levels, name_levels, overlap
 
 Condition = Callable[[Client], bool]
@@ -21,53 +23,130 @@ _PLACEHOLDER = re.compile(r"(\$\{(?:clientid|username)\})")
 class Acl:
     """The rules as an authorizer: True, False, or None where no rule matches.
 
-    A rule matches a publish whose topic it covers. It allows a subscription whose whole topic filter it
-    covers, and denies one that has any topic in common with it: otherwise who is denied ``secret/#`` would
-    subscribe to ``#``.
+    A rule matches a publish whose topic it covers. Of a subscription a rule may allow or deny a part. A
+    subscription is refused where all of it is denied; where a part is allowed it is granted, and
+    :meth:`may_receive` keeps the denied topics from it.
     """
 
-    def __init__(self, rules: Sequence[AclRule]) -> None:
+    def __init__(
+        self, rules: Sequence[AclRule], *, refuse_parts: bool = False, rest: bool | None = None
+    ) -> None:
+        """``refuse_parts``: refuse a subscription of which any part is denied, or not all is allowed.
+        ``rest``: whether a client may do what no rule is about; None where others decide that."""
         self._rules = tuple(_Rule(rule) for rule in rules)
+        self._refuse_parts = refuse_parts
+        self._rest = rest
 
     def __call__(self, client: Client, topic: str, action: Action) -> bool | None:
-        wanted = filter_levels(topic) if action is Action.SUBSCRIBE else name_levels(topic)
-        for rule in self._rules:
-            if rule.matches(client, wanted, action):
+        if action is Action.SUBSCRIBE:
+            return self._may_subscribe(client, filter_levels(topic))
+        wanted = name_levels(topic)
+        for rule in self._rules_for(client, action):
+            if wanted in rule.literals or rule.covers(wanted):
                 return rule.allows
         return None
+
+    def may_receive(self, session: Session, topic: str) -> bool:
+        """Whether the session may be sent messages of the topic."""
+        if session.superuser:
+            return True
+        screen: _Screen | None = session.screen
+        if screen is None or screen.acl is not self:
+            rules = tuple(self._rules_for(session.client, Action.SUBSCRIBE))
+            screen = session.screen = _Screen(self, rules)
+        wanted = name_levels(topic)
+        for rule in screen.rules:
+            if rule.covers(wanted) or rule.grants_by_name(session.subscriptions, wanted):
+                return rule.allows
+        return self._rest is not False
+
+    def _may_subscribe(self, client: Client, wanted: Levels) -> bool | None:
+        partly = False
+        for rule in self._rules_for(client, Action.SUBSCRIBE):
+            if wanted in rule.literals:
+                return rule.allows
+            if rule.covers(wanted):
+                return rule.allows or partly
+            if rule.touches(wanted):
+                if not rule.allows and self._refuse_parts:
+                    return False
+                partly = partly or (rule.allows and not self._refuse_parts)
+        return True if partly and self._rest is not None else None
+
+    def _rules_for(self, client: Client, action: Action) -> Iterator[_Topics]:
+        for rule in self._rules:
+            if action in rule.actions and all(holds(client) for holds in rule.conditions):
+                yield rule.topics_for(client)
+
+
+class _Screen:
+    """The rules about what one client may receive, worked out once and kept in its session."""
+
+    __slots__ = ("acl", "rules")
+
+    def __init__(self, acl: Acl, rules: tuple[_Topics, ...]) -> None:
+        self.acl = acl
+        self.rules = rules
 
 
 class _Rule:
     """One entry of `auth.acl.rules`, made ready."""
 
-    __slots__ = ("_actions", "_conditions", "_literals", "_patterns", "allows")
+    __slots__ = ("_literals", "_patterns", "_rule", "_same_for_all", "actions", "conditions")
 
     def __init__(self, rule: AclRule) -> None:
-        self.allows = rule.permit == "allow"
-        self._actions = (
+        self._rule = rule
+        self.actions = (
             {Action.PUBLISH, Action.SUBSCRIBE} if rule.action == "pubsub" else {Action(rule.action)}
         )
-        self._conditions = _conditions(rule)
+        self.conditions = _conditions(rule)
         self._literals = tuple(_pattern(topic[1:]) for topic in rule.topics if topic.startswith("@"))
         self._patterns = tuple(_pattern(topic) for topic in rule.topics if not topic.startswith("@"))
+        names = any(_PLACEHOLDER.search(topic) for topic in rule.topics)
+        self._same_for_all = None if names else self._fill_in(Client(""))
 
-    def matches(self, client: Client, wanted: Levels, action: Action) -> bool:
-        return (
-            action in self._actions
-            and all(holds(client) for holds in self._conditions)
-            and self._is_about(client, wanted)
+    def topics_for(self, client: Client) -> _Topics:
+        return self._same_for_all or self._fill_in(client)
+
+    def _fill_in(self, client: Client) -> _Topics:
+        literals = (literal(client) for literal in self._literals)
+        patterns = (pattern(client) for pattern in self._patterns)
+        return _Topics(
+            self._rule.permit == "allow",
+            not self._rule.topics,
+            tuple(levels for levels in literals if levels is not None),
+            tuple(levels for levels in patterns if levels is not None),
         )
 
-    def _is_about(self, client: Client, wanted: Levels) -> bool:
-        if not self._literals and not self._patterns:
-            return True
-        if any(literal(client) == wanted for literal in self._literals):
-            return True
-        touches = covers if self.allows else overlap
-        return any(
-            levels is not None and touches(levels, wanted)
-            for levels in (pattern(client) for pattern in self._patterns)
-        )
+
+class _Topics:
+    """What a rule says to one client, and of which topics."""
+
+    __slots__ = ("_every", "_patterns", "allows", "literals")
+
+    def __init__(
+        self, allows: bool, every: bool, literals: tuple[Levels, ...], patterns: tuple[Levels, ...]
+    ) -> None:
+        self.allows = allows
+        self._every = every
+        self.literals = literals
+        """Topic filters that are compared as text."""
+        self._patterns = patterns
+
+    def covers(self, wanted: Levels) -> bool:
+        """Whether it is about all of ``wanted``."""
+        return self._every or any(covers(levels, wanted) for levels in self._patterns)
+
+    def touches(self, wanted: Levels) -> bool:
+        """Whether it is about some of ``wanted``."""
+        return any(overlap(levels, wanted) for levels in self._patterns)
+
+    def grants_by_name(self, subscriptions: Iterable[str], topic: Levels) -> bool:
+        """Whether the topic comes by a subscription that the rule allows by its very text."""
+        if not self.allows or not self.literals:
+            return False
+        filters = (filter_levels(split_share(text)[1]) for text in subscriptions)
+        return any(levels in self.literals and covers(levels, topic) for levels in filters)
 
 
 # Topics.

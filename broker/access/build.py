@@ -6,6 +6,8 @@ from ..clock import Clock
 from ..config.settings import AuthSettings
 from ..engine.access import AccessControl, Authenticator, Authorizer, Credentials
 from ..packets.reasons import ReasonCode
+from ..routing.shared import MayReceive
+from ..session.session import Session
 from .acl import Acl
 from .http_auth import HttpAuth, PortOf
 from .http_client import HttpClient
@@ -35,8 +37,6 @@ class Access:
         if auth.jwt is not None:
             self._first += (Jwt(auth.jwt),)
         self._last += (_Nameless(auth.allow_anonymous, alone=not checks_names),)
-        if auth.acl_enable and auth.acl:
-            self._authorizers += (Acl(auth.acl),)
         if http is not None:
             self._http = HttpClient(http, clock)
             server = HttpAuth(http, self._http, port_of)
@@ -50,14 +50,23 @@ class Access:
         access: AccessControl,
         plugin_authenticators: tuple[Authenticator, ...],
         plugin_authorizers: tuple[Authorizer, ...],
-    ) -> None:
-        """Let ``access`` ask these, and the plugins between them."""
+    ) -> MayReceive[Session] | None:
+        """Let ``access`` ask these, and the plugins between them. Returns what is to be asked who may
+        receive a topic; None: nobody."""
         auth = self._auth
         access.authenticators = (*self._first, *plugin_authenticators, *self._last)
         access.authorizers = (*self._authorizers, *plugin_authorizers)
+        may_receive = None
+        if auth.acl_enable and auth.acl:
+            alone = not access.authorizers
+            refuse_parts = auth.acl_partial == "refuse"
+            acl = Acl(auth.acl, refuse_parts=refuse_parts, rest=auth.no_match == "allow" if alone else None)
+            access.authorizers = (acl, *access.authorizers)
+            may_receive = None if refuse_parts else acl.may_receive
         access.no_match = auth.no_match == "allow"
         access.deny_disconnects = auth.deny_action == "disconnect"
         access.max_remembered = auth.cache_max_size
+        return may_receive
 
     async def close(self, *, finish: bool = False) -> None:
         """Close the connections to other servers, with ``finish`` once they have answered."""

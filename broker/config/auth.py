@@ -34,6 +34,7 @@ def auth(section: Section, report: Report) -> AuthSettings:
         passwords=MappingProxyType(dict(values["password"])),
         acl_enable=not (acl := section.section("acl")) or not is_off(acl),
         acl=tuple(_rule(rule, report) for rule in values["acl.rules"]),
+        acl_partial=values["acl.partial"],
         cache_max_size=values["cache.max_size"],
         http_auth=_http_auth(values, report) if "http_auth" in values else None,
         jwt=_jwt(values, report) if "jwt" in values else None,

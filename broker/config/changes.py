@@ -30,6 +30,7 @@ _KEYS: dict[str, str] = {
     "LogSettings.rotation_count": "rotation.count",
     "AuthSettings.passwords": "password",
     "AuthSettings.acl_enable": "acl.enable",
+    "AuthSettings.acl_partial": "acl.partial",
     "AuthSettings.acl": "acl.rules",
     "AuthSettings.cache_max_size": "cache.max_size",
     "JwtSettings.public_keyfile": "public.keyfile",

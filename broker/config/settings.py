@@ -177,6 +177,8 @@ class AuthSettings:
     """User name to password: plain, or an argon2 hash (``$argon2...``)."""
     acl_enable: bool = True
     acl: tuple[AclRule, ...] = ()
+    acl_partial: str = "grant"
+    """A subscription of which a part is allowed: ``grant`` it without the rest, or ``refuse`` it."""
     cache_max_size: int = 1024
     """Access decisions remembered for one client."""
     http_auth: HttpAuthSettings | None = None

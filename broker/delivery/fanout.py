@@ -6,7 +6,7 @@ from ..packets.encoder import publish_shape, same_shape
 from ..packets.model import Publish, PublishRun
 from ..reports import Reports
 from ..routing.router import Route, Target
-from ..routing.shared import SharedGroup
+from ..routing.shared import Share
 from ..session.inflight import Outgoing
 from ..session.session import Session
 from .outbox import Pending
@@ -77,8 +77,8 @@ class Fanout:
                     self._to_publisher(target, publish)
                 else:
                     self._sender.send(target.session, Outgoing(publish, qos, retain, identifiers), encoded)
-        for group in route.groups:
-            self.to_group(group, publish)
+        for share in route.groups:
+            self.to_group(share, publish)
 
     def plan_for_run(self, route: Route[Session], run: PublishRun) -> Plan | None:
         """How messages like those of ``run`` reach their receivers; None where it is not known yet, or some
@@ -109,9 +109,9 @@ class Fanout:
         for session in plan.renumber:
             self._sender.send(session, Outgoing(publish, qos, retain), shape)
 
-    def to_group(self, group: SharedGroup[Session], publish: Publish, besides: Session | None = None) -> None:
+    def to_group(self, share: Share[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""
-        chosen = group.pick(publish.topic, publish.qos, besides)
+        chosen = share.pick(publish.qos, besides)
         if chosen is None:
             self._reports.dropped("no_subscribers", publish)
             return
@@ -119,7 +119,7 @@ class Fanout:
         retain = publish.retain and subscription.retain_as_published
         identifiers = (subscription.identifier,) if subscription.identifier else ()
         qos = min(publish.qos, subscription.qos)  # [MQTT-4.8.2-3]
-        self._sender.send(session, Outgoing(publish, qos, retain, identifiers, group))
+        self._sender.send(session, Outgoing(publish, qos, retain, identifiers, share.group))
 
     def _to_sessions(self, sessions: tuple[Session, ...], publish: Publish) -> None:
         """The receivers of ``forward``, for a message whose properties may not be forwarded unread."""

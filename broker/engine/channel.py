@@ -90,6 +90,7 @@ class Channel:
         "superuser",
         "timer",
         "tls",
+        "will_generation",
     )
 
     def __init__(
@@ -129,6 +130,8 @@ class Channel:
         """Where CONNECT named an authentication method: the conversation about it."""
         self.superuser = False
         """Whether the client may do everything."""
+        self.will_generation = -1
+        """Of access control when it was asked about the will."""
         self.checks_topics = False
         """Whether access control is asked for what this client publishes."""
         self.closed = False

@@ -115,6 +115,7 @@ def _check_will(
             text = f"the client may not publish to {will.topic}, the topic of its will"
             _refuse(engine, channel, ReasonCode.NOT_AUTHORIZED, text)
 
+    channel.will_generation = engine.access.generation
     if credentials.superuser or not engine.access.checks_topics:
         admit()
     else:
@@ -204,7 +205,7 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
     if no_room := _no_room(engine, channel, client):  # others may have come while this one was asked about
         _refuse(engine, channel, *no_room)
         return
-    session, present = _session_for(engine, client)
+    session, present = _session_for(engine, channel)
     _bind(engine, channel, packet, session)
     channel.send(_connack(engine, channel, packet, present, last_words))
     channel.connection.establish()
@@ -219,8 +220,10 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
         engine.sender.resume(session)
 
 
-def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
+def _session_for(engine: Engine, channel: Channel) -> tuple[Session, bool]:
     """The client's session, and whether it was there before; whoever has it now is sent away."""
+    client = channel.client
+    assert client is not None
     old = engine.sessions.get(client.client_id)
     if old is not None and old.channel is not None:
         # [MQTT-3.1.4-3] the session ends with this, unless it was to outlive the connection
@@ -233,16 +236,28 @@ def _session_for(engine: Engine, client: Client) -> tuple[Session, bool]:
         old = None
     if old is not None:
         cancel_departure(old)
-        changed = old.version != client.protocol_version
+        changed = old.version != client.protocol_version or (
+            engine.router.may_receive is not None and _was_another(old, channel)
+        )
         old.client = client
         old.version = client.protocol_version
+        old.superuser = channel.superuser
         old.allowed.clear()
-        if changed:
+        old.screen = None
+        if changed and old.subscriptions:
             engine.router.forget_all_routes()
         return old, True
     session = Session(client)
+    session.superuser = channel.superuser
     engine.sessions.add(session)
     return session, False
+
+
+def _was_another(session: Session, channel: Channel) -> bool:
+    """Whether access control may now say something else of what the session may receive."""
+    before, now = session.client, channel.client
+    assert now is not None
+    return (before.username, before.host, session.superuser) != (now.username, now.host, channel.superuser)
 
 
 def _is_anothers(engine: Engine, session: Session, client: Client) -> bool:
@@ -267,6 +282,7 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
         if session.subscriptions:
             engine.router.forget_all_routes()
     session.will = packet.will
+    session.will_generation = channel.will_generation
     session.channel = channel
     session.outbox = channel.outbox
     channel.session = session

@@ -9,11 +9,12 @@ from ..events import ClientDisconnected, SessionTerminated
 from ..hooks import tell
 from ..packets.encoder import make_publish
 from ..packets.errors import ProtocolError
-from ..packets.model import Disconnect, Will
+from ..packets.model import Disconnect, Publish, Will
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from ..session.inflight import Inflight
 from ..session.session import Session
+from .access import Action
 from .channel import Channel
 from .engine import Engine
 from .publish import distribute_when_known
@@ -144,10 +145,39 @@ def _expired(engine: Engine, session: Session) -> None:
 
 
 def _publish_will(engine: Engine, session: Session) -> None:
-    """In the name of the client that left it, once [MQTT-3.1.2-10]."""
+    """In the name of the client that left it, once [MQTT-3.1.2-10], unless the client may no longer."""
     will, session.will = session.will, None
-    if will is None:
+    if will is not None:
+        _publish_if_allowed(engine, session, will, session.will_generation)
+
+
+def _publish_if_allowed(engine: Engine, session: Session, will: Will, allowed_by: int) -> None:
+    """``allowed_by``: the generation of access control that has allowed the will."""
+    access = engine.access
+    packet = _will_message(engine, session, will)
+    if session.superuser or not access.checks_topics or allowed_by == access.generation:
+        distribute_when_known(engine, packet, session)
         return
+    generation = access.generation
+
+    def decided(allowed: bool | None) -> None:
+        if allowed:
+            _publish_if_allowed(engine, session, will, generation)
+        else:
+            engine.reports.dropped("not_authorized", packet, session.client)
+
+    def decided_later(allowed: bool | None) -> None:
+        decided(allowed)
+        engine.flush()
+
+    answer = access.authorize(packet.source or session.client, will.topic, Action.PUBLISH)
+    if answer is None or isinstance(answer, bool):
+        decided(answer)
+    else:
+        engine.spawn(answer, decided_later)
+
+
+def _will_message(engine: Engine, session: Session, will: Will) -> Publish:
     packet = make_publish(
         will.topic,
         will.payload,
@@ -159,7 +189,7 @@ def _publish_will(engine: Engine, session: Session) -> None:
     if packet.properties is not None and packet.properties.message_expiry_interval is not None:
         packet.expires_at = engine.clock.monotonic() + packet.properties.message_expiry_interval
     packet.source = session.client
-    distribute_when_known(engine, packet, session)
+    return packet
 
 
 def _message_properties(will: Will) -> Properties | None:
@@ -194,4 +224,4 @@ def _pass_on(engine: Engine, session: Session) -> None:
         elif publish.expires_at is not None and publish.expires_at <= now:
             engine.reports.dropped("expired", publish, session.client)
         else:
-            engine.fanout.to_group(message.group, publish, besides=session)
+            engine.fanout.to_group(message.group.share_of(publish.topic), publish, besides=session)

@@ -13,6 +13,8 @@ from ..config.settings import AuthSettings, Settings
 from ..engine.access import Authenticator, Authorizer
 from ..engine.engine import Engine
 from ..part import Apply, Part
+from ..routing.shared import MayReceive
+from ..session.session import Session
 
 if TYPE_CHECKING:
     from ..plugins.amqtt_host import Broker
@@ -29,6 +31,8 @@ class Admission(Part):
         """amqtt's broker, which hosts the plugins; None where none is needed."""
         self._authenticators: tuple[Authenticator, ...] = ()
         self._authorizers: tuple[Authorizer, ...] = ()
+        self._may_receive: MayReceive[Session] | None = None
+        """Who the plugins say may receive a topic."""
         self._timer: Timer | None = None
         if settings.plugins:
             self._load_plugins(settings)
@@ -65,7 +69,8 @@ class Admission(Part):
             self._load_plugins(replace(settings, plugins={}))
         self._offer_scram(settings)
         before, self.access = self.access, access
-        access.install(self._engine.access, self._authenticators, self._authorizers)
+        by_rules = access.install(self._engine.access, self._authenticators, self._authorizers)
+        self._engine.router.screen(_both(by_rules, self._may_receive))
         if self._timer is not None:
             self._timer.cancel()
         self._forget_in_time()
@@ -98,8 +103,19 @@ class Admission(Part):
 
         control = self._engine.access
         control.authenticators, control.authorizers = (), ()
+        self._engine.router.screen(None)
         self.plugins = load_plugins(self._engine, replace(settings, auth=_without_anonymous(settings.auth)))
         self._authenticators, self._authorizers = control.authenticators, control.authorizers
+        self._may_receive = self._engine.router.may_receive
+
+
+def _both(
+    rules: MayReceive[Session] | None, plugins: MayReceive[Session] | None
+) -> MayReceive[Session] | None:
+    """Who may receive a topic by both; None where neither has a say."""
+    if rules is None or plugins is None:
+        return rules or plugins
+    return lambda session, topic: rules(session, topic) and plugins(session, topic)
 
 
 def _without_anonymous(auth: AuthSettings) -> AuthSettings:

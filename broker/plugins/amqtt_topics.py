@@ -40,7 +40,7 @@ class TopicPlugins:
 
     def may_receive(self, session: Session, topic: str) -> bool | Awaitable[bool]:
         """Whether the session may be sent messages of the topic: asked once, then remembered."""
-        if session.channel is not None and session.channel.superuser:
+        if session.superuser:
             return True
         answers = self._views.of(session).may_receive
         answer = answers.get(topic)

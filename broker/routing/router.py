@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any, Generic, TypeVar
 
-from .shared import MayReceive, Member, SharedGroup
+from .shared import MayReceive, Member, Share, SharedGroup
 from .subscription import Subscription
 from .topics import has_wildcard, split_share
 from .trie import Trie
@@ -44,7 +44,7 @@ class Route(Generic[S]):
     def __init__(
         self,
         targets: tuple[Target[S], ...],
-        groups: tuple[SharedGroup[S], ...],
+        groups: tuple[Share[S], ...],
         observers: tuple[Observer, ...],
     ) -> None:
         self.targets = targets
@@ -90,7 +90,7 @@ class Router(Generic[S]):
             if group is None:
                 group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter, self.may_receive)
                 self._trie.set(topic_filter, group, group)
-            group.members[session] = subscription
+            group.join(session, subscription)
         self._forget_routes(topic_filter)
 
     def unsubscribe(self, session: S, topic_filter: str) -> bool:
@@ -100,7 +100,7 @@ class Router(Generic[S]):
             removed = self._trie.remove(topic_filter, session)
         else:
             group = self._groups.get((name, topic_filter))
-            removed = group is not None and group.members.pop(session, None) is not None
+            removed = group is not None and group.leave(session)
             if removed and group is not None and not group.members:
                 del self._groups[name, topic_filter]
                 self._trie.remove(topic_filter, group)
@@ -117,11 +117,10 @@ class Router(Generic[S]):
         """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
         route = self.routes.get(topic)
         if route is None:
-            if self.may_receive is not None and (answers := self._unanswered(topic, self.may_receive)):
-                raise UnansweredError(answers)
+            barred = self._barred(topic, self.may_receive) if self.may_receive is not None else frozenset()
             if len(self.routes) >= MAX_ROUTES:
                 self.routes.clear()
-            route = self.routes[topic] = self._find(topic)
+            route = self.routes[topic] = self._find(topic, barred)
         return route
 
     def screen(self, may_receive: MayReceive[S] | None) -> None:
@@ -132,13 +131,23 @@ class Router(Generic[S]):
             group.may_receive = may_receive
         self.forget_all_routes()
 
-    def _unanswered(self, topic: str, may_receive: MayReceive[S]) -> list[Awaitable[bool]]:
+    def _barred(self, topic: str, may_receive: MayReceive[S]) -> Set[S]:
+        """The sessions that subscribe to ``topic`` and may not receive it."""
         sessions: dict[S, None] = {}
         for found in self._trie.match(topic):
             for key, value in found.items():
                 sessions.update(dict.fromkeys(value.members if isinstance(value, SharedGroup) else (key,)))
-        answers = [may_receive(session, topic) for session in sessions]
-        return [answer for answer in answers if not isinstance(answer, bool)]
+        barred: set[S] = set()
+        unanswered: list[Awaitable[bool]] = []
+        for session in sessions:
+            answer = may_receive(session, topic)
+            if not isinstance(answer, bool):
+                unanswered.append(answer)
+            elif not answer:
+                barred.add(session)
+        if unanswered:
+            raise UnansweredError(unanswered)
+        return barred
 
     def group(self, topic_filter: str) -> SharedGroup[S] | None:
         """The group of a ``$share/GROUP/...`` filter, or None."""
@@ -149,16 +158,15 @@ class Router(Generic[S]):
         """To be called when the observers change."""
         self.routes.clear()
 
-    def _find(self, topic: str) -> Route[S]:
+    def _find(self, topic: str, barred: Set[S]) -> Route[S]:
         subscriptions: dict[S, tuple[Subscription, ...]] = {}
-        groups: list[SharedGroup[S]] = []
+        groups: list[Share[S]] = []
         for found in self._trie.match(topic):
             for key, value in found.items():
                 if isinstance(value, SharedGroup):
-                    groups.append(value)
-                elif self.may_receive is not None and self.may_receive(key, topic) is not True:
-                    continue
-                else:
+                    if (share := value.share(barred)).members:
+                        groups.append(share)
+                elif key not in barred:
                     subscriptions[key] = (*subscriptions.get(key, ()), value)
         observers = self._observers(topic)
         if not subscriptions and not groups and not observers:

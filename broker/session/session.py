@@ -40,9 +40,12 @@ class Session:
         "queue",
         "received",
         "retry_timer",
+        "screen",
         "subscriptions",
+        "superuser",
         "version",
         "will",
+        "will_generation",
         "will_timer",
         "window",
     )
@@ -68,8 +71,14 @@ class Session:
         self.queue: MessageQueue | None = None
         """Made when the first message has to wait."""
         self.will: Will | None = None
+        self.will_generation = -1
+        """Of access control when it last allowed the will; another one now: it is asked again."""
         self.allowed: dict[str, bool] = {}
         """What access control said of publishing to a topic."""
+        self.superuser = False
+        """Whether the client may do everything."""
+        self.screen: Any = None
+        """What access control has worked out about which topics the client may receive; None: nothing yet."""
         self.expiry_timer: Timer | None = None
         self.will_timer: Timer | None = None
         self.retry_timer: Timer | None = None

@@ -50,15 +50,43 @@ auth {
 """
 
 
+REFUSE_PARTS = RULES.replace("acl = {", "acl = { partial = refuse,")
+
+
 @pytest.mark.parametrize(("version", "refusal"), [(V5, NOT_AUTHORIZED), (V311, 0x80)])
 def test_subscriptions(start_broker: Start, version: MQTTProtocolVersion, refusal: int) -> None:
-    broker = start_broker(RULES)
+    broker = start_broker(REFUSE_PARTS)
     with connected(broker.port, "a", version) as client:
         filters = ["down/a/#", "down/b/#", "#", "+/x", "down/x", "$share/g/down/a/x"]
         answers = client.subscribe_and_wait([(topic, 1) for topic in filters])
         assert answers == [1, refusal, 1, refusal, 1, 1]
     with connected(broker.port, "d", version, username="dashboard", password="") as client:
         assert client.subscribe_and_wait([("$SYS/#", 0), ("any/thing", 0)]) == [0, 0]
+
+
+@pytest.mark.parametrize(("version", "refusal"), [(V5, NOT_AUTHORIZED), (V311, 0x80)])
+def test_a_subscription_brings_what_is_allowed_of_it(
+    start_broker: Start, version: MQTTProtocolVersion, refusal: int
+) -> None:
+    broker = start_broker("""
+        auth.acl.rules = [
+            { permit = deny, action = subscribe, topics = ["test/nosubscribe", "hidden/#"] }
+            { permit = allow }
+        ]
+    """)
+    with connected(broker.port, "p", V5) as publisher, connected(broker.port, "c", version) as client:
+        for topic in ("test/nosubscribe", "test/kept"):
+            publisher.publish_and_wait(topic, b"retained", 1, retain=True)
+        filters = ["#", "+/+", "$share/g/test/+", "hidden/+", "test/nosubscribe"]
+        answers = client.subscribe_and_wait([(topic, 1) for topic in filters])
+        assert answers == [1, 1, 1, refusal, refusal]
+        for topic in ("test/nosubscribe", "hidden/x", "test/seen"):
+            publisher.publish_and_wait(topic, b"live", 1)
+        publisher.publish_and_wait("end", b"", 1)
+        wait_for(lambda: "end" in [message.topic for message in client.received], "the last message")
+        # Retained twice, for # and +/+; live once for both of them, and once for the group.
+        topics = sorted(message.topic for message in client.received)
+        assert topics == ["end", "test/kept", "test/kept", "test/seen", "test/seen"]
 
 
 def test_a_denied_publish_is_told_so_in_5_0_and_goes_nowhere(start_broker: Start) -> None:

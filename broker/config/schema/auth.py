@@ -52,6 +52,14 @@ def _acl() -> Iterator[Row]:
     filled = "Topic filters, none is any; `@topic` is literal; `${clientid}` and `${username}` are filled in."
     yield Row("auth.acl.enable", flag(), "true", "False: no access rules.", reload=True)
     yield Row("auth.acl.rules", ANYTHING, "", "The first rule that matches decides.", "objects", reload=True)
+    yield Row(
+        "auth.acl.partial",
+        choice("grant", "refuse"),
+        "grant",
+        "A subscription of which only a part is allowed: granted without the rest, or refused.",
+        ours=True,
+        reload=True,
+    )
     yield from under(
         RULE,
         Row("permit", choice("allow", "deny"), "", "What the rule says."),

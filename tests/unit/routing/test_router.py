@@ -53,7 +53,7 @@ def test_a_shared_group_takes_turns_and_prefers_who_is_there() -> None:
     (group,) = router.route("x").groups
 
     def picked() -> str | None:
-        chosen = group.pick("t", 1)
+        chosen = group.pick(1)
         return chosen[0].name if chosen else None
 
     assert [picked() for _ in range(4)] == ["a", "b", "a", "b"]
@@ -61,7 +61,7 @@ def test_a_shared_group_takes_turns_and_prefers_who_is_there() -> None:
     assert [picked() for _ in range(3)] == ["b", "b", "b"]
     b.connected = False
     assert {picked() for _ in range(4)} == {"a", "b"}
-    assert group.pick("t", 1, besides=a)[0] is b  # type: ignore[index]
+    assert group.pick(1, besides=a)[0] is b  # type: ignore[index]
     router.unsubscribe(a, "$share/g/x")
     router.unsubscribe(b, "$share/g/x")
     assert router.route("x").groups == ()
@@ -72,7 +72,7 @@ def test_an_offline_member_of_qos_0_gets_nothing() -> None:
     router: Router[Receiver] = Router()
     router.subscribe(Receiver("a", connected=False), Subscription("$share/g/x", qos=0))
     (group,) = router.route("x").groups
-    assert group.pick("t", 1) is None
+    assert group.pick(1) is None
 
 
 def test_the_cache_of_routes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
