@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybroker.webhook import SettingsError, Sink
-from pybroker.webhook.http.client import AiohttpTransport
+from pybroker.webhook import SettingsError, Sink, TlsClient
+from pybroker.webhook.http.client import open_transport
 from pybroker.webhook.http.http1 import (
     MAX_BODY,
     MAX_FRAMING,
@@ -245,14 +248,67 @@ async def test_what_is_not_http_is_reported(start, caplog) -> None:
         assert "the answer is not understood: it is not HTTP/1.1" in caplog.text
 
 
-async def test_of_https_too_no_token_of_the_url_is_reported() -> None:
-    async with Raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n") as server:
-        transport = AiohttpTransport(endpoint(f"http://127.0.0.1:{server.port}/?token=hidden"))
-        with pytest.raises(NoAnswerError) as caught:
-            await transport.post(Request({}, b"x"))
-        await transport.close()
-    assert str(caught.value).startswith("the answer is not understood: Bad status line")
-    assert "hidden" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("begin", "again", "outcome"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "the answer is not understood: its head is too long"),
+        (CHUNKED + b"0\r\n", b"X-Trailer: 1\r\n", "200"),
+        (CHUNKED, b"1\r\nx\r\n", "200"),
+    ],
+    ids=["continue", "trailer", "chunks"],
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+async def test_an_answer_without_end_is_given_up(
+    begin: bytes, again: bytes, outcome: str, secure: bool, tmp_path: Path
+) -> None:
+    tls = None
+    if secure:
+        ca = trustme.CA()
+        ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begin)
+        try:
+            while True:
+                writer.write(again * 1000)
+                await writer.drain()
+        except OSError:
+            ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    transport = open_transport(
+        endpoint(f"http{'s' * secure}://127.0.0.1:{port}/", tls=TlsClient(cacertfile=tmp_path / "ca.pem"))
+    )
+    async with asyncio.timeout(60):
+        try:
+            told = str((await transport.post(Request({}, b"x"))).status)
+        except NoAnswerError as error:
+            told = str(error)
+        await ended.wait()  # the connection is given up
+    assert told == outcome
+    await transport.close()
+    server.close()
+
+
+async def test_a_server_without_tls(start, caplog) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    sink = await start(endpoint(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/?token=hidden"))
+    sink.offer(published())
+    await drained(sink)
+    assert sink.stats()[0].dead == 1
+    assert "no TLS connection: WRONG_VERSION_NUMBER" in caplog.text
+    assert "hidden" not in caplog.text
+    server.close()
 
 
 async def test_a_header_with_a_line_break_is_not_sent(start, caplog) -> None:

@@ -55,8 +55,8 @@ async def test_a_trusted_certificate(ca, files, start) -> None:
 @pytest.mark.parametrize(
     ("name", "cacertfile", "complaint"),
     [
-        ("elsewhere.example.org", "ca.pem", "certificate verify failed: IP address mismatch"),
-        ("127.0.0.1", None, "certificate verify failed: unable to get local issuer certificate"),
+        ("elsewhere.example.org", "ca.pem", "certificate not accepted: IP address mismatch"),
+        ("127.0.0.1", None, "certificate not accepted: unable to get local issuer certificate"),
     ],
 )
 async def test_a_certificate_that_is_not_accepted(

@@ -1,12 +1,14 @@
-"""Plain ``http://`` POSTs over kept-alive connections of our own.
+"""POSTs over kept-alive connections of our own.
 
-aiohttp's client, which serves ``https://``, makes a request object, a writer and a stream for every POST;
-that costs more than all the rest of a delivery. Here a request is one write and one future.
+aiohttp's client makes a request object, a writer and a stream for every POST; that costs more than all the
+rest of a delivery. Nor does it bound how many interim answers an endpoint may send. Here a request is one
+write and one future, and what comes back is read by `http1`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64encode
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -21,15 +23,18 @@ KEPT_FOR = 15.0
 
 
 class _StaleError(Exception):
-    """A kept connection was closed by the server before it answered anything: the request may go again."""
+    """A kept connection was closed by the server before it answered anything: the request may go again. Says
+    why, where that is known."""
 
 
 class KeepAliveTransport:
     """One endpoint's connections. The number of its callers bounds theirs."""
 
-    def __init__(self, settings: WebhookSettings) -> None:
+    def __init__(self, settings: WebhookSettings, tls: ssl.SSLContext | None = None) -> None:
+        """``tls`` is for an ``https://`` URL."""
         parts = urlsplit(settings.url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._tls = tls
+        self._host, self._port = parts.hostname or "", parts.port or (443 if tls else 80)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._target = f"POST {_encoded(path)}"
         self._own_headers = [("Host", parts.netloc.rpartition("@")[2])]
@@ -57,8 +62,9 @@ class KeepAliveTransport:
         connection = await self._connect()
         try:
             return await connection.exchange(data)
-        except _StaleError:
-            raise NoAnswerError("the connection was closed without an answer") from None
+        except _StaleError as error:
+            why = f": {error}" if str(error) else ""
+            raise NoAnswerError(f"the connection was closed without an answer{why}") from None
 
     async def close(self) -> None:
         for connection in list(self._open):
@@ -78,8 +84,12 @@ class KeepAliveTransport:
     async def _connect(self) -> _Connection:
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(self._idle, self._open), self._host, self._port
+                lambda: _Connection(self._idle, self._open), self._host, self._port, ssl=self._tls
             )
+        except ssl.SSLCertVerificationError as error:
+            raise NoAnswerError(f"certificate not accepted: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise NoAnswerError(f"no TLS connection: {error.reason or error}") from error
         except OSError as error:
             raise NoAnswerError(f"cannot connect: {error.strerror or error}") from error
         return connection
@@ -154,7 +164,7 @@ class _Connection(asyncio.Protocol):
         elif self._reader.begun:
             self._answer.set_exception(NoAnswerError("the connection was lost in the middle of the answer"))
         else:
-            self._answer.set_exception(_StaleError())
+            self._answer.set_exception(_StaleError(str(error or "")))
 
 
 def _answer_of(reader: AnswerReader) -> Answer:
