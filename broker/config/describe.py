@@ -40,6 +40,8 @@ def address(listener: ListenerSettings) -> str:
         return f"unix:{listener.path}"
     host = f"[{listener.host}]" if ":" in listener.host else listener.host
     words = f"{_SCHEMES[listener.type]}://{host}:{listener.port}{listener.path}"
+    if listener.type in ("ws", "wss") and not listener.path:
+        words += "/mqtt and /"
     if listener.port == 0:
         words += " (a free port)"
     if listener.tls is not None and listener.tls.verify_peer:

@@ -81,7 +81,7 @@ class ListenerSettings:
     port: int = 1883
     """0 picks a free port."""
     path: str = ""
-    """The URL path of ws and wss (``/mqtt``; ``*`` for any), the file of unix."""
+    """The URL path of ws and wss (empty: ``/mqtt`` and ``/``; ``*``: any), the file of unix."""
     tls: TlsServer | None = None
     proxy_protocol: bool = False
     peer_cert_as_username: str | None = None

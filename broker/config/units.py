@@ -218,7 +218,8 @@ class Address:
 
 
 def bind(port: int, *, path: str | None = None) -> Kind:
-    """Where a listener listens; ``port`` and ``path`` (of a WebSocket) are for an address without its own."""
+    """Where a listener listens. ``port`` is for an address without its own. A WebSocket's address may end
+    with a path, of which ``path`` is the example; None: no path may be there."""
     pattern = re.compile(
         r"""(?: (?P<only>\d+) | (?P<host>\[[:.%\w]+\]|\w[\w.-]*|(?=:)) (?: : (?P<port>\d+) )? )
             (?P<path>/\S*)?""",
@@ -235,7 +236,7 @@ def bind(port: int, *, path: str | None = None) -> Kind:
             raise UnfitError(f"{found} is no port; ports are 0 to 65535")
         every = "0.0.0.0"  # noqa: S104 - ":1883" says every interface
         host = "127.0.0.1" if match["only"] else match["host"].strip("[]") or every
-        return Address(host, found, match["path"] or path or "")
+        return Address(host, found, match["path"] or "")
 
     tail = path or ""
     examples = f'"127.0.0.1:{port}{tail}", "0.0.0.0:{port}{tail}", "[::1]:{port}{tail}", ":{port}" or {port}'

@@ -113,8 +113,7 @@ def _extra_listeners(setup: Setup, there: set[str]) -> list[ListenerSettings]:
     for kind, asked in wanted.items():
         if asked and kind not in there:
             tls = _certificate(setup.host) if kind in ("ssl", "wss") else None
-            path = "/mqtt" if kind in ("ws", "wss") else ""
-            found.append(ListenerSettings(kind, kind, setup.host, 0, path, tls))
+            found.append(ListenerSettings(kind, kind, setup.host, 0, tls=tls))
     return found
 
 

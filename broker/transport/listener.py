@@ -21,12 +21,11 @@ from .errors import ListenError
 from .proxy_protocol import announced
 from .sockets import inode, listen_tcp, listen_unix
 from .tcp import TcpConnection, peer_of
-from .websocket import WebSocketConnection
+from .websocket import DEFAULT_PATHS, WebSocketConnection
 
 __all__ = ["ListenError", "Listener", "OpenChannel"]
 
 SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
-DEFAULT_PATH = "/mqtt"
 
 OpenChannel = Callable[..., Channel]
 """Makes a channel of what :class:`Channel` takes: the class itself, or one that adds to it."""
@@ -44,7 +43,7 @@ class Listener:
         self._servers: list[asyncio.Server | Acceptor] = []
         self._context: tls.ReloadableContext | None = None
         self._port = settings.port
-        self._path = settings.path or (DEFAULT_PATH if settings.type in ("ws", "wss") else "")
+        self._path = settings.path or (DEFAULT_PATHS[0] if settings.type in ("ws", "wss") else "")
         self._inode: int | None = None
         if settings.type == "unix":
             self._path = str(Path(settings.path).absolute())
@@ -164,7 +163,7 @@ class Listener:
     def _connection(self, peer: str | None = None) -> TcpConnection:
         accept = partial(self._accept, peer=peer) if peer else self._accept
         if self.settings.type in ("ws", "wss"):
-            return WebSocketConnection(accept, self._path, self._engine.mqtt.max_packet_size)
+            return WebSocketConnection(accept, self.settings.path, self._engine.mqtt.max_packet_size)
         return TcpConnection(accept)
 
     def _accept(self, link: Link, transport: asyncio.Transport, peer: str | None = None) -> Channel:

@@ -19,6 +19,8 @@ from .tcp import Accept, TcpConnection
 SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
 ANY_PATH = "*"
 """Stands for every path."""
+DEFAULT_PATHS = ("/mqtt", "/")
+"""Served where no path is named: what clients ask for on their own, and what NanoMQ serves then."""
 MIN_MESSAGE = 64 * 1024
 """A message may hold several packets: this much of them is taken however small packets have to be."""
 MAX_HEAD = 16 * 1024
@@ -37,10 +39,11 @@ class WebSocket:
     network and returns the MQTT bytes in it, :meth:`send` takes MQTT bytes; :meth:`to_write` is what
     the network is to get after either."""
 
-    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_path", "finished")
+    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_paths", "finished")
 
     def __init__(self, path: str, max_packet_size: int) -> None:
-        self._path = path.rstrip("/") or "/"
+        """``path`` is ANY_PATH, or the one path that is served; empty: DEFAULT_PATHS."""
+        self._paths = (path.rstrip("/") or "/",) if path else DEFAULT_PATHS
         self._max_message = max(max_packet_size, MIN_MESSAGE)
         self._head = bytearray()
         """As much of the handshake as has come."""
@@ -99,7 +102,7 @@ class WebSocket:
             return b""
         head, rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head = bytearray()
-        self._shake_hands(answer(head, self._path))
+        self._shake_hands(answer(head, self._paths))
         return rest
 
     def _shake_hands(self, response: Response) -> None:
@@ -110,8 +113,8 @@ class WebSocket:
             self.finished = True
 
 
-def answer(head: bytes, path: str) -> Response:
-    """What a handshake for the WebSocket at ``path`` is answered with; status 101 lets the client in."""
+def answer(head: bytes, paths: tuple[str, ...]) -> Response:
+    """What a handshake is answered with, where ``paths`` are served; status 101 lets the client in."""
     protocol = ServerProtocol(subprotocols=SUBPROTOCOLS, logger=_quiet)  # [MQTT-6.0.0-4]
     protocol.receive_data(head)
     requests = protocol.events_received()
@@ -122,12 +125,12 @@ def answer(head: bytes, path: str) -> Response:
     assert isinstance(request, Request)
     response = protocol.accept(request)
     if isinstance(protocol.handshake_exc, InvalidUpgrade):
-        where = "" if path == ANY_PATH else f", at {path}"
+        where = "" if ANY_PATH in paths else f", at {paths[0]}"
         text = f"This is MQTT over WebSocket{where}: it takes an MQTT client, not a browser.\n"
         response = _refusal(HTTPStatus.UPGRADE_REQUIRED, text)
         response.headers["Upgrade"] = "websocket"
-    elif path not in (ANY_PATH, request.path.partition("?")[0].rstrip("/") or "/"):
-        text = f"Nothing is served at this path; MQTT over WebSocket is at {path}.\n"
+    elif ANY_PATH not in paths and (request.path.partition("?")[0].rstrip("/") or "/") not in paths:
+        text = f"Nothing is served at this path; MQTT over WebSocket is at {paths[0]}.\n"
         response = _refusal(HTTPStatus.NOT_FOUND, text)
     return response
 

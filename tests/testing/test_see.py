@@ -14,6 +14,8 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.properties import Properties as PahoProperties
+from websockets.sync.client import connect as connect_websocket
+from websockets.typing import Subprotocol
 
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Connect
@@ -244,6 +246,15 @@ async def test_a_client_whose_loop_has_still_to_close_it_is_none_either() -> Non
             writer.write(encode(Connect("MQTT", 5, True, 0, "dev"), 5))
             await reader.readexactly(4)
             writer.close()
+
+
+@pytest.mark.parametrize("path", ["", "/", "/mqtt"])
+def test_the_paths_of_the_websocket(path: str) -> None:
+    with TestBroker(ws=True) as broker:
+        assert broker.ws.path == "/mqtt"
+        url = f"ws://{broker.host}:{broker.ws.port}{path}"
+        with connect_websocket(url, subprotocols=[Subprotocol("mqtt")]) as client:
+            assert client.subprotocol == "mqtt"
 
 
 def test_not_running() -> None:

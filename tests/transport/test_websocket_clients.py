@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -11,6 +12,9 @@ from websockets.frames import Close, Opcode
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from pybroker.broker.commands.main import parser
+from pybroker.broker.commands.start import _overrides
+from pybroker.broker.config import load
 from pybroker.broker.config.settings import Limits, ListenerSettings, MqttSettings
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Subscribe, SubscribeFilter, Will
@@ -77,6 +81,35 @@ def test_another_client_library_understands_us(serve: Serve) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://127.0.0.1:{port}/other", subprotocols=[Subprotocol("mqtt")])
     assert refused.value.response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("bind", "paths"),
+    [
+        ("127.0.0.1:0", {"": 101, "/": 101, "/mqtt": 101, "/x": 404}),
+        ("127.0.0.1:0/ws", {"": 404, "/ws": 101}),
+    ],
+)
+@pytest.mark.parametrize("where", ["file", "--url"])
+def test_the_paths_of_an_address(
+    serve: Serve, tmp_path: Path, where: str, bind: str, paths: dict[str, int]
+) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text(f'listeners.ws.bind = "{bind}"\n' if where == "file" else "")
+    flags = [] if where == "file" else ["--url", f"nmq-ws://{bind}"]
+    overrides = _overrides(parser().parse_args(["start", *flags]))
+    (listener,) = [one for one in load(conf, overrides=overrides).listeners if one.type == "ws"]
+    port = serve(listener).port("ws")
+    assert {path: status(port, path) for path in paths} == paths
+
+
+def status(port: int, path: str) -> int:
+    """Of the answer to a handshake at ``path``."""
+    try:
+        with connect(f"ws://127.0.0.1:{port}{path}", subprotocols=[Subprotocol("mqtt")]):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
 
 
 def test_a_browser_is_told_what_this_is(serve: Serve) -> None:

@@ -33,7 +33,11 @@ def _listener(
         if kind == "wss"
         else f"NanoMQ: 0.0.0.0:{port}{tail}."
     )
-    where = f"Host and port{' and path' * bool(tail)}; port 0 picks a free one."
+    where = "Host and port; port 0 picks a free one."
+    if tail:
+        where = (
+            f"Host and port, and a path; without one `{tail}` and `/` are served. Port 0 picks a free one."
+        )
     yield Row(f"{prefix}.enable", flag(), "true", f"Listen for {words}. Off where there is no such section.")
     yield Row(f"{prefix}.bind", bind(port, path=url_path), f"127.0.0.1:{port}{tail}", where, differs=nanomq)
     if secure:
