@@ -30,6 +30,7 @@ from .part import Part
 from .parts.admission import Admission
 from .parts.listeners import Listeners
 from .parts.plugins import Plugins
+from .parts.presence import Presence
 from .parts.presets import Presets
 from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
@@ -88,6 +89,7 @@ class App:
             self.webhooks,
             self.admission,
             SysTopics(self.engine, settings.sys.interval, self._sys_values),
+            Presence(self.engine, settings.sys),
             Plugins(self.admission),
             Presets(self.engine, settings),
             self.listeners,

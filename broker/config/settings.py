@@ -263,7 +263,11 @@ class SysSettings:
     """`sys {}`: the $SYS topics."""
 
     interval: float = 60.0
-    """Seconds between two rounds of $SYS/brokers/...; 0 turns them off."""
+    """Seconds between two rounds of $SYS/brokers/...; 0 turns all of them off."""
+    presence: str = "retained"
+    """$SYS/brokers/client_status/...: ``retained``, ``live`` or ``off``."""
+    presence_events: bool = False
+    """Also $SYS/brokers/connected and disconnected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -10,9 +9,7 @@ from datetime import UTC, datetime
 from .. import __version__
 from ..engine.engine import Engine
 from ..engine.publish import broadcast
-from ..events import Client, ClientConnected, ClientDisconnected
 from ..part import Part
-from ..routing.topics import topic_error
 
 ROOT = "$SYS/brokers"
 
@@ -21,7 +18,7 @@ MoreValues = Callable[[], Iterable[tuple[str, str]]]
 
 
 class SysTopics(Part):
-    """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained, and how clients come and go."""
+    """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained."""
 
     def __init__(self, engine: Engine, interval: float, more: MoreValues = tuple) -> None:
         self._engine = engine
@@ -31,9 +28,6 @@ class SysTopics(Part):
     async def start(self) -> None:
         if not self._interval:
             return
-        hooks = self._engine.hooks
-        hooks.observe(ClientConnected, self._connected)
-        hooks.observe(ClientDisconnected, self._disconnected)
         self._publish("version", __version__)
         self._publish("sysdescr", f"pybroker on Python {platform.python_version()}")
         self._tick()
@@ -72,30 +66,3 @@ class SysTopics(Part):
 
     def _publish(self, topic: str, value: str) -> None:
         broadcast(self._engine, f"{ROOT}/{topic}", value.encode(), retain=True)
-
-    def _connected(self, event: ClientConnected) -> None:
-        self._status(event.client, event.at, "connected", None)
-
-    def _disconnected(self, event: ClientDisconnected) -> None:
-        if event.admitted:
-            self._status(event.client, event.at, "disconnected", event.reason)
-
-    def _status(self, client: Client, at: float, status: str, reason: str | None) -> None:
-        """Not retained: a broker with a million devices must not keep a topic for each."""
-        # A wildcard has no place in a topic name, whatever the client calls itself.
-        topic = f"{ROOT}/client_status/" + client.client_id.replace("+", "%2B").replace("#", "%23")
-        if topic_error(topic) or not self._engine.router.is_wanted(topic):  # it may be too long
-            return
-        facts = {
-            "clientid": client.client_id,
-            "username": client.username,
-            "proto_ver": client.protocol_version,
-            "keepalive": client.keepalive,
-            "peer": client.peer,
-            "ts": int(at * 1000),
-            "status": status,
-        }
-        if reason is not None:
-            facts["reason"] = reason
-        payload = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
-        broadcast(self._engine, topic, payload)

@@ -15,8 +15,17 @@ def rows() -> Iterator[Row]:
     yield from _mqtt()
     yield from _limits()
     yield from _log()
-    yield Row(
-        "sys.interval", time(), "60s", "Between two rounds of $SYS/brokers/...; 0 turns them off.", ours=True
+    yield from under(
+        "sys",
+        Row("interval", time(), "60s", "Between two rounds of $SYS/brokers/...; 0 turns all of $SYS off."),
+        Row(
+            "presence",
+            choice("retained", "live", "off"),
+            "retained",
+            "How `$SYS/brokers/client_status/CLIENTID` says who is online.",
+        ),
+        Row("presence_events", flag(), "false", "Also `$SYS/brokers/connected` and `disconnected`."),
+        ours=True,
     )
     yield from _preset()
     yield Row(
