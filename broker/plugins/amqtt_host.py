@@ -21,11 +21,8 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType, default_b
 from amqtt.errors import BrokerError
 from amqtt.events import BrokerEvents, MQTTEvents
 from amqtt.plugins.authentication import AnonymousAuthPlugin
-from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
-from amqtt.utils import import_string
-from dacite import Config as DaciteConfig
-from dacite import DaciteError, from_dict
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -45,6 +42,7 @@ from ..transport.websocket import ANY_PATH
 from .amqtt_auth import AuthPlugins, PasswordAuthPlugin
 from .amqtt_events import PluginEvents
 from .amqtt_packets import PacketTap
+from .amqtt_settings import ready
 from .amqtt_streams import packet, serve
 from .amqtt_topics import TopicPlugins
 from .amqtt_views import (
@@ -74,9 +72,8 @@ def load_plugins(engine: Engine, settings: Settings) -> Broker:
     """Load `auth.password`, `auth.allow_anonymous` and `plugins` of the settings, and let them serve
     ``engine``. Raises PluginError naming the plugin that cannot be used."""
     plugins: dict[str, Any] = {ANONYMOUS: {}, PASSWORDS: {"passwords": dict(settings.auth.passwords)}}
-    plugins.update((path, _plain(config)) for path, config in settings.plugins.items())
-    for path, config in plugins.items():
-        _check(path, config)
+    plugins.update(settings.plugins)
+    plugins = {path: ready(path, config) for path, config in plugins.items()}
     config = BrokerConfig(listeners={"default": ListenerConfig(bind=None)}, plugins=plugins)
     try:
         host = Broker(config, engine=engine)
@@ -322,14 +319,17 @@ class Broker(amqtt.broker.Broker):
         return Handler(view), view
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
-        """Subscribe in the name of a session. The QoS that is granted, or 0x80.
+        """Subscribe in the name of a session; where there is none of its client, one is made that waits for
+        it. The QoS that is granted, or 0x80.
 
         Topic plugins are not asked: whoever calls this is the broker. They are asked what the session may
         receive."""
         topic_filter, qos = subscription
-        own = self.engine.sessions.get(session.client_id or "")
-        if own is None or filter_error(topic_filter) or qos not in (0, 1, 2):
+        if not session.client_id or filter_error(topic_filter) or qos not in (0, 1, 2):
             return REFUSED
+        own = self.engine.sessions.get(session.client_id) or add_offline_session(
+            self.engine, session.client_id
+        )
         granted = Subscription(topic_filter, min(qos, self.engine.mqtt.max_qos))
         self._events.subscribing = True
         try:
@@ -421,24 +421,3 @@ def _tls(name: str, listener: ListenerConfig) -> TlsServer:
     return TlsServer(
         Path(listener.certfile), Path(listener.keyfile), authorities, verify_peer=authorities is not None
     )
-
-
-def _check(path: str, config: dict[str, Any]) -> None:
-    """Raises PluginError where the class cannot be had, or its settings are not those it knows."""
-    try:
-        plugin = import_string(path)
-    except Exception as error:  # whatever its module does when it is imported
-        raise PluginError(f"plugins: {path} cannot be imported: {error}") from error
-    if not isinstance(plugin, type) or not issubclass(plugin, BasePlugin):
-        raise PluginError(f"plugins: {path} is not a subclass of amqtt.plugins.base.BasePlugin")
-    try:
-        from_dict(plugin.Config, config, DaciteConfig(strict=True))
-    except (DaciteError, TypeError, ValueError) as error:
-        raise PluginError(f"plugins: {path}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Dicts where the settings have frozen mappings: amqtt checks for dict."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return list(map(_plain, value)) if isinstance(value, list | tuple) else value

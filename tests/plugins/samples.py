@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 from typing import Any, ClassVar
 
 from amqtt.broker import BrokerContext, RetainedApplicationMessage
 from amqtt.contexts import Action
 from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
 from amqtt.session import Session
+
+
+class Mode(Enum):
+    FAST = "fast"
+    CAREFUL = "with care"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass
+class Part:
+    mode: Mode = Mode.FAST
+
+
+class Chooser(BasePlugin[BrokerContext]):
+    """Has settings that are enums, as many of amqtt's plugins have."""
+
+    @dataclass
+    class Config:
+        mode: Mode = Mode.FAST
+        perhaps: Mode | None = None
+        several: list[Mode] = field(default_factory=list)
+        level: Level = Level.LOW
+        part: Part = field(default_factory=Part)
+        either: Mode | str = "neither"
+        name: str = ""
 
 
 class Recorder(BasePlugin[BrokerContext]):

@@ -18,6 +18,7 @@ import websockets
 from amqtt.adapters import ReaderAdapter, StreamReaderAdapter, StreamWriterAdapter, WriterAdapter
 from amqtt.errors import BrokerError
 from amqtt.plugins.manager import PluginManager
+from amqtt.session import Session
 
 from pybroker.amqtt import Broker
 from pybroker.broker.config.settings import TlsServer
@@ -142,6 +143,20 @@ async def test_restored_sessions_are_there_before_the_listener() -> None:
         assert (await first(restored)).payload == b"while away"
         await broker.internal_message_broadcast("news/2", b"more")
         assert (await first(restored)).payload == b"more"
+
+
+async def test_a_subscription_of_a_session_that_is_not_there_makes_it() -> None:
+    async with serving({"listeners": LOCAL}) as broker:
+        session = Session()
+        session.client_id = "away"
+        assert await broker.add_subscription(("news/#", 1), session) == 1
+        assert await broker.add_subscription(("news/#/x", 1), session) == 0x80
+        assert list(broker.sessions) == ["away"]
+        await broker.internal_message_broadcast("news/1", b"while away", 1)
+        async with client(port_of(broker), "away", clean_session=False) as away:
+            assert (await first(away)).payload == b"while away"
+        session.client_id = None
+        assert await broker.add_subscription(("a", 1), session) == 0x80
 
 
 async def test_no_authentication_plugin_lets_nobody_in() -> None:

@@ -15,7 +15,7 @@ from pybroker.broker.plugins.amqtt_auth import PasswordAuthPlugin
 from pybroker.broker.plugins.amqtt_host import Broker
 from pybroker.broker.plugins.errors import PluginError
 
-from .samples import Answers, Recorder
+from .samples import Answers, Chooser, Level, Mode, Part, Recorder
 from .support import SAMPLES, Hosted
 
 LISTENERS = {"default": {"bind": "127.0.0.1:0"}}
@@ -66,6 +66,49 @@ async def test_frozen_settings_reach_the_plugin_as_dicts() -> None:
     broker = Hosted({f"{SAMPLES}.Answers": frozen})
 
     assert broker.plugin(Answers).config.answers == {"ada": ["a", {}]}
+
+
+async def test_enums_are_given_as_text() -> None:
+    config = {
+        "mode": "with care",
+        "perhaps": "careful",
+        "several": ("FAST", "With Care"),
+        "level": "high",
+        "part": {"mode": "careful"},
+        "either": "fast",
+        "name": "fast",
+    }
+    assert Hosted({f"{SAMPLES}.Chooser": config}).plugin(Chooser).config == Chooser.Config(
+        Mode.CAREFUL, Mode.CAREFUL, [Mode.FAST, Mode.CAREFUL], Level.HIGH, Part(Mode.CAREFUL), "fast", "fast"
+    )
+    given = {"mode": Mode.CAREFUL, "level": 2}
+    assert Hosted({f"{SAMPLES}.Chooser": given}).plugin(Chooser).config == Chooser.Config(
+        Mode.CAREFUL, level=Level.HIGH
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mode": "slow"}, 'Chooser: mode: found "slow"; allowed: fast, with care'),
+        ({"several": ["fast", "no"]}, 'Chooser: several: found "no"; allowed: fast, with care'),
+        ({"part": {"mode": "x"}}, 'Chooser: mode: found "x"; allowed: fast, with care'),
+        ({"level": "3"}, 'Chooser: level: found "3"; allowed: 1, 2'),
+    ],
+)
+async def test_text_that_is_no_member_is_named(config: Any, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        Hosted({f"{SAMPLES}.Chooser": config})
+
+
+async def test_a_plugin_of_amqtts_as_a_file_configures_it() -> None:
+    pytest.importorskip("amqtt.contrib.http", reason="amqtt's contrib plugins need sqlalchemy")
+    path = "amqtt.contrib.http.UserAuthHttpPlugin"
+    options = {"host": "127.0.0.1", "port": 9, "request_method": "POST", "response_mode": "status"}
+    broker = Hosted({path: options})
+    [plugin] = [p for p in broker.host.plugins_manager.plugins if type(p).__name__ == "UserAuthHttpPlugin"]
+    assert (plugin.config.request_method.value, plugin.config.response_mode.value) == ("post", "status")
+    await plugin.on_broker_pre_shutdown()
 
 
 async def test_amqtts_default_plugins_are_not_taken() -> None:
