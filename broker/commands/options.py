@@ -54,7 +54,11 @@ def find_instance(conf: Path | None, pid: int | None) -> Instance | None:
     """The one running broker that is meant, or None after saying why none is."""
     from ..process.instances import running
 
-    found = [one for one in running(conf) if pid is None or one.pid == pid]
+    try:
+        found = [one for one in running(conf) if pid is None or one.pid == pid]
+    except OSError as error:
+        print(f"pybroker: {error}", file=sys.stderr)
+        return None
     if len(found) == 1:
         return found[0]
     if not found:

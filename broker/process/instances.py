@@ -27,14 +27,21 @@ class Instance:
 
 
 def runtime_dir() -> Path:
-    """A directory only this user can look into: where the files and sockets of running brokers are.
-    Raises PermissionError where somebody else made it first."""
+    """A directory only this user can look into: where the files and sockets of running brokers are. It may be
+    a symlink that this user has made; that of somebody else could lead to any directory of ours. Raises
+    PermissionError where the directory cannot be trusted, OSError where it cannot be made."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     path = Path(base) / "pybroker" if base else Path(tempfile.gettempdir()) / f"pybroker-{os.getuid()}"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    advice = "remove it, or set XDG_RUNTIME_DIR"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{path} is no directory; {advice}") from None
+    if path.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user; {advice}")
     facts = path.stat()
     if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077:
-        raise PermissionError(f"{path} is open to other users; remove it, or set XDG_RUNTIME_DIR")
+        raise PermissionError(f"{path} is open to other users; {advice}")
     return path
 
 

@@ -169,8 +169,26 @@ async def test_an_absurd_retry_after_does_not_end_everything(start, never) -> No
     await until(lambda: sink.stats()[0].state == "failing")
     sink.offer(published(at=clock.time()))
     clock.advance(3600)
-    await until(lambda: sink.stats()[0].succeeded)
-    assert sink.stats()[0].dropped_expired == 1
+    await until(lambda: sink.stats()[0].succeeded == 2)
+    assert sink.stats()[0].dropped_expired == 0
+
+
+@pytest.mark.parametrize("asked", ["100", "101", "36000"])
+async def test_retry_after_of_ttl_and_more_leaves_one_more_try(start, asked) -> None:
+    from pybroker.broker.clock import ManualClock
+
+    clock = ManualClock()
+    recorder = Recorder()
+    recorder.replies = [Answer(503, {"retry-after": asked})] * 3
+    retry = Retry(max_attempts=9, first=1, max=60, ttl=100)
+    sink = await start(endpoint("memory:", retry=retry), clock=clock, transport=recorder)
+    sink.offer(published(at=clock.time()))
+    await until(lambda: len(recorder.requests) == 1 and sink.stats()[0].queued == 1)
+    [(due, _, _)] = sink._endpoints[0]._pool._later
+    assert due == clock.monotonic() + 100
+    clock.advance(100)
+    await until(lambda: sink.stats()[0].dropped_expired == 1)
+    assert len(recorder.requests) == 2
 
 
 async def test_gone_disables_the_endpoint_until_a_reload(receiver, start) -> None:

@@ -349,10 +349,12 @@ class Pool:
     def _try_again(self, parcel: Parcel, outcome: Outcome) -> None:
         """The endpoint may take it later."""
         retry = self._settings.retry
-        wait = max(backoff(parcel.tries, retry, self._jitter), outcome.after)
+        left = parcel.items[-1].at + retry.ttl - self._clock.time()
+        # Where the endpoint asks for more time than is left, the last try is made when that is over.
+        wait = max(backoff(parcel.tries, retry, self._jitter), min(outcome.after, left))
         if parcel.tries >= retry.max_attempts:
             self._die(parcel, outcome)
-        elif self._clock.time() + wait > parcel.items[-1].at + retry.ttl:
+        elif wait > left:
             self._die(parcel, outcome, expired=True)
         else:
             self._complaints.warn("retry", f"{outcome.why}; tried again {_after(wait)} (try {parcel.tries})")
