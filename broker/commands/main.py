@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from .check import add_check
+from .convert import add_convert
 from .faults import add_faults
 from .health import add_health
 from .options import Commands
@@ -40,6 +41,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
     for add in (
         add_start,
         add_check,
+        add_convert,
         add_stop,
         add_reload,
         add_passwd,

@@ -7,28 +7,27 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .options import BAD_CONFIGURATION, Commands, add_conf, load_settings
 
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..process.serve import StartOptions
+
 STARTED_AT = time.monotonic()
 
-
-_KINDS = {
-    "mqtt": "tcp",
-    "nmq-tcp": "tcp",
-    "mqtts": "ssl",
-    "tls+nmq-tcp": "ssl",
-    "nmq-tls": "ssl",
-    "ws": "ws",
-    "nmq-ws": "ws",
-    "wss": "wss",
-    "nmq-wss": "wss",
-}
-"""The schemes of --url, and the listener each of them is."""
 _URL_HELP = (
     "where the listener of this kind binds: mqtt://HOST:PORT (or nmq-tcp), mqtts:// (or tls+nmq-tcp), "
     "ws:// (or nmq-ws), wss:// (or nmq-wss); port 0 picks a free one; may be repeated"
 )
+_WITHOUT_EFFECT = (
+    ("-t", "--tq_thread", "system.num_taskq_thread"),
+    ("-T", "--max_tq_thread", "system.max_taskq_thread"),
+    ("-n", "--parallel", "system.parallel"),
+    ("-s", "--property_size", "mqtt.property_size"),
+)
+"""Flags of NanoMQ that tune what there is not here, and the keys they stand for."""
 
 
 def add_start(commands: Commands) -> None:
@@ -37,8 +36,14 @@ def add_start(commands: Commands) -> None:
         help="run the broker in the foreground",
         description="Run the broker until Ctrl-C or SIGTERM; a second one stops at once.",
     )
-    add_conf(start)
-    add = start.add_argument
+    add_start_options(start)
+    start.set_defaults(run=_run)
+
+
+def add_start_options(parser: argparse.ArgumentParser) -> None:
+    """All that says how a broker is started."""
+    add_conf(parser)
+    add = parser.add_argument
     add("--ready-file", type=Path, metavar="PATH", help="write pid and ports here once all listeners accept")
     add(
         "--page",
@@ -48,46 +53,66 @@ def add_start(commands: Commands) -> None:
         metavar="PORT",
         help="serve the page and the REST API at this port of 127.0.0.1; without PORT at a free one",
     )
-    flags = start.add_argument_group("NanoMQ's flags", "They win over the file.")
+    flags = parser.add_argument_group("NanoMQ's flags", "They win over the file.")
     add = flags.add_argument
     add("--url", action="append", default=[], metavar="URL", help=_URL_HELP)
     add("-d", "--daemon", action="store_true", default=None, help="run in the background")
-    add("--cacert", "-E", metavar="FILE", help="listeners.ssl.cacertfile")
-    add("--cert", metavar="FILE", help="listeners.ssl.certfile")
+    add("--cacert", metavar="FILE", help="listeners.ssl.cacertfile")
+    add("--cert", "-E", metavar="FILE", help="listeners.ssl.certfile")
     add("--key", metavar="FILE", help="listeners.ssl.keyfile")
     add("--keypass", metavar="PASSWORD", help="listeners.ssl.key_password")
     add("--verify", action="store_true", default=None, help="listeners.ssl.verify_peer = true")
     add("--fail", action="store_true", default=None, help="listeners.ssl.fail_if_no_peer_cert = true")
+    add("--http", action="store_true", default=None, help="http_server.enable = true")
+    add("-p", "--port", metavar="PORT", help="http_server.port; with it http_server is on")
     add("--log_level", metavar="LEVEL", help="trace, debug, info, warn, error or fatal")
     add("--log_file", type=Path, metavar="FILE", help="log to this file")
     add("--log_stdout", choices=("true", "false"), help="log to the terminal")
+    add("--log_syslog", choices=("true", "false"), help="log to syslog")
     add("-D", "--qos_duration", metavar="TIME", help="mqtt.retry_interval")
     add("-S", "--msq_len", metavar="N", help="mqtt.max_mqueue_len")
-    start.set_defaults(run=_run)
+    for short, name, key in _WITHOUT_EFFECT:
+        add(short, name, dest=key, metavar="N", help="accepted, without effect")
+    add("--old_conf", type=Path, metavar="FILE", help="not read: `pybroker convert FILE` writes it anew")
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ..process.serve import serve
+
+    wanted = prepare(options)
+    return BAD_CONFIGURATION if wanted is None else serve(*wanted)
+
+
+def prepare(options: argparse.Namespace) -> tuple[Settings, StartOptions] | None:
+    """What is to be served, or None after every problem was printed."""
     from ..config import load
-    from ..process.serve import StartOptions, serve
+    from ..process.serve import StartOptions
 
     try:
         overrides = _overrides(options)
     except ValueError as error:
         print(f"pybroker: {error}", file=sys.stderr)
-        return BAD_CONFIGURATION
+        return None
     settings = load_settings(options, overrides)
     if settings is None:
-        return BAD_CONFIGURATION
+        return None
     reread = (
         partial(load, settings.source, overrides=overrides, keys_of_environment=True)
         if settings.source
         else None
     )
-    return serve(settings, StartOptions(options.ready_file, STARTED_AT, reread))
+    return settings, StartOptions(options.ready_file, STARTED_AT, reread)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
-    """The keys of the file that the flags stand for; None where a flag is not given."""
+    """The keys of the file that the flags stand for; None where a flag is not given. Raises ValueError."""
+    from ..config.listener_url import listener_of_url
+
+    if options.old_conf is not None:
+        raise ValueError(
+            f"--old_conf: `pybroker convert {options.old_conf} > nanomq.conf` writes the file anew; "
+            "then start with --conf nanomq.conf"
+        )
     overrides: dict[str, object] = {
         "system.daemon": options.daemon,
         "listeners.ssl.cacertfile": options.cacert,
@@ -99,6 +124,9 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
         "log.level": options.log_level,
         "mqtt.retry_interval": options.qos_duration,
         "mqtt.max_mqueue_len": options.msq_len,
+        "http_server.enable": True if options.http or options.port is not None else None,
+        "http_server.port": options.port,
+        **{key: getattr(options, key) for _, _, key in _WITHOUT_EFFECT},
     }
     if options.page is not None:
         overrides |= {
@@ -107,21 +135,19 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
             "http_server.port": options.page,
         }
     for url in options.url:
-        kind, bind = _listener_of(url)
+        try:
+            kind, bind = listener_of_url(url)
+        except ValueError as error:
+            raise ValueError(f"--url {error}") from None
         overrides[f"listeners.{kind}.bind"] = bind
     if options.log_file is not None:
         overrides["log.dir"] = str(options.log_file.absolute().parent)
         overrides["log.file"] = options.log_file.name
-    if options.log_file is not None or options.log_stdout is not None:
-        console = ["console"] if options.log_stdout != "false" else []
-        overrides["log.to"] = console + (["file"] if options.log_file is not None else [])
+    chosen = {
+        "console": options.log_stdout != "false",
+        "file": options.log_file is not None,
+        "syslog": options.log_syslog == "true",
+    }
+    if options.log_stdout is not None or chosen["file"] or chosen["syslog"]:
+        overrides["log.to"] = [place for place, wanted in chosen.items() if wanted]
     return overrides
-
-
-def _listener_of(url: str) -> tuple[str, str]:
-    """The kind of listener and the address that a --url stands for."""
-    scheme, separator, bind = url.partition("://")
-    kind = _KINDS.get(scheme)
-    if not separator or kind is None or not bind:
-        raise ValueError(f"--url {url}: write SCHEME://HOST:PORT with one of {', '.join(_KINDS)}")
-    return kind, bind

@@ -13,7 +13,7 @@ from .settings import (
     JwtSettings,
     TlsClientSettings,
 )
-from .tree import Section
+from .tree import Section, Text
 
 EVERYONE = "#"
 _REQUESTS = ("auth_req", "super_req", "acl_req")
@@ -26,6 +26,7 @@ def auth(section: Section, report: Report) -> AuthSettings:
             section.values["enable"].place, "auth.enable", "false: everyone may connect and do everything"
         )
         return AuthSettings()
+    _switch_of_passwords(section, report)
     values = read(_with_one_spelling_of_tls(section), "auth", report)
     return AuthSettings(
         allow_anonymous=values["allow_anonymous"],
@@ -78,6 +79,18 @@ def _with_one_spelling_of_tls(section: Section) -> Section:
             if request is not None and "ssl" in request.values and "tls" not in request.values:
                 request.values["tls"] = request.values.pop("ssl")
     return section
+
+
+def _switch_of_passwords(section: Section, report: Report) -> None:
+    """`enable` without quotes among the users is NanoMQ's switch for all of them, and no user."""
+    users = section.section("password")
+    switch = users.values.get("enable") if users else None
+    if users is None or not isinstance(switch, Text) or switch.quoted or switch.text not in ("true", "false"):
+        return
+    del users.values["enable"]
+    if switch.text == "false":
+        del section.values["password"]
+        report.warn(switch.place, "auth.password.enable", "false: none of the users is known")
 
 
 def _http_auth(values: Values, report: Report) -> HttpAuthSettings:

@@ -21,7 +21,7 @@ def listeners(root: Section, report: Report) -> tuple[tuple[ListenerSettings, Pl
     report.missing(section, "listeners")
     for kind, node in section.values.items():
         if kind not in TYPES:
-            report.unknown(node.place, f"listeners.{kind}", [f"listeners.{known}" for known in TYPES])
+            report.unknown(node, f"listeners.{kind}", [f"listeners.{known}" for known in TYPES])
         elif not isinstance(node, Section):
             report.error(node.place, f"listeners.{kind}", f"found {describe(node)}; allowed: a section {{ }}")
         elif not is_off(node):

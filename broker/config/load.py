@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .auth import auth
-from .errors import ConfigError, Problem
+from .errors import ConfigError
 from .faults import faults
 from .hocon import parse
 from .http_server import http_server
 from .listeners import listeners
+from .old.recognise import refuse_lines, refuse_tree
 from .reader import Report, Values, read
 from .schema import ROWS
 from .settings import (
@@ -35,9 +35,6 @@ from .webhooks import webhooks
 _TOP = list(dict.fromkeys(key.split(".")[0] for key in ROWS))
 KEY_VARIABLE = "PYBROKER__"
 """What a variable begins with that stands for a key; two underscores are the dot."""
-_OLD_FORMAT = re.compile(
-    r"^(?:msq_len|qos_duration|keepalive_backoff|acl_nomatch|web\.hook\.\w+)[ \t]*=", re.MULTILINE
-)
 
 
 def load(
@@ -75,27 +72,14 @@ def _parse(path: Path, report: Report) -> Section:
     try:
         root, cut_short = parse(path, report.environ)
     except ConfigError:
-        _refuse_old_format(path)
+        refuse_lines(path)
         raise
-    if not root.values.keys() & set(_TOP):
-        _refuse_old_format(path)
+    refuse_tree(path, root)
     for text in cut_short:
         report.warn(
             text.place, "", f'"{text.text}" ends where the comment # begins; quote the value to keep both'
         )
     return root
-
-
-def _refuse_old_format(path: Path) -> None:
-    try:
-        match = _OLD_FORMAT.search(path.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return
-    if match:
-        message = (
-            "this is NanoMQ's old format, key=value; write the newer, as in mqtt { max_mqueue_len = 2048 }"
-        )
-        raise ConfigError([Problem(str(path), "", message)])
 
 
 def _settings(root: Section, path: Path | None, report: Report) -> Settings:
@@ -111,7 +95,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "mqtt": MqttSettings(**_fields(read(_section(root, "mqtt"), "mqtt", report))),
         "listeners": tuple(listener for listener, _ in found_listeners),
         "http_server": http_server(root, report),
-        "log": _log(read(_section(root, "log"), "log", report)),
+        "log": _log(read(_section(root, "log"), "log", report), report),
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
         "webhooks": webhooks(root, report, system["drain_timeout"]),
@@ -129,7 +113,7 @@ def _check_sections(root: Section, report: Report) -> None:
     for key, node in root.values.items():
         row = ROWS.get(key)
         if key not in _TOP:
-            report.unknown(node.place, key, _TOP)
+            report.unknown(node, key, _TOP)
         elif row is not None and row.accepted:
             report.without_effect(node.place, key)
         elif not isinstance(node, Section):
@@ -147,9 +131,14 @@ def _fields(values: Values) -> dict[str, Any]:
     return {row.key[len(prefix) :]: values[row.key[len(prefix) :]] for row in rows}
 
 
-def _log(values: Values) -> LogSettings:
+def _log(values: Values, report: Report) -> LogSettings:
+    places = tuple(dict.fromkeys(place for place in values["to"] if place != "uds"))
+    if "uds" in values["to"]:
+        instead = "" if places else "; the log goes to the console"
+        report.warn(values.place_of("to"), "log.to", f"uds is accepted, without effect{instead}")
+        places = places or ("console",)
     return LogSettings(
-        to=tuple(dict.fromkeys(values["to"])),
+        to=places,
         level=values["level"],
         dir=Path(values["dir"]),
         file=values["file"],
@@ -163,7 +152,7 @@ def _presets(section: Section, report: Report) -> tuple[PresetSession, ...]:
     report.missing(section, "preset")
     for key, node in section.values.items():
         if key != "session":
-            report.unknown(node.place, f"preset.{key}", ["preset.session"])
+            report.unknown(node, f"preset.{key}", ["preset.session"])
     found = []
     sessions = _section(section, "session")
     report.missing(sessions, "preset.session")

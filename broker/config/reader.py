@@ -13,6 +13,8 @@ from typing import Any
 
 from . import tree
 from .errors import Problem
+from .guard import may_guard
+from .old.names import new_name
 from .schema import ROWS, Row
 from .settings import ConfigWarning
 from .tree import Items, Node, Place, Section, Text
@@ -49,11 +51,15 @@ class Report:
         """A key that is accepted and does nothing; a section's are told in one warning."""
         self._without_effect.setdefault(key.split(".")[0], []).append((place, key))
 
-    def unknown(self, place: Place, key: str, siblings: list[str]) -> None:
-        near = difflib.get_close_matches(key, siblings, 1, 0.75) or difflib.get_close_matches(
-            key, ROWS, 1, 0.8
-        )
-        self.warn(place, key, f"unknown key, ignored{f'; did you mean {near[0]}?' if near else ''}")
+    def unknown(self, node: Node, key: str, siblings: list[str]) -> None:
+        """A warning; an error where the key may be meant to guard access."""
+        hint = _hint(key, siblings)
+        if not may_guard(key, node):
+            self.warn(node.place, key, f"unknown key, ignored{hint}")
+            return
+        what_to_do = hint or "; correct or remove it"
+        why = "The broker does not start with it, because it may be meant to guard access"
+        self.error(node.place, key, f"unknown key{what_to_do}{'' if hint.endswith('?') else '.'} {why}")
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -70,6 +76,14 @@ class Report:
                 message = f"accepted, without effect: {', '.join(names)}"
             found.append((keys[0][0], section, message))
         return tuple(ConfigWarning(str(place), key, message) for place, key, message in _in_order(found))
+
+
+def _hint(key: str, siblings: list[str]) -> str:
+    """What may have been meant, as the end of a message."""
+    if renamed := new_name(key):
+        return f"; it is called {renamed} now"
+    near = difflib.get_close_matches(key, siblings, 1, 0.75) or difflib.get_close_matches(key, ROWS, 1, 0.8)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _in_order(found: list[tuple[Place, str, str]]) -> list[tuple[Place, str, str]]:
@@ -181,7 +195,7 @@ class _Walk:
             if row is not None:
                 self._row(row, relative, node)
             elif f"{self.values.schema}.{relative}" not in _PREFIXES:
-                self.report.unknown(node.place, self._name(relative), self._siblings(path))
+                self.report.unknown(node, self._name(relative), self._siblings(path))
             elif not isinstance(node, Section):
                 self._wrong(node, relative, "a section { }")
             elif not is_off(node):

@@ -43,6 +43,7 @@ def test_version() -> None:
         (),
         ("start",),
         ("check",),
+        ("convert",),
         ("stop",),
         ("reload",),
         ("passwd",),
@@ -133,6 +134,61 @@ def test_check_says_what_would_be_served_and_strict_minds_warnings(tmp_path: Pat
     assert "listener tcp" in lax.stdout
     assert "max_paket_size" in lax.stdout
     assert "max_packet_size" in lax.stdout
+
+
+def test_an_old_file_is_refused_and_converted(tmp_path: Path, start_broker: Start) -> None:
+    old, new = tmp_path / "old.conf", tmp_path / "new.conf"
+    old.write_text(
+        "url=nmq-tcp://127.0.0.1:0\nparallel=2\nallow_anonymous=false\nauth.1.login=edge\nauth.1.password=s3cret\n"
+    )
+    refused = pybroker("start", "--conf", old)
+    assert refused.returncode == 2
+    assert f"`pybroker convert {old} > nanomq.conf`" in refused.stderr
+    assert f"{old}:3: allow_anonymous: an old key; write auth.allow_anonymous" in refused.stderr
+
+    converted = pybroker("convert", old)
+    assert converted.returncode == 0
+    assert converted.stderr == f"{old}:2: parallel: has no effect here, left out\n"
+    new.write_text(converted.stdout)
+    checked = pybroker("check", "--conf", new, "--strict")
+    assert checked.returncode == 0
+    assert "anonymous clients refused, 1 user" in checked.stdout
+
+    broker = start_broker(converted.stdout, listener="")
+    for user, password, enters in [(None, None, False), ("edge", "wrong", False), ("edge", "s3cret", True)]:
+        with connected(broker.port, "client", username=user, password=password) as client:
+            assert client.reason.is_failure is not enters
+
+
+def test_what_cannot_be_converted_is_one_line_and_a_status(tmp_path: Path) -> None:
+    old = tmp_path / "old.conf"
+    old.write_text("allow_anonymous=false\nacl.rule.1=deny everybody\n")
+    answer = pybroker("convert", old)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    first, second = answer.stderr.splitlines()
+    assert first.startswith(f"{old}:2: acl.rule.1: is no JSON: ")
+    assert second == "pybroker: nothing was converted"
+
+
+def test_flags_of_nanomq(tmp_path: Path, start_broker: Start) -> None:
+    tuning = ["-t1", "-T2", "-n3", "-s4"]
+    broker = start_broker("", *tuning, "-S9", "-D5", "--http", "-p0", "--log_syslog", "false")
+    assert "command line: system: accepted, without effect: num_taskq_thread" in broker.output
+    assert "page at http://127.0.0.1:" in broker.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-E", "none.pem"], 'command line: listeners.ssl.certfile: found "none.pem"; no such file'),
+        (["--old_conf", "old.conf"], "pybroker: --old_conf: `pybroker convert old.conf > nanomq.conf` "),
+        (["--url", "1883"], "pybroker: --url 1883: write SCHEME://HOST:PORT with one of mqtt, "),
+    ],
+)
+def test_flags_that_do_not_fit(arguments: list[str], message: str) -> None:
+    answer = pybroker("start", *arguments)
+    assert answer.returncode == 2
+    assert message in answer.stderr
 
 
 def test_stop_stops_the_one_that_is_meant(start_broker: Start) -> None:

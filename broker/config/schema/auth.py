@@ -104,6 +104,7 @@ def _http_request(name: str, words: str) -> Iterator[Row]:
     fields = "Form fields (post) or query (get), with the placeholders `%u %c %a %P %p %C %d %t %A %r %m`."
     yield from under(
         prefix,
+        Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
         Row("url", url(), "", words, environ=True),
         Row("method", choice("post", "get"), "post", "How it is asked."),
         Row("headers", header_value(), "", "Headers to send.", "map", environ=True),

@@ -51,6 +51,7 @@ def _system() -> Iterator[Row]:
         ignored("hook_ipc_url"),
         ignored("cmd_ipc_url"),
         ignored("enable_ipc_internal"),
+        ignored("exchange_ipc_url"),
     )
 
 
@@ -102,6 +103,7 @@ def _mqtt() -> Iterator[Row]:
         ignored("max_awaiting_rel"),
         ignored("await_rel_timeout"),
         ignored("batch_resend"),
+        ignored("client_max_packet_size"),
     )
 
 
@@ -124,7 +126,8 @@ def _limits() -> Iterator[Row]:
 
 
 def _log() -> Iterator[Row]:
-    places = choice("console", "file", "syslog")
+    places = choice("console", "file", "syslog", "uds")
+    uds = "NanoMQ: file and console. `uds`, a socket, is accepted without effect."
     folder = "/tmp"  # noqa: S108 - NanoMQ's default
     yield from under(
         "log",
@@ -134,7 +137,7 @@ def _log() -> Iterator[Row]:
             "console",
             "Where it goes, one or more.",
             "list",
-            differs="NanoMQ: file and console.",
+            differs=uds,
         ),
         Row("level", choice(*_LEVELS), "info", "The least that is logged.", differs="NanoMQ: warn."),
         Row("dir", path(), folder, "The folder of the log file."),
@@ -144,6 +147,7 @@ def _log() -> Iterator[Row]:
         Row("format", choice("text", "json"), "text", "Lines to read, or a JSON object a line.", ours=True),
         reload=True,
     )
+    yield ignored("log.uds_addr", "The socket of `uds`.")
 
 
 def _preset() -> Iterator[Row]:
@@ -158,6 +162,7 @@ def _preset() -> Iterator[Row]:
             "topic[].retain_handling", whole(0, 2), "0", "Retained messages: 0 sent, 1 sent if new, 2 never."
         ),
         ignored("topic[].retain", "Has no meaning for a subscription."),
+        ignored("topic[].stream_id", "A stream of QUIC."),
     )
 
 

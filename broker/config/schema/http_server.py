@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..units import any_text, choice, flag, path, size, text, whole
 from .listeners import tls_server
-from .row import Row, under
+from .row import Row, ignored, under
 
 
 def rows() -> Iterator[Row]:
@@ -27,3 +27,4 @@ def rows() -> Iterator[Row]:
         Row("tls.enable", flag(), "true", "False: as if `tls` were not there.", ours=True),
     )
     yield from tls_server("http_server.tls", ours=True)
+    yield ignored("http_server.jwt.private.keyfile", "Tokens are checked, not made.")

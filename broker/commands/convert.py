@@ -1,0 +1,46 @@
+"""`pybroker convert`: a file of NanoMQ before 0.19 as one of today's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .options import BAD_CONFIGURATION, Commands
+
+_DESCRIPTION = """\
+Print the configuration of old NanoMQ files as it is written today: the flat format (key=value) and the
+HOCON of NanoMQ 0.14 to 0.18. What is otherwise than it was is told on stderr, and in comments.
+
+  pybroker convert /etc/nanomq_old.conf > nanomq.conf
+  pybroker check --conf nanomq.conf
+
+Where users, bridges or webhooks have files of their own, name them all: they become one file. It holds
+the passwords as they were; `pybroker passwd` makes hashes of them."""
+
+
+def add_convert(commands: Commands) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="write an old NanoMQ file anew",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument("files", nargs="+", type=Path, metavar="OLD", help="a file of NanoMQ before 0.19")
+    convert.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..config.old.convert import ConvertError, convert
+
+    files: list[Path] = options.files
+    try:
+        converted = convert(files)
+    except ConvertError as error:
+        print(error, file=sys.stderr)
+        print("pybroker: nothing was converted", file=sys.stderr)
+        return BAD_CONFIGURATION
+    for note in converted.notes:
+        print(note, file=sys.stderr)
+    print(converted.text(files), end="")
+    return 0

@@ -1,0 +1,201 @@
+"""The HOCON of NanoMQ 0.14 to 0.18 to today's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..reader import is_off
+from ..tree import Items, Node, Place, Section, Text
+from .bridge import bridge_of_node
+from .convert import Converted, ConvertError
+from .names import RENAMED, SESSION
+from .write import Tree, put
+
+_REQUESTS = ("auth_req", "super_req", "acl_req")
+
+
+def convert_tree(root: Section, converted: Converted) -> None:
+    """Add the sections of one file to what is converted. Raises ConvertError where access control is not
+    understood."""
+    for key, node in root.values.items():
+        match key:
+            case "mqtt" if isinstance(node, Section):
+                _mqtt(node, converted)
+            case "listeners" if isinstance(node, Section):
+                _listeners(node, converted.tree)
+            case "http_server" if isinstance(node, Section):
+                _http_server(node, converted)
+            case "webhook" if isinstance(node, Section):
+                _webhook(node, converted.tree)
+            case "authentication" | "authorization":
+                _authorization(key, node, converted)
+            case "auth" if isinstance(node, Items):
+                _users(key, node, converted.tree)
+            case "auth_http":
+                _http_auth(key, node, converted.tree)
+            case "bridges" if isinstance(node, Section):
+                _bridges(node, converted)
+            case _:
+                _merge(converted.tree, key, plain(node))
+
+
+def plain(node: Node) -> Any:
+    """Texts, lists and dictionaries; nothing is interpreted."""
+    if isinstance(node, Section):
+        return {key: plain(below) for key, below in node.values.items()}
+    if isinstance(node, Items):
+        return [plain(item) for item in node.items]
+    return node.text
+
+
+def _merge(tree: Tree, key: str, value: Any) -> None:
+    """Set a key, or add to the section that is there."""
+    if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+        for name, below in value.items():
+            _merge(tree[key], name, below)
+    else:
+        tree[key] = value
+
+
+def _mqtt(section: Section, converted: Converted) -> None:
+    for key, node in section.values.items():
+        inner = node.values if key == "session" and isinstance(node, Section) else {key: node}
+        for name, leaf in inner.items():
+            where = (
+                f"mqtt.session.{name}" if inner is not section.values and key == "session" else f"mqtt.{name}"
+            )
+            if not isinstance(leaf, Text):
+                raise ConvertError(f"{leaf.place}: {where}: a single value is expected")
+            if renamed := SESSION.get(name):
+                put(converted.tree, renamed.new, renamed.convert(leaf.text))
+            elif name in ("property_size", "client_max_packet_size"):
+                converted.note(leaf.place, where, "has no effect here, left out")
+            else:
+                put(converted.tree, f"mqtt.{name}", leaf.text)
+
+
+def _listeners(section: Section, tree: Tree) -> None:
+    for kind, node in section.values.items():
+        listener = plain(node)
+        if isinstance(listener, dict):
+            listener = {
+                renamed.new.rpartition(".")[2] if (renamed := RENAMED.get(f"tls.{key}")) else key: value
+                for key, value in listener.items()
+            }
+        _merge(tree, "listeners", {kind: listener})
+
+
+def _http_server(section: Section, converted: Converted) -> None:
+    server = plain(section)
+    jwt = section.section("jwt")
+    private = jwt.values.get("private") if jwt else None
+    if private is not None:
+        del server["jwt"]["private"]
+        converted.note(private.place, "http_server.jwt.private", "has no effect here, left out")
+    _merge(converted.tree, "http_server", server)
+
+
+def _webhook(section: Section, tree: Tree) -> None:
+    webhook = plain(section)
+    rules = webhook.pop("rule", {})
+    events = [
+        {"event": rule.get("action") or rule.get("event", "")}
+        | ({"topic": rule["topic"]} if "topic" in rule else {})
+        for rule in _objects(rules)
+    ]
+    _merge(tree, "webhook", webhook)
+    if events:
+        tree["webhook"]["events"] = tree["webhook"].get("events", []) + events
+    if "url" not in tree["webhook"]:  # as shipped: rules, and no endpoint
+        del tree["webhook"]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """All objects in lists below; ``rule.client.connack = [{action = ...}]``."""
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict)]
+    if isinstance(value, dict):
+        if "action" in value or "event" in value:
+            return [value]
+        return [found for below in value.values() for found in _objects(below)]
+    return []
+
+
+# -- access control ---------------------------------------------------------------------------------------
+
+
+def _authorization(key: str, node: Node, converted: Converted) -> None:
+    if not isinstance(node, Section):
+        raise _not_understood(node.place, key)
+    for name, below in node.values.items():
+        match name:
+            case "no_match" | "deny_action" | "allow_anonymous" if isinstance(below, Text):
+                put(converted.tree, f"auth.{name}", below.text)
+            case "cache" if isinstance(below, Section):
+                if size := below.values.get("max_size"):
+                    put(converted.tree, "auth.cache.max_size", plain(size))
+            case "sources" if isinstance(below, Items):
+                for index, source in enumerate(below.items):
+                    _source(f"{key}.sources[{index}]", source, converted)
+            case _:
+                raise _not_understood(below.place, f"{key}.{name}")
+
+
+def _source(key: str, node: Node, converted: Converted) -> None:
+    if not isinstance(node, Section):
+        raise _not_understood(node.place, key)
+    kind = plain(node.values["type"]) if "type" in node.values else ""
+    if is_off(node):
+        converted.note(node.place, key, f"{kind or 'it'} was off, left out")
+        return
+    match kind:
+        case "simple" if "users" in node.values:
+            _users(f"{key}.users", node.values["users"], converted.tree)
+        case "file" if isinstance(rules := node.values.get("rules"), Items):
+            put(converted.tree, "auth.acl.rules", plain(rules))
+        case "http":
+            _http_auth(key, node, converted.tree)
+        case _:
+            raise _not_understood(node.place, key)
+
+
+def _users(key: str, node: Node, tree: Tree) -> None:
+    for user in node.items if isinstance(node, Items) else ():
+        values = plain(user) if isinstance(user, Section) else {}
+        name = values.get("username") or values.get("login")
+        if not name or not isinstance(values.get("password"), str):
+            raise ConvertError(f"{user.place}: {key}: needs username and password")
+        put(tree, ("auth", "password", name), values["password"])
+
+
+def _http_auth(key: str, node: Node, tree: Tree) -> None:
+    if not isinstance(node, Section):
+        raise _not_understood(node.place, key)
+    http = {name: value for name, value in plain(node).items() if name != "type"}
+    for request in _REQUESTS:
+        params = http.get(request, {}).get("params")
+        if isinstance(params, list):  # a list of objects in some versions
+            http[request]["params"] = {name: value for one in params for name, value in one.items()}
+    _merge(tree.setdefault("auth", {}), "http_auth", http)
+
+
+def _not_understood(place: Place, key: str) -> ConvertError:
+    return ConvertError(f"{place}: {key}: access control that is not understood; correct or remove it")
+
+
+# -- bridges ----------------------------------------------------------------------------------------------
+
+
+def _bridges(section: Section, converted: Converted) -> None:
+    for kind, node in section.values.items():
+        nodes = node.values.get("nodes") if isinstance(node, Section) else None
+        if not isinstance(node, Section) or not isinstance(nodes, Items):
+            _merge(converted.tree, "bridges", {kind: plain(node)})
+            continue
+        for index, one in enumerate(map(plain, nodes.items)):
+            name = one.get("name") or f"node{index}"
+            put(converted.tree, ("bridges", kind, name), bridge_of_node(one))
+        if "sqlite" in node.values:
+            place = node.values["sqlite"].place
+            converted.note(place, f"bridges.{kind}.sqlite", "not served here, left out")
