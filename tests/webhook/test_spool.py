@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -443,8 +445,9 @@ def execute(path: Path, statement: str) -> None:
     db.close()
 
 
-async def test_a_disk_without_room_is_no_reason_to_throw_the_spool_away(start, tmp_path, monkeypatch) -> None:
-    settings = spooled("memory:", tmp_path)
+async def test_a_full_disk_keeps_nothing_from_starting(start, tmp_path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
+    settings = spooled("memory:", tmp_path, order="client")
     sink = await start(settings, transport=Recorder(503))
     offer(sink, range(100))
     shutil.copytree(tmp_path, tmp_path / "killed")  # as a kill leaves them: in the journal alone
@@ -458,8 +461,78 @@ async def test_a_disk_without_room_is_no_reason_to_throw_the_spool_away(start, t
         store._db.execute(f"PRAGMA max_page_count = {pages}")
 
     monkeypatch.setattr(Store, "_prepare", prepare_without_room)
-    with pytest.raises(SpoolError, match=r"webhook\.db: database or disk is full; free some space"):
-        await start(spooled("memory:", tmp_path / "killed"), transport=Recorder())
+    recorder = Recorder()
+    sink = await start(
+        spooled("memory:", tmp_path / "killed", order="client", queue_max_events=10), transport=recorder
+    )
+    offer(sink, range(100, 120))
+    await until(lambda: sink.stats()[0].spool_errors > 2)
+    assert "webhook.db: database or disk is full; free some space; it is tried again" in caplog.text
+    stats = sink.stats()[0]
+    assert (stats.queued, stats.dropped_full, stats.adds_up) == (10, 10, True), "memory is bounded"
+    assert recorder.requests == []
+
+    monkeypatch.setattr(Store, "_prepare", prepare)
+    await drained(sink)
+    assert payloads(recorder) == list(range(110)), "the older ones first"
+    offer(sink, range(110, 120))
+    await drained(sink)
+    assert payloads(recorder) == list(range(120))
+    assert len({request.id for request in recorder.requests}) == 120
+    assert sink.stats()[0].adds_up
+    assert await sink.stop(5) == []
+
+
+async def test_what_waits_in_memory_for_a_full_disk_is_told_at_the_end(start, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
+
+    def no_room(store: Store) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Store, "_prepare", no_room)
+    sink = await start(spooled("memory:", tmp_path, queue_max_bytes=5_000), transport=Recorder())
+    offer(sink, range(100))
+    kept = sink.stats()[0].queued
+    assert 0 < kept < 20
+    [left] = await sink.stop(0)
+    assert (left.events, left.spooled) == (kept, False)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs")
+async def test_a_disk_that_is_full_to_the_last_byte(start, tmp_path, monkeypatch) -> None:
+    import subprocess
+
+    monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        recorder = Recorder(503)
+        settings = spooled("memory:", disk, order="client")
+        for numbers in (range(100), range(100, 200)):  # the second time with files of its own there
+            fill(disk / "ballast")
+            sink = await start(settings, transport=recorder)
+            offer(sink, numbers)
+            if numbers.start == 0:
+                await until(lambda: sink.stats()[0].spool_errors > 1)  # noqa: B023
+            (disk / "ballast").unlink()
+            await until(lambda: sink.stats()[0].tries)  # noqa: B023
+            await sink.stop(0)
+        recorder.default = 200
+        recorder.requests.clear()
+        sink = await start(settings, transport=recorder)
+        await drained(sink)
+        assert payloads(recorder) == list(range(200))
+        await sink.stop(0)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
 
 
 async def test_a_name_that_is_no_file_name(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,20 @@ from .store import Store
 
 
 class SpoolError(Exception):
-    """A spool cannot be used; the message says which, why, and what to do."""
+    """A spool cannot be used; the message says whose, which, why, and what to do."""
+
+    def __init__(self, label: str, text: str) -> None:
+        super().__init__(f"{label}: {text}")
+        self.text = text
+        """Without whose it is."""
+
+
+class SpoolFullError(SpoolError):
+    """The disk has no room for it; it may have some later."""
+
+
+FULL = 1 << 20
+"""A disk with fewer free bytes is full."""
 
 
 def database_path(directory: Path, name: str) -> Path:
@@ -44,22 +58,41 @@ def _is_left(database: Path) -> bool:
 
 @contextmanager
 def reported(directory: Path, name: str, label: str) -> Iterator[None]:
-    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``, called ``label``."""
-    spool = f"{label}: the spool {directory}"
+    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``, called ``label``;
+    SpoolFullError where the disk is full."""
+    spool = f"the spool {directory}"
     try:
         yield
     except JournalBusyError:
         text = "another process uses it; each broker needs a spool of its own"
-        raise SpoolError(f"{spool}: {text}") from None
+        raise SpoolError(label, f"{spool}: {text}") from None
     except JournalDamagedError:
-        raise SpoolError(f"{spool}: {name}.journal is damaged; move it away to go on without it") from None
+        text = f"{name}.journal is damaged; move it away to go on without it"
+        raise SpoolError(label, f"{spool}: {text}") from None
     except OSError as error:
         file = (
             "" if error.filename is None or Path(error.filename) == directory else Path(error.filename).name
         )
-        raise SpoolError(f"{spool}: {file and file + ': '}{error.strerror}; {_advice(error)}") from error
+        kind = SpoolFullError if _is_full(error, directory) else SpoolError
+        raise kind(label, f"{spool}: {file and file + ': '}{error.strerror}; {_advice(error)}") from error
     except sqlite3.Error as error:
-        raise SpoolError(f"{spool}: {name}.db: {error}; {_advice(error)}") from error
+        kind = SpoolFullError if _is_full(error, directory) else SpoolError
+        raise kind(label, f"{spool}: {name}.db: {error}; {_advice(error)}") from error
+
+
+def _is_full(error: OSError | sqlite3.Error, directory: Path) -> bool:
+    """SQLite says of a full disk that it is full, or, about the files beside the database, an I/O error."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not _has_room(directory))
+
+
+def _has_room(directory: Path) -> bool:
+    try:
+        return shutil.disk_usage(directory).free > FULL
+    except OSError:
+        return True
 
 
 def _advice(error: OSError | sqlite3.Error) -> str:

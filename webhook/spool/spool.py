@@ -24,7 +24,7 @@ from ..settings import WebhookSettings
 from . import records
 from .backlog import Announce, new_id_prefix
 from .changes import Changes, Commit
-from .files import database_path, reported
+from .files import SpoolError, SpoolFullError, database_path, reported
 from .journal import Journal
 from .queue import Queue
 from .store import DeadLetter, Store
@@ -67,6 +67,9 @@ class SpoolBacklog:
 
         self._early: list[Delivery] | None = []
         """What came before the spool was open; None once it is."""
+        self._early_bytes = 0
+        self._has_files = False
+        """Whether journal and database are open; the spool's thread says so."""
         self._changes = Changes()
         self._commit: Commit | None = None
         """What is being committed, or waits for the disk to have room again."""
@@ -86,24 +89,50 @@ class SpoolBacklog:
 
     async def open(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{self._settings.name}")
+        work = self._write
         try:
-            count, first, damaged = await self._in_thread(self._open)
+            self._begin(*await self._in_thread(self._open))
+        except SpoolFullError as error:
+            self._cannot_open(error)
+            work = self._open_later
         except BaseException:
             self._thread.shutdown()
             raise
+        self._writer = asyncio.get_running_loop().create_task(work(), name="webhook spool")
+
+    async def _open_later(self) -> None:
+        """The disk is full. What happens waits in memory, and all else goes on, until there is room."""
+        while self._early is not None:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                self._begin(*await self._in_thread(self._open))
+            except SpoolError as error:
+                self._cannot_open(error)
+        await self._write()
+
+    def _cannot_open(self, error: SpoolError) -> None:
+        self._counters.spool_errors += 1
+        self._complaints.warn(
+            "spool", f"{error.text}; it is tried again, and until then events wait in memory"
+        )
+        self._timer = self._clock.call_at(self._clock.monotonic() + RETRY_INTERVAL, self._on_timer)
+
+    def _begin(self, count: int, first: list[Delivery], damaged: int) -> None:
+        """The files are open, and ``count`` events of an earlier run wait, ``first`` the first of them."""
         self._counters.matched += count
         self._counters.queued += count
         self._tell_damaged(damaged)
         self._behind = count > len(first)
         self._load(first)
         early, self._early = self._early or [], None
+        self._early_bytes = 0
         for delivery in early:
             delivery.seq = self.next_seq
             self.next_seq += 1
             self._counters.queued -= 1
             self.add(delivery)
         self._plan_tidy()
-        self._writer = asyncio.get_running_loop().create_task(self._write(), name="webhook spool")
 
     def _open(self) -> tuple[int, list[Delivery], int]:
         """Blocking. How many events wait, the first of them, and how many damaged places the journal has."""
@@ -115,7 +144,9 @@ class SpoolBacklog:
             try:
                 self._store = Store(path)
                 try:
-                    return self._recover()
+                    found = self._recover()
+                    self._has_files = True
+                    return found
                 except BaseException:
                     self._store.close()
                     raise
@@ -167,7 +198,7 @@ class SpoolBacklog:
         self._stop_timer()
         await self._in_thread(self._close)
         self._thread.shutdown()
-        return self._only_in_memory()
+        return self._only_in_memory() + len(self._early or ())
 
     def _only_in_memory(self) -> int:
         """How many of the waiting events are neither in the journal nor committed."""
@@ -175,8 +206,9 @@ class SpoolBacklog:
         return len(commit) + len(self._changes.unjournaled)
 
     def _close(self) -> None:
-        self._store.close()
-        self._journal.close()
+        if self._has_files:
+            self._store.close()
+            self._journal.close()
 
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
         assert settings.spool is not None
@@ -192,9 +224,11 @@ class SpoolBacklog:
     def has_room(self) -> bool:
         settings, counters = self._settings, self._counters
         only_in_memory = len(self._changes.unjournaled) + len(self._early or ())
-        if self._too_many(only_in_memory) or self._changes.unjournaled_bytes >= settings.queue_max_bytes:
+        bytes_in_memory = self._changes.unjournaled_bytes + self._early_bytes
+        if self._too_many(only_in_memory) or bytes_in_memory >= settings.queue_max_bytes:
             counters.dropped_full += 1
-            self._complaints.warn("full", "the spool cannot be written as fast as events come: one is lost")
+            why = "cannot be written as fast as events come" if self._early is None else "is not open"
+            self._complaints.warn("full", f"the spool {why}: one is lost")
             return False
         while self.spooled_bytes >= self._spool.max_size:
             counters.dropped_full += 1
@@ -212,6 +246,7 @@ class SpoolBacklog:
         self._counters.queued += 1
         if self._early is not None:
             self._early.append(delivery)
+            self._early_bytes += delivery.size
             return
         self.spooled_bytes += delivery.size
         journaled = self._journal.write(records.put(delivery))
