@@ -27,6 +27,7 @@ from .live.feed import Feed
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .part import Part
+from .parts.activity import Activity
 from .parts.admission import Admission
 from .parts.listeners import Listeners
 from .parts.plugins import Plugins
@@ -91,6 +92,7 @@ class App:
             SysTopics(self.engine, settings.sys.interval, self._sys_values),
             Presence(self.engine, settings.sys),
             Plugins(self.admission),
+            Activity(self.engine, settings),
             Presets(self.engine, settings),
             self.listeners,
             self.rest,

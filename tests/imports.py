@@ -16,6 +16,7 @@ LEAVES = {
     "broker.config.settings",
     "broker.clock",
     "broker.faults.fault",
+    "broker.printable",
     "webhook.settings",
 }
 """Plain data and types that anybody may import."""

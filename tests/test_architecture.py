@@ -63,6 +63,8 @@ ARROWS: dict[str, set[str]] = {
     "broker.parts": {
         "broker.access",
         "broker.engine",
+        "broker.faults.frames",
+        "broker.faults.seen",
         "broker.hooks",
         "broker.packets",
         "broker.part",

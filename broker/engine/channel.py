@@ -14,6 +14,7 @@ from ..packets.model import Packet, Publish, PublishRun, Run, singly
 from ..packets.reasons import ReasonCode, reason_name
 from ..protocol.connection import Connection
 from ..session.session import Session
+from . import client_log
 from .auth_method import Conversation
 from .doors import MAX_UNANNOUNCED
 from .rates import meter
@@ -121,7 +122,8 @@ class Channel:
         self.connection = Connection(
             mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
         )
-        self.outbox = Outbox(self._write_watched if engine.taps else link.write)
+        self.outbox = Outbox(link.write)
+        self.watch()
         self.client: Client | None = None
         """Known once CONNECT has come."""
         self.session: Session | None = None
@@ -243,6 +245,8 @@ class Channel:
 
     def refuse(self, error: ProtocolError) -> None:
         """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
+        if not self.closed:
+            client_log.broke_protocol(self, error)
         self.lingers = self.connection.established
         self._end(self.connection.refusal(error), reason_name(error.reason))
 
@@ -259,6 +263,10 @@ class Channel:
             self.timer = self.engine.clock.call_at(
                 self.heard_at + seconds, lambda: self._check_keepalive(seconds)
             )
+
+    def watch(self) -> None:
+        """Show what is sent to the engine's taps; to be called again where there was none, or is none now."""
+        self.outbox.write = self._write_watched if self.engine.taps else self.link.write
 
     def _write_watched(self, data: bytes) -> None:
         self.link.write(data)
@@ -364,4 +372,5 @@ class Channel:
             self.timer = self.engine.clock.call_at(again, self._never_connected)
             return
         self.engine.counters.limited["connect_timeout"] += 1
+        client_log.silent(self.peer, self.listener, self.engine.limits.connect_timeout)
         self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")

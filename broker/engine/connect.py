@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from math import inf
 from secrets import token_hex
@@ -14,6 +13,7 @@ from ..packets.model import Connack, Connect
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from ..session.session import Session
+from . import client_log
 from .access import Action, Credentials
 from .auth_method import Accepted
 from .channel import Channel
@@ -22,8 +22,6 @@ from .doors import is_full
 from .engine import Engine
 from .enhanced_auth import Authentication, known_as
 from .publish import SYS
-
-log = logging.getLogger("pybroker.engine")
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
@@ -186,9 +184,7 @@ def _refuse(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> 
     """CONNACK with the reason, then close [MQTT-3.2.2-7]."""
     assert channel.client is not None
     engine.counters.refused[reason_name(reason)] += 1
-    client = channel.client
-    who = f"client {client.client_id}" + (f", user {client.username}," if client.username is not None else "")
-    log.info("%s from %s is refused: %s (%s)", who, client.peer or client.listener, text, reason_name(reason))
+    client_log.refused(channel.client, reason, text)
     _tell_connack(engine, channel.client, reason)
     channel.refuse_connect(reason, text)
 
@@ -211,6 +207,7 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
     channel.connection.establish()
     channel.watch_keepalive(_keepalive(engine, packet) * engine.mqtt.keepalive_multiplier)
     _tell_connack(engine, client, ReasonCode.SUCCESS)
+    client_log.connected(client, present)
     engine.counters.connects += 1
     engine.counters.clients_maximum = max(engine.counters.clients_maximum, engine.connected)
     if engine.hooks.client_connected:

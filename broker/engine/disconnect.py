@@ -14,6 +14,7 @@ from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from ..session.inflight import Inflight
 from ..session.session import Session
+from . import client_log
 from .access import Action
 from .channel import Channel
 from .engine import Engine
@@ -50,6 +51,8 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
     if channel.closed:
         return
     session = detach(engine, channel)
+    if channel.session is not None:
+        client_log.disconnected(channel.session.client, reason)
     if session is not None:
         outlive(engine, session, reason)
     if channel.client is not None and engine.hooks.client_disconnected:

@@ -16,6 +16,7 @@ from ..routing.subscription import Subscription
 from ..routing.topics import SHARE, filter_error, has_wildcard, split_share
 from ..session.inflight import Outgoing
 from ..session.session import Session
+from . import client_log
 from .access import Action
 from .channel import Channel
 from .engine import Engine
@@ -106,6 +107,7 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
     identifier = identifiers[0] if identifiers else 0
     reasons: list[ReasonCode] = []
     granted: list[tuple[Subscription, bool]] = []
+    refused: list[tuple[str, ReasonCode]] = []
     for wanted, may in zip(packet.filters, allowed, strict=True):
         reason = _refusal(engine, session, wanted, may)
         if not reason:
@@ -120,7 +122,11 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
             new = add_subscription(engine, session, subscription)
             granted.append((subscription, new))
             reason = ReasonCode(subscription.qos)
+        else:
+            refused.append((wanted.topic_filter, reason))
         reasons.append(reason)
+    if refused:
+        client_log.not_subscribed(session.client, refused)
     if channel.connection.version != 5:
         # 3.x knows one refusal only [MQTT-3.9.3-2]
         reasons = [r if r <= 2 else ReasonCode.UNSPECIFIED_ERROR for r in reasons]

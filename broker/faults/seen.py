@@ -23,6 +23,7 @@ from ..packets.model import (
 )
 from ..packets.properties import Properties
 from ..packets.reasons import reason_name
+from ..printable import printable
 
 SHOWN_BYTES = 60
 
@@ -66,7 +67,7 @@ class SeenPacket:
     def __str__(self) -> str:
         arrow = "->" if self.direction == "in" else "<-"
         who = self.client or self.peer or "(unknown)"
-        words = " ".join(word for word in (self.type, _told(self)) if word)
+        words = " ".join(word for word in (self.type, told(self.packet, self.topic or "")) if word)
         fate = f"  [{self.fate}]" if self.fate else ""
         return printable(f"{moment(self.at)} {who} {arrow} {words}{fate}")
 
@@ -74,13 +75,6 @@ class SeenPacket:
 def moment(at: float) -> str:
     """Seconds since the epoch as a time of day, for eyes."""
     return f"{strftime('%H:%M:%S', localtime(at))}.{int(at % 1 * 1000):03}"
-
-
-def printable(line: str) -> str:
-    """One line for eyes: what would break it, or move a terminal's cursor, is escaped."""
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def shown(payload: bytes) -> str:
@@ -94,13 +88,15 @@ def shown(payload: bytes) -> str:
     return words + (f"... ({len(payload):,} bytes)" if len(payload) > SHOWN_BYTES else "")
 
 
-def _told(seen: SeenPacket) -> str:
-    packet = seen.packet
+def told(packet: Packet | None, topic: str, *, payloads: bool = True) -> str:
+    """What a packet says, in a few words. ``topic`` is what it is about, as of `SeenPacket.topic`; of a
+    payload either its beginning is told or, without ``payloads``, its size alone."""
     match packet:
         case Publish():
             marks = "".join(f" {name}" for name in ("retain", "dup") if getattr(packet, name))
             number = f" id {packet.packet_id}" if packet.qos else ""
-            return f"{seen.topic} qos {packet.qos}{number}{marks}: {shown(packet.payload)}"
+            payload = f": {shown(packet.payload)}" if payloads else f" ({len(packet.payload)} bytes)"
+            return f"{topic} qos {packet.qos}{number}{marks}{payload}"
         case Connect():
             start = "clean start" if packet.clean_start else "session kept"
             user = f" user {packet.username}" if packet.username is not None else ""
@@ -111,7 +107,7 @@ def _told(seen: SeenPacket) -> str:
             return reason_name(packet.reason) + (", session present" if packet.session_present else "")
         case Puback() | Pubrec() | Pubrel() | Pubcomp():
             reason = f" {reason_name(packet.reason)}" if packet.reason else ""
-            about = f" ({seen.topic})" if seen.topic else ""
+            about = f" ({topic})" if topic else ""
             return f"id {packet.packet_id}{reason}{about}"
         case Subscribe():
             return _listed([f"{one.topic_filter} qos {one.qos}" for one in packet.filters])

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..config.settings import LogSettings
+from ..parts.activity import TRACE
+from ..printable import printable
+from .flood import Flood
 
 LEVELS = {
-    "trace": logging.DEBUG - 5,
+    "trace": TRACE,
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warn": logging.WARNING,
@@ -27,8 +30,8 @@ SYSLOG = "/dev/log"
 SYSLOG_TEXT = "%(levelname)s %(name)s: %(message)s"
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
-"""Control characters as they are written in a text line; only the tabulator stays."""
+_clients = logging.getLogger("pybroker.clients")
+_flood = Flood(_clients)
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,15 +46,30 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        text = json.dumps(line, ensure_ascii=False)
+        return text if text.isprintable() else json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):
     """A line a message: what a client may have put into its names begins no line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        record.message = record.message.translate(_VISIBLE)
+        record.message = printable(record.message, keep="\t")
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        """Indented, as a line of it may be a client's words."""
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).splitlines())
+
+
+def _not_printed(record: logging.LogRecord) -> bool:
+    """Whether standard output has not said it: see :func:`also_printed`."""
+    return not getattr(record, "printed", False)
+
+
+def also_printed(text: str) -> None:
+    """Write what the command prints to the log as well, but not to the same terminal again."""
+    logging.getLogger("pybroker").info("%s", text, extra={"printed": True})
 
 
 class _Syslog(logging.handlers.SysLogHandler):
@@ -69,6 +87,13 @@ def configure(settings: LogSettings) -> None:
     """Send the log where ``settings`` says; what was set before is closed. Raises OSError for a place
     that cannot be written to."""
     use(settings, open_handlers(settings))
+
+
+def spare() -> None:
+    """Do without what no line of ours shows: where in the code it comes from, which thread and process.
+    Finding that out takes a third of a line's time. For the whole process, which has to be ours."""
+    logging._srcfile = None  # the documented way, in Python's logging HOWTO
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def open_handlers(settings: LogSettings) -> list[logging.Handler]:
@@ -98,6 +123,12 @@ def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
     root.setLevel(max(level, logging.WARNING))  # libraries speak up only when it matters
     for name in OURS:
         logging.getLogger(name).setLevel(level)
+    _clients.addFilter(_flood)
+
+
+def flush() -> None:
+    """Tell what was left out under a flood, before the log ends."""
+    _flood.flush()
 
 
 def close(handlers: Iterable[logging.Handler]) -> None:
@@ -108,7 +139,9 @@ def close(handlers: Iterable[logging.Handler]) -> None:
 
 def _open_into(handlers: list[logging.Handler], settings: LogSettings) -> None:
     if "console" in settings.to:
-        handlers.append(logging.StreamHandler(sys.stderr))
+        console = logging.StreamHandler(sys.stderr)
+        console.addFilter(_not_printed)
+        handlers.append(console)
     if "file" in settings.to:
         handlers.append(_file(settings))
     if "syslog" in settings.to:

@@ -56,6 +56,7 @@ def serve(settings: Settings, options: StartOptions) -> int:
         log.configure(settings.log)
     except OSError as error:
         return fail(f"the log cannot be written: {error}")
+    log.spare()
     _allow_open_files(settings.limits.max_connections)
     return _run(_serve(settings, options, say_ready))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ..engine.engine import Engine
 from ..events import MessagePublished
-from ..faults.seen import moment, printable, shown
+from ..faults.seen import moment, shown
 from ..packets.model import Publish
 from ..packets.properties import Properties
+from ..printable import printable
 from ..routing.topics import split_share
 from ..session.session import Session
 

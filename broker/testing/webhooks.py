@@ -13,7 +13,7 @@ from pybroker.webhook.http.transport import Answer, MakeTransport, NoAnswerError
 from pybroker.webhook.settings import WebhookSettings
 
 from ..clock import Clock
-from ..faults.seen import printable
+from ..printable import printable
 
 REFUSED = "refused"
 """An answer: nobody listens."""

@@ -12,7 +12,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pybroker.clients")
 
 V1_PREFIX = b"PROXY "
 V1_MAX = 107

@@ -11,7 +11,7 @@ from typing import Any
 from ..config.settings import TlsServer
 from .errors import ListenError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pybroker.clients")
 
 
 class ServerContext(ssl.SSLContext):

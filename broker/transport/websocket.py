@@ -13,7 +13,9 @@ from websockets.protocol import OPEN, Protocol, Side
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from ..engine import client_log
 from ..engine.channel import LINGER
+from ..printable import printable
 from .tcp import Accept, TcpConnection
 
 SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
@@ -31,7 +33,9 @@ MAX_FRAME = 256 * 1024
 """More than this is sent in several messages: clients bound what they take, too."""
 
 _quiet = logging.getLogger(__name__ + ".library")
-_quiet.setLevel(logging.WARNING)  # it has a line for each connection
+_quiet.setLevel(
+    logging.CRITICAL
+)  # it has lines for each connection, and tracebacks for what clients do wrong
 
 
 class WebSocket:
@@ -39,7 +43,7 @@ class WebSocket:
     network and returns the MQTT bytes in it, :meth:`send` takes MQTT bytes; :meth:`to_write` is what
     the network is to get after either."""
 
-    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_paths", "finished")
+    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_paths", "complaint", "finished")
 
     def __init__(self, path: str, max_packet_size: int) -> None:
         """``path`` is ANY_PATH, or the one path that is served; empty: DEFAULT_PATHS."""
@@ -52,6 +56,8 @@ class WebSocket:
         """Once the handshake is done."""
         self.finished = False
         """Whether the connection is over: to be closed once :meth:`to_write` is written."""
+        self.complaint = ""
+        """What the client did wrong, where that is why."""
 
     def receive(self, data: bytes) -> bytes:
         """The MQTT bytes of whole frames; frames and packets need not begin together [MQTT-6.0.0-2]."""
@@ -70,6 +76,8 @@ class WebSocket:
                     self._frames.fail(CloseCode.UNSUPPORTED_DATA, "MQTT is sent in binary frames")
                 break
         self.finished = self._frames.eof_sent
+        if self.finished and not self._frames.close_rcvd and self._frames.close_sent is not None:
+            self.complaint = f"it broke the WebSocket protocol: {self._frames.close_sent}"
         return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
 
     def send(self, data: bytes) -> None:
@@ -111,6 +119,7 @@ class WebSocket:
             self._frames = Protocol(Side.SERVER, max_size=self._max_message, logger=_quiet)
         else:
             self.finished = True
+            self.complaint = response.body.decode().strip()
 
 
 def answer(head: bytes, paths: tuple[str, ...]) -> Response:
@@ -124,7 +133,10 @@ def answer(head: bytes, paths: tuple[str, ...]) -> Response:
     request = requests[0]
     assert isinstance(request, Request)
     response = protocol.accept(request)
-    if isinstance(protocol.handshake_exc, InvalidUpgrade):
+    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:  # such as a key that is not ASCII
+        text = f"This is no WebSocket handshake: {protocol.handshake_exc}.\n"
+        response = _refusal(HTTPStatus.BAD_REQUEST, printable(text, keep="\n"))
+    elif isinstance(protocol.handshake_exc, InvalidUpgrade):
         where = "" if ANY_PATH in paths else f", at {paths[0]}"
         text = f"This is MQTT over WebSocket{where}: it takes an MQTT client, not a browser.\n"
         response = _refusal(HTTPStatus.UPGRADE_REQUIRED, text)
@@ -159,6 +171,8 @@ class WebSocketConnection(TcpConnection):
             if self._before_connect > MAX_BEFORE_CONNECT:
                 self.abort()
         if self._websocket.finished:
+            if self._websocket.complaint and self._channel is not None and not self._channel.closed:
+                client_log.no_websocket(self._channel.peer, self._channel.listener, self._websocket.complaint)
             super().close()
 
     def write(self, data: bytes) -> None:

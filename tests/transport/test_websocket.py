@@ -32,7 +32,7 @@ def request(path: str = "/mqtt", line: str = "GET {} HTTP/1.1", **changes: str |
     """A handshake; ``changes`` are headers, underscores for hyphens; None leaves one out."""
     headers: dict[str, str | None] = {**UPGRADE, **{k.replace("_", "-"): v for k, v in changes.items()}}
     lines = [line.format(path), *(f"{name}: {value}" for name, value in headers.items() if value is not None)]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return "\r\n".join([*lines, "", ""]).encode(errors="surrogateescape")
 
 
 def frame(data: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = True, mask: bool = True) -> bytes:
@@ -123,6 +123,9 @@ def test_the_path_is_found(served: str, path: str) -> None:
         pytest.param(request(Sec_WebSocket_Protocol="chat"), 400, "expected one of mqtt", id="other one"),
         pytest.param(request(Sec_WebSocket_Key=None), 400, "Sec-WebSocket-Key", id="no key"),
         pytest.param(request(Sec_WebSocket_Key="short"), 400, "Sec-WebSocket-Key", id="bad key"),
+        pytest.param(
+            request(Sec_WebSocket_Key="\udcff\udcfe" * 11), 400, "no WebSocket handshake", id="no text"
+        ),
         pytest.param(request(Sec_WebSocket_Version="8"), 400, "Sec-WebSocket-Version", id="old version"),
         pytest.param(request(line="POST {} HTTP/1.1"), 400, "expected GET", id="POST"),
         pytest.param(request(line="GET {} HTTP/1.0"), 400, "HTTP/1.1", id="HTTP/1.0"),
@@ -317,3 +320,16 @@ def test_no_bytes_make_it_fail(pieces: list[bytes]) -> None:
             if piece:
                 server.receive(piece)
                 server.to_write()
+
+
+def test_what_the_client_did_wrong_is_said() -> None:
+    server = WebSocket("/mqtt", 1024)
+    server.receive(b"GET / HTTP/1.1\r\n\r\n")
+    assert (server.finished, server.complaint.splitlines()[0][:24]) == (True, "This is MQTT over WebSoc")
+    server = shaken()
+    server.receive(frame(b"text", Opcode.TEXT))
+    assert server.finished
+    assert "MQTT is sent in binary frames" in server.complaint
+    server = shaken()
+    server.receive(frame(Close(1000, "").serialize(), Opcode.CLOSE))
+    assert (server.finished, server.complaint) == (True, "")

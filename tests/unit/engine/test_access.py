@@ -324,6 +324,6 @@ def test_a_refusal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     broker.engine.access.authenticators = (say(WRONG),)
     broker.dial().connect("c", username="ann", password=b"secret")
     assert caplog.messages == [
-        "client c, user ann, from 192.0.2.1:50000 is refused: access control refused the client "
-        "(bad_username_or_password)"
+        "client c, user ann, from 192.0.2.1:50000 (listener tcp) is refused: "
+        "access control refused the client (bad_username_or_password)"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pybroker.broker.config.settings import LogSettings
-from pybroker.broker.process import log
+from pybroker.broker.process import flood, log
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,72 @@ def test_no_client_writes_lines_of_its_own(file: Path) -> None:
     log.configure(to_file(file))
     logging.getLogger("pybroker").info("client %s", "x\n2026-01-01 INFO broker: all is well\r\x1b[31m\x85")
     (line,) = file.read_bytes().splitlines()
-    assert line.endswith(rb"client x\x0a2026-01-01 INFO broker: all is well\x0d\x1b[31m\x85")
+    assert line.endswith(rb"client x\n2026-01-01 INFO broker: all is well\r\x1b[31m\x85")
+
+
+EVIL = "a\u2028b\u2029c\u202ed\u2066e\ufefff\ud800g"
+"""Separators of lines and paragraphs, marks that turn the direction of reading, a lone surrogate."""
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_what_is_not_ascii_does_no_harm_either(file: Path, format: str) -> None:
+    log.configure(to_file(file, format=format))
+    logging.getLogger("pybroker").info("client %s, f\u00fcr \u05d0", EVIL)
+    (line,) = file.read_text(encoding="utf-8").splitlines()
+    assert line.isprintable()
+    if format == "json":
+        assert json.loads(line)["message"] == f"client {EVIL}, f\u00fcr \u05d0"
+    else:
+        assert line.endswith(r"client a\u2028b\u2029c\u202ed\u2066e\ufefff\ud800g, f" + "\u00fcr \u05d0")
+
+
+def test_a_traceback_has_no_line_of_a_clients(file: Path) -> None:
+    log.configure(to_file(file))
+    try:
+        raise ValueError("x\n2026-01-01 INFO broker: all is well\u2028INFO\x1b[31m")
+    except ValueError:
+        logging.getLogger("pybroker").exception("failed")
+    first, *lines = file.read_text(encoding="utf-8").splitlines()
+    assert first.endswith("failed")
+    assert len(lines) > 3
+    assert all(line.startswith("  ") and line.isprintable() for line in lines)
+
+
+def test_a_flood_is_counted_and_the_rest_is_still_seen(file: Path) -> None:
+    log.configure(to_file(file, level="debug"))
+    clients = logging.getLogger("pybroker.clients")
+    for number in range(1000):
+        clients.info("client %s disconnected: %s", number, "normal")
+        clients.debug("debug %d", number)
+    clients.info("client %s connected", "c")
+    log.flush()
+    lines = [line.partition("pybroker.clients: ")[2] for line in file.read_text().splitlines()]
+    left = [line for line in lines if "disconnected" in line]
+    assert len(left) < 500
+    assert left[:-1] == [f"client {number} disconnected: normal" for number in range(len(left) - 1)]
+    assert left[-1] == (f"client 999 disconnected: normal ({1000 - len(left)} more such lines were left out)")
+    assert "client c connected" in lines
+    assert sum(line.startswith("debug") for line in lines) == 1000
+    log.flush()
+    assert len(file.read_text().splitlines()) == len(lines)
+
+
+async def test_after_a_flood_the_count_comes_by_itself(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood, "TELL_AFTER", 0.01)
+    log.configure(to_file(file))
+    for number in range(1000):
+        logging.getLogger("pybroker.clients").info("number %d", number)
+    async with asyncio.timeout(60):
+        while "were left out" not in file.read_text():
+            await asyncio.sleep(0.001)
+    assert "number 999 (" in file.read_text()
+
+
+def test_what_is_printed_is_not_on_the_console_twice(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings(to=("console", "file"), dir=file.parent, file=file.name))
+    log.also_printed("stopping")
+    assert "stopping" not in "".join(capsys.readouterr())
+    assert "INFO    pybroker: stopping" in file.read_text()
 
 
 def test_a_traceback_keeps_its_lines(file: Path) -> None:
@@ -81,7 +147,7 @@ def test_a_traceback_keeps_its_lines(file: Path) -> None:
         raise ValueError("why")
     except ValueError:
         logging.getLogger("pybroker").exception("failed")
-    assert file.read_text().splitlines()[-1] == "ValueError: why"
+    assert file.read_text().splitlines()[-1] == "  ValueError: why"
 
 
 def test_json(file: Path) -> None:
