@@ -15,8 +15,8 @@ SOURCES = {
     f"pybroker/{path.relative_to(ROOT)}"
     for top in ("broker", "webhook")
     for path in (ROOT / top).rglob("*")
-    if path.is_file() and path.suffix in {".py", ".typed", ".json"}
-}
+    if path.is_file() and path.suffix in {".py", ".json", ".html", ".css", ".js", ".svg"}
+} | {"pybroker/py.typed", "pybroker/testing.py"}
 
 pytest.importorskip("hatchling")
 

@@ -14,8 +14,9 @@ environment, stop the broker, and exit with CMD's status.
   pybroker run --conf nanomq.conf -- npm test
 
 Further variables where there are such listeners: MQTT_TLS_URL, MQTT_TLS_PORT, MQTT_CA_FILE,
-MQTT_WS_URL, MQTT_WS_PORT, MQTT_WSS_URL, MQTT_WSS_PORT. Every webhook request becomes a line of JSON
-in WEBHOOK_LOG; nothing is posted unless --post says so. `pybroker faults` works in CMD."""
+MQTT_WS_URL, MQTT_WS_PORT, MQTT_WSS_URL, MQTT_WSS_PORT. With --page, PYBROKER_PAGE
+is the address of the page. Every webhook request becomes a line of JSON in WEBHOOK_LOG; nothing is
+posted unless --post says so. `pybroker faults` works in CMD."""
 
 
 def add_run(commands: Commands) -> None:
@@ -39,6 +40,15 @@ def add_run(commands: Commands) -> None:
         help="log this event, as on_message_publish",
     )
     add("--webhook-log", type=Path, metavar="FILE", help="keep the log here; else it is a temporary file")
+    add(
+        "--page",
+        nargs="?",
+        type=int,
+        const=True,
+        default=False,
+        metavar="PORT",
+        help="show in a browser what goes on: serve the page at this port, or at a free one",
+    )
     add("--post", action="store_true", help="post webhooks to the URLs of the configuration too")
     add("command", nargs="+", metavar="CMD", help="the command and its arguments, after --")
     run.set_defaults(run=_run)

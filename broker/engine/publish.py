@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from functools import partial
 
 from ..delivery.fanout import Plan
+from ..events import Client
 from ..packets.encoder import encode, make_publish, puback, pubrec
 from ..packets.errors import ProtocolError
 from ..packets.model import Puback, Publish, PublishRun, Pubrec
@@ -166,11 +167,13 @@ def broadcast(
     qos: int = 0,
     retain: bool = False,
     properties: Properties | None = None,
+    source: Client | None = None,
 ) -> None:
-    """A message of the broker's own, such as ``$SYS``. The caller flushes."""
+    """A message of the broker's own, such as ``$SYS``, or in the name of ``source``. The caller flushes."""
     packet = make_publish(
         topic, payload, qos=qos, retain=retain, properties=properties, version=5 if properties else 4
     )
+    packet.source = source
     _stamp(engine, packet)
     distribute_when_known(engine, packet, None)
 

@@ -109,6 +109,14 @@ class Face:
         """All, by the names of the configuration."""
         return {one.settings.name: self.address(one.settings.name) for one in self.running.app.listeners}
 
+    @property
+    def page_url(self) -> str:
+        """Where the page is that shows what goes on, and below it the REST API."""
+        url = self.running.app.rest.url
+        if url is None:
+            raise RuntimeError("this broker serves no page; make it with page=True")
+        return url
+
     def address(self, name: str | None) -> Address:
         """The listener of this name, or of this type; None: the one that a client would take."""
         found = self.running.app.listeners.all

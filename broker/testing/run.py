@@ -42,9 +42,12 @@ def run_command(options: argparse.Namespace) -> int:
             ws=options.ws,
             webhooks=options.webhook,
             post=options.post,
+            page=options.page,
         )
         with _webhook_log(options.webhook_log) as log:
             broker.start()
+            if options.page is not False:
+                print(f"pybroker: page at {broker.page_url}", file=sys.stderr)
             try:
                 with _announced(broker, options.conf), _logged(broker, log):
                     return _run(
@@ -111,6 +114,8 @@ def _variables(broker: TestBroker) -> dict[str, str]:
         "MQTT_URL": broker.url,
         PID_VARIABLE: str(os.getpid()),
     }
+    if broker.running.setup.page is not False:
+        found["PYBROKER_PAGE"] = broker.page_url
     kinds = {one.settings.type for one in broker.running.app.listeners}
     for kind, prefix in (("ssl", "MQTT_TLS"), ("ws", "MQTT_WS"), ("wss", "MQTT_WSS")):
         if kind in kinds:

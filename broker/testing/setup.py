@@ -11,7 +11,14 @@ from typing import Any, TypeAlias, TypedDict
 
 from pybroker.webhook.settings import Rule, WebhookSettings
 
-from ..config.settings import AuthSettings, ListenerSettings, Settings, SysSettings, TlsServer
+from ..config.settings import (
+    AuthSettings,
+    HttpServerSettings,
+    ListenerSettings,
+    Settings,
+    SysSettings,
+    TlsServer,
+)
 from .folder import folder
 
 _sockets = count(1)
@@ -44,6 +51,8 @@ class Setup:
     """Events that go to `broker.webhooks`, beside those that the file's endpoints ask for."""
     post: bool = False
     """Post webhooks to their real URLs too; else they stay in memory."""
+    page: bool | int = False
+    """Serve the page and the REST API, at ``page_url``; a number is the port, True a free one."""
     virtual_clock: bool = False
     """Time stands still until `broker.clock.advance`."""
 
@@ -60,6 +69,7 @@ class SetupOptions(TypedDict, total=False):
     plugins: Iterable[str] | Mapping[str, Mapping[str, Any]]
     webhooks: Iterable[str | Rule]
     post: bool
+    page: bool | int
     virtual_clock: bool
 
 
@@ -68,7 +78,7 @@ def settings_for(setup: Setup) -> Settings:
     settings = _read(setup)
     listeners = [_on_free_port(one, setup) for one in settings.listeners]
     listeners += _extra_listeners(setup, {one.type for one in listeners})
-    changes: dict[str, Any] = {"listeners": tuple(listeners), "daemon": False}
+    changes: dict[str, Any] = {"listeners": tuple(listeners), "daemon": False, "http_server": _page(setup)}
     if setup.users is not None:
         changes["auth"] = replace(
             settings.auth, allow_anonymous=False, passwords=MappingProxyType(dict(setup.users))
@@ -82,6 +92,13 @@ def settings_for(setup: Setup) -> Settings:
         webhooks = (*webhooks, WebhookSettings(_unused_name(webhooks), MEMORY_URL, rules=rules))
     changes["webhooks"] = webhooks
     return replace(settings, **changes)
+
+
+def _page(setup: Setup) -> HttpServerSettings | None:
+    """Whatever the file says of it: a test must not take the port of a broker that really serves it."""
+    if setup.page is False:
+        return None
+    return HttpServerSettings(host=setup.host, port=0 if setup.page is True else setup.page)
 
 
 def _read(setup: Setup) -> Settings:

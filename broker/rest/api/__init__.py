@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ..calls import Route
-from . import nodes, overview
+from . import clients, faults, mqtt, nodes, overview, retained, subscriptions, webhooks
 
-ROUTES: tuple[Route, ...] = (*nodes.ROUTES, *overview.ROUTES)
+ROUTES: tuple[Route, ...] = tuple(
+    route
+    for resource in (nodes, overview, clients, subscriptions, mqtt, retained, webhooks, faults)
+    for route in resource.ROUTES
+)

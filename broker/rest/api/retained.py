@@ -1,0 +1,74 @@
+"""`/retained`: the last message of each topic."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from ...packets.model import Publish
+from ...routing.topics import filter_error, matches
+from ..answers import Code, Refused, data, done
+from ..calls import Call, Route
+from ..listing import listing
+
+SHOWN = 256
+"""Bytes of a payload in the list; one message alone is shown whole."""
+
+
+def element(topic: str, publish: Publish, limit: int | None = SHOWN) -> dict[str, Any]:
+    payload = publish.payload
+    shown = payload[:limit]
+    found: dict[str, Any] = {
+        "topic": topic,
+        "qos": publish.qos,
+        "size": len(payload),
+        "publisher": publish.source.client_id if publish.source else None,
+    }
+    try:
+        found["payload"] = shown.decode()
+    except UnicodeDecodeError:
+        found["payload"] = b64encode(shown).decode()
+        found["binary"] = True
+    return found
+
+
+async def retained(call: Call) -> web.Response:
+    """``topic`` is a topic filter; without it all topics but those that begin with ``$``."""
+    query = call.request.rel_url.query
+    topic_filter = query.get("topic") or "#"
+    if error := filter_error(topic_filter):
+        raise Refused(400, Code.BAD_REQUEST, f"topic: {error}")
+    return await listing(query, _matching(call, topic_filter))
+
+
+def _matching(call: Call, topic_filter: str) -> Iterator[dict[str, Any]]:
+    store = call.served.engine.retained
+    now = call.served.engine.clock.monotonic()
+    for topic in list(store):
+        publish = store.get(topic) if matches(topic_filter, topic) else None
+        if publish is not None and (publish.expires_at is None or publish.expires_at > now):
+            yield element(topic, publish)
+
+
+async def one(call: Call) -> web.Response:
+    topic = call.arguments[0]
+    publish = call.served.engine.retained.get(topic)
+    if publish is None:
+        raise Refused(404, Code.BAD_REQUEST, f'nothing is retained for "{topic}"')
+    return data(element(topic, publish, None))
+
+
+async def delete(call: Call) -> web.Response:
+    if not call.served.engine.retained.remove(call.arguments[0]):
+        raise Refused(404, Code.BAD_REQUEST, f'nothing is retained for "{call.arguments[0]}"')
+    return done()
+
+
+ROUTES = (
+    Route("GET", "/retained", retained, "list_retained", "The last message of each topic"),
+    Route("GET", "/retained/:topic", one, "get_retained", "One of them, its slashes as %2F"),
+    Route("DELETE", "/retained/:topic", delete, "delete_retained", "Forget it", True),
+)

@@ -1,0 +1,121 @@
+"""`/webhooks`: the endpoints, their counters and their dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from itertools import islice
+from typing import Any
+
+from aiohttp import web
+
+from pybroker.webhook.backends.make import sender_for
+from pybroker.webhook.delivery.deadletters import DeadLetterError, DeadLetters, Selection
+from pybroker.webhook.settings import WebhookSettings
+from pybroker.webhook.spool.store import DeadLetter
+
+from ..answers import Code, Refused, data, done
+from ..calls import Call, Route
+
+MOST_SHOWN = 500
+"""Dead letters in one answer; the newest are left out where there are more."""
+
+
+async def webhooks(call: Call) -> web.Response:
+    return data([stats.to_dict() for stats in call.served.webhooks().stats()])
+
+
+async def webhook(call: Call) -> web.Response:
+    name = call.arguments[0]
+    for stats in call.served.webhooks().stats():
+        if stats.name == name:
+            return data(stats.to_dict())
+    raise Refused(404, Code.BAD_REQUEST, f'there is no webhook "{name}"')
+
+
+def _dead(call: Call) -> DeadLetters:
+    name = call.arguments[0]
+    settings: WebhookSettings | None = next(
+        (one for one in call.served.settings().webhooks if one.name == name), None
+    )
+    if settings is None:
+        raise Refused(404, Code.BAD_REQUEST, f'there is no webhook "{name}"')
+    try:
+        return DeadLetters(settings)
+    except DeadLetterError as error:
+        raise Refused(404, Code.BAD_REQUEST, str(error)) from None
+
+
+def _selection(call: Call) -> Selection:
+    """``number`` in the query, several with commas; without it, all of them."""
+    text = call.request.rel_url.query.get("number")
+    if not text:
+        return Selection()
+    try:
+        return Selection(seqs=frozenset(int(one) for one in text.split(",")))
+    except ValueError:
+        raise Refused(400, Code.BAD_REQUEST, f'number: "{text}" is no number, nor several') from None
+
+
+def _element(letter: DeadLetter) -> dict[str, Any]:
+    item = letter.delivery
+    found: dict[str, Any] = {
+        "number": item.seq,
+        "id": item.id,
+        "event": item.event,
+        "topic": item.topic,
+        "client": item.client,
+        "at": item.at,
+        "died_at": letter.died_at,
+        "why": letter.why,
+        "status": letter.status,
+        "answer": letter.answer.decode(errors="replace"),
+    }
+    try:
+        found["body"] = json.loads(item.body)
+    except ValueError:
+        found["body"] = b64encode(item.body).decode()
+    return found
+
+
+async def dead_letters(call: Call) -> web.Response:
+    dead, selection = _dead(call), _selection(call)
+
+    def read() -> list[dict[str, Any]]:
+        return [_element(letter) for letter in islice(dead.find(selection), MOST_SHOWN)]
+
+    try:
+        return data(await asyncio.to_thread(read))
+    except DeadLetterError as error:
+        raise Refused(500, Code.RPC_ERROR, str(error)) from None
+
+
+async def retry(call: Call) -> web.Response:
+    """Sends them again; those that are taken are dead letters no more."""
+    dead = _dead(call)
+    try:
+        found = await dead.retry(_selection(call), sender_for)
+    except DeadLetterError as error:
+        raise Refused(500, Code.RPC_ERROR, str(error)) from None
+    return data({"delivered": found.delivered, "failed": found.failed, "stopped": found.stopped})
+
+
+async def purge(call: Call) -> web.Response:
+    dead, selection = _dead(call), _selection(call)
+    if selection == Selection() and call.request.rel_url.query.get("all") != "true":
+        raise Refused(400, Code.BAD_REQUEST, "say which by ?number=, or ?all=true")
+    try:
+        await asyncio.to_thread(dead.purge, selection)
+    except DeadLetterError as error:
+        raise Refused(500, Code.RPC_ERROR, str(error)) from None
+    return done()
+
+
+ROUTES = (
+    Route("GET", "/webhooks", webhooks, "list_webhooks", "Each endpoint with its counters"),
+    Route("GET", "/webhooks/:name", webhook, "get_webhook", "One endpoint with its counters"),
+    Route("GET", "/webhooks/:name/dead", dead_letters, "list_dead_letters", "Its dead letters, oldest first"),
+    Route("POST", "/webhooks/:name/dead/retry", retry, "retry_dead_letters", "Send them again", True),
+    Route("DELETE", "/webhooks/:name/dead", purge, "purge_dead_letters", "Throw them away", True),
+)

@@ -1,0 +1,47 @@
+"""Long lists as answers: cut into pages where that is asked for, and made in turns, so that MQTT goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from aiohttp import web
+
+from .answers import Code, Refused
+
+AT_ONCE = 200
+"""Elements that are made between two turns of the event loop."""
+
+
+async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Response:
+    """All of them, or with ``_page`` and ``_limit`` one page with EMQX's ``meta``. Raises Refused."""
+    page, limit = _number(query, "_page", 1), _number(query, "_limit", 0)
+    if "_page" in query and not limit:
+        limit = 100
+    first = (page - 1) * limit
+    found: list[str] = []
+    count = 0
+    iterator = iter(elements)
+    while part := list(islice(iterator, AT_ONCE)):
+        found += [
+            json.dumps(element, ensure_ascii=False, separators=(",", ":"))
+            for number, element in enumerate(part, count)
+            if not limit or first <= number < first + limit
+        ]
+        count += len(part)
+        await asyncio.sleep(0)
+    meta = f',"meta":{{"page":{page},"limit":{limit},"count":{count}}}' if limit else ""
+    body = f'{{"code":0,"data":[{",".join(found)}]{meta}}}'
+    return web.Response(body=body.encode(), content_type="application/json")
+
+
+def _number(query: Mapping[str, str], key: str, default: int) -> int:
+    text = query.get(key)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 1_000_000_000):
+        raise Refused(400, Code.BAD_REQUEST, f"{key} is not a number from 1")
+    return int(text)

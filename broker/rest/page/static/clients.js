@@ -1,0 +1,85 @@
+// Who is connected, and who has a session.
+import { attempt } from "./api.js";
+import { bytes, facts, field, h, number, toast } from "./dom.js";
+
+const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" };
+
+export class Clients {
+  title = "Clients";
+
+  constructor(app) {
+    this.app = app;
+    this.search = h("input", { name: "client", autocomplete: "off", spellcheck: "false", placeholder: "client identifier" });
+    this.body = h("tbody");
+    this.info = h("p", { class: "note", role: "status" });
+    const heads = [["client", ""], ["user", "wide-only"], ["from", "wide-only"], ["MQTT", "wide-only"], ["subscriptions", "number"], ["in flight", "number"], ["queued", "number"]];
+    this.detail = h("aside", { class: "box", "aria-label": "The chosen client" }, h("p", { class: "empty" }, "Choose a client."));
+    this.element = h("div", {},
+      h("form", { class: "bar", onsubmit: (event) => { event.preventDefault(); this.choose(this.search.value); } },
+        field("Find a client", this.search, { class: "grow" }), h("button", { type: "submit" }, "Show")),
+      this.info,
+      h("div", { class: "split" },
+        h("section", { class: "box scroll", "aria-label": "Clients" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map(([name, kind]) => h("th", { class: kind, scope: "col" }, name)))), this.body)),
+        this.detail));
+    app.every(1000, () => this.shown(), this);
+  }
+
+  async shown() {
+    const found = await attempt("GET", "/overview/clients");
+    if (!found) return;
+    const focused = document.activeElement?.dataset?.client;
+    this.body.replaceChildren(...found.map((one) => this.row(one)));
+    if (focused !== undefined) this.body.querySelector(`[data-client="${CSS.escape(focused)}"]`)?.focus();
+    this.info.textContent = found.length ? `${number(found.length)} clients, those with most messages waiting first` : "No client is connected, and none has a session.";
+    if (this.chosen !== undefined && !this.gone) this.refresh();
+  }
+
+  row(one) {
+    const from = one.connected ? `${one.peer} (${one.listener})` : "away";
+    return h("tr", {},
+      h("td", {}, h("button", { type: "button", class: "link mono", "data-client": one.client, onclick: () => this.choose(one.client) }, one.client)),
+      h("td", { class: "wide-only" }, one.username ?? ""), h("td", { class: "wide-only" }, from),
+      h("td", { class: "wide-only" }, VERSIONS[one.version] ?? ""),
+      [one.subscriptions, one.inflight, one.queued].map((value) => h("td", { class: "number" }, number(value))));
+  }
+
+  choose(client) {
+    if (!client) return;
+    this.chosen = client;
+    this.gone = false;
+    this.refresh();
+  }
+
+  async refresh() {
+    const client = this.chosen;
+    let one;
+    try {
+      one = await this.app.call("GET", `/clients/${encodeURIComponent(client)}/details`);
+    } catch (error) {
+      this.gone = true;
+      this.detail.replaceChildren(h("p", { class: "empty" }, error.message));
+      return;
+    }
+    const filters = one.filters.slice(0, 100).map((filter) => h("li", { class: "mono" }, `${filter.topic}  (QoS ${filter.qos})`));
+    if (one.filters.length > 100) filters.push(h("li", {}, `... ${number(one.filters.length - 100)} more`));
+    const expiry = one.expiry === null ? "never" : one.expiry ? `${number(one.expiry)} s after the connection ends` : "with the connection";
+    const kick = h("button", { type: "button", class: "danger", id: "kick", onclick: () => this.kick(client) }, "Disconnect and end the session");
+    if (this.detail.contains(document.activeElement) && this.detail.dataset.client === client) return;
+    this.detail.dataset.client = client;
+    this.detail.replaceChildren(
+      h("h2", { class: "mono" }, one.client),
+      h("p", {}, h("span", { class: `badge ${one.connected ? "good" : "warn"}` }, one.connected ? "connected" : "away")),
+      facts([["user", one.username], ["from", one.peer], ["listener", one.listener], ["MQTT", VERSIONS[one.version]], ["keep alive", `${one.keepalive} s`],
+        ["in flight", number(one.inflight)], ["queued", `${number(one.queued)}, ${bytes(one.queued_bytes)}`], ["session ends", expiry], ["will", one.will_topic]]),
+      h("h3", {}, `Subscriptions (${number(one.filters.length)})`), h("ul", {}, filters),
+      h("div", { class: "bar" }, h("button", { type: "button", onclick: () => this.app.messagesOf(client) }, "Watch its messages"), kick));
+  }
+
+  async kick(client) {
+    if (!window.confirm(`Disconnect ${client} and forget its session?`)) return;
+    if ((await attempt("DELETE", `/clients/${encodeURIComponent(client)}`)) === undefined) return;
+    toast(`${client} is disconnected.`);
+    this.detail.dataset.client = "";
+    this.shown();
+  }
+}

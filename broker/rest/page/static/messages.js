@@ -1,0 +1,148 @@
+// The live stream of messages.
+import { bytes, copy, facts, field, h, millis, number } from "./dom.js";
+import { bytesOf, preview, views } from "./payload.js";
+
+const KEPT = 500;
+
+export class Messages {
+  title = "Messages";
+
+  constructor(app) {
+    this.app = app;
+    this.pending = [];
+    this.paused = false;
+    this.count = 0;
+    this.list = h("ul", { class: "rows", "aria-label": "Messages, newest first" });
+    this.nothing = h("p", { class: "empty" }, "Nothing has been published yet. Publish something, and it appears here.");
+    this.info = h("p", { class: "note", role: "status" });
+    this.detail = h("aside", { class: "box", "aria-label": "The chosen message" }, h("p", { class: "empty" }, "Choose a message to see all of it."));
+    this.pauseButton = h("button", { type: "button", id: "pause", "aria-pressed": "false", onclick: () => this.pause(!this.paused) }, "Pause");
+    this.filters = ["topic", "client", "text"].map((name) => h("input", { name, autocomplete: "off", spellcheck: "false" }));
+    this.filters[0].placeholder = "sensors/+/temperature";
+    const form = h("form", { class: "bar", onsubmit: (event) => { event.preventDefault(); this.filter(); } },
+      field("Topic filter", this.filters[0], { class: "grow" }),
+      field("Client contains", this.filters[1], { class: "grow" }),
+      field("Payload contains", this.filters[2], { class: "grow" }),
+      h("button", { type: "submit" }, "Filter"), this.pauseButton,
+      h("button", { type: "button", onclick: () => this.clear() }, "Clear"));
+    this.element = h("div", {}, form, this.info,
+      h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Stream" }, this.nothing, this.list), this.detail));
+    app.feed.addEventListener("message", (event) => this.add("message", event.detail));
+    app.feed.addEventListener("client", (event) => this.add("client", event.detail));
+    app.feed.addEventListener("left_out", (event) => this.tell(event.detail));
+  }
+
+  filter() {
+    const [topic, client, text] = this.filters.map((input) => input.value.trim());
+    this.clear();
+    this.app.feed.watch({ topic, client, text });
+  }
+
+  pause(on) {
+    this.paused = on;
+    this.pauseButton.textContent = on ? "Go on" : "Pause";
+    this.pauseButton.setAttribute("aria-pressed", String(on));
+    if (!on) this.draw();
+  }
+
+  clear() {
+    this.pending = [];
+    this.count = 0;
+    this.app.feed.leftOut = 0;
+    this.list.replaceChildren();
+    this.nothing.hidden = false;
+    this.info.textContent = "";
+  }
+
+  tell({ sampling }) {
+    const left = this.app.feed.leftOut;
+    this.info.classList.toggle("warn", sampling);
+    if (left) this.info.textContent = `${number(this.count)} messages shown, ${number(left)} left out: they come faster than they can be shown.`;
+  }
+
+  add(kind, value) {
+    if (kind === "message") this.count += 1;
+    this.pending.push({ kind, value });
+    if (this.pending.length > KEPT) this.pending.shift();
+    if (!this.paused && !this.drawing) {
+      this.drawing = true;
+      requestAnimationFrame(() => { this.drawing = false; this.draw(); });
+    }
+  }
+
+  draw() {
+    if (!this.pending.length) return;
+    this.nothing.hidden = true;
+    const rows = this.pending.map(({ kind, value }) => h("li", {}, kind === "message" ? this.row(value) : clientRow(value)));
+    this.pending = [];
+    this.list.prepend(...rows.reverse());
+    while (this.list.childElementCount > KEPT) this.list.lastElementChild.remove();
+  }
+
+  row(message) {
+    const marks = `Q${message.qos}${message.retain ? " R" : ""}`;
+    const row = h("button", { type: "button", class: "row fresh", onclick: () => this.choose(message, row) },
+      h("span", { class: "time mono" }, millis(message.at)),
+      h("span", { class: "mono", title: message.topic }, message.topic),
+      h("span", { class: "payload mono" }, preview(message)),
+      h("span", { class: "right" }, marks));
+    return row;
+  }
+
+  choose(message, row) {
+    this.chosen?.removeAttribute("aria-current");
+    this.chosen = row;
+    row.setAttribute("aria-current", "true");
+    this.detail.replaceChildren(messageDetail(message, this.app));
+  }
+}
+
+function clientRow(event) {
+  const what = event.connected ? "connected" : `disconnected (${event.reason})`;
+  return h("div", { class: "row event" }, h("span", { class: "time mono" }, millis(event.at)),
+    h("span", { class: "mono" }, event.client), h("span", { class: "payload" }, what), h("span", {}, ""));
+}
+
+export function messageDetail(message, app) {
+  const found = views(message);
+  const shown = h("div", { class: "scroll" }, found[0][1]());
+  const choices = found.map(([name, make], index) => h("button", {
+    type: "button", class: "small", "aria-pressed": String(index === 0),
+    onclick: (event) => {
+      for (const other of event.currentTarget.parentElement.children) other.setAttribute("aria-pressed", String(other === event.currentTarget));
+      shown.replaceChildren(make());
+    },
+  }, name));
+  const properties = Object.entries(message.properties ?? {}).map(([name, value]) => [
+    name.replaceAll("_", " "),
+    Array.isArray(value) ? value.map((one) => (Array.isArray(one) ? one.join(" = ") : one)).join(", ") : String(value),
+  ]);
+  const cut = message.size > bytesOf(message).length;
+  return h("div", {},
+    h("h2", { class: "mono" }, message.topic),
+    facts([["published", millis(message.at)], ["client", message.client ?? "the broker"], ["user", message.username],
+      ["QoS", String(message.qos)], ["retain", message.retain ? "yes" : "no"], ["size", bytes(message.size)], ...properties]),
+    h("h3", {}, "Payload"), h("div", { class: "bar" }, choices),
+    cut ? h("p", { class: "note warn" }, `Only the first ${bytes(bytesOf(message).length)} are shown.`) : null,
+    shown,
+    h("div", { class: "bar" },
+      h("button", { type: "button", onclick: () => copy(asCommand(message)) }, "Copy as mosquitto_pub"),
+      h("button", { type: "button", disabled: cut, onclick: () => app.publish(message) }, "Publish again")));
+}
+
+const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
+
+export function asCommand(message) {
+  const words = ["mosquitto_pub", "-h", location.hostname, "-t", quoted(message.topic), "-q", message.qos];
+  if (message.retain) words.push("-r");
+  const named = { content_type: "content-type", response_topic: "response-topic", message_expiry_interval: "message-expiry-interval",
+    payload_format_indicator: "payload-format-indicator" };
+  const properties = message.properties ?? {};
+  if (Object.keys(properties).length) words.push("-V", "5");
+  for (const [key, name] of Object.entries(named)) if (key in properties) words.push("-D", "publish", name, quoted(properties[key]));
+  for (const [name, value] of properties.user_properties ?? []) words.push("-D", "publish", "user-property", quoted(name), quoted(value));
+  if (message.binary) return `echo ${message.payload} | base64 -d | ${words.join(" ")} -s`;
+  words.push(message.size ? "-m" : "-n");
+  if (message.size) words.push(quoted(message.payload));
+  return words.join(" ");
+}

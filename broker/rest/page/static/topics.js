@@ -1,0 +1,162 @@
+// The tree of topics, with last values, rates and a chart of a number.
+import { attempt } from "./api.js";
+import { bytes, clock, facts, h, number } from "./dom.js";
+import { Chart } from "./chart.js";
+import { messageDetail } from "./messages.js";
+import { figures, preview } from "./payload.js";
+
+const MOST = 20000;
+const SHOWN = 300;
+
+class Node {
+  constructor(name, path) {
+    this.name = name;
+    this.path = path;
+    this.children = new Map();
+    this.last = null;
+    this.retained = false;
+    this.seen = 0;
+    this.inside = 0;
+    this.rate = 0;
+    this.open = false;
+    this.values = {};
+  }
+}
+
+export class Topics {
+  title = "Topics";
+
+  constructor(app) {
+    this.app = app;
+    this.root = new Node("", "");
+    this.count = 0;
+    this.tree = h("div", { class: "scroll" });
+    this.info = h("p", { class: "note" });
+    this.detail = h("aside", { class: "box", "aria-label": "The chosen topic" }, h("p", { class: "empty" }, "Choose a topic."));
+    this.element = h("div", {}, this.info, h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Topics" }, this.tree), this.detail));
+    app.feed.addEventListener("message", (event) => this.add(event.detail));
+    setInterval(() => this.tick(), 1000);
+  }
+
+  async shown() {
+    const found = await attempt("GET", "/retained?_limit=5000");
+    for (const message of found ?? []) {
+      const node = this.node(message.topic);
+      if (!node) continue;
+      node.retained = true;
+      node.last ??= { ...message, at: 0, retain: true, client: message.publisher };
+    }
+    this.draw();
+  }
+
+  node(topic) {
+    let node = this.root;
+    let path = "";
+    for (const name of topic.split("/")) {
+      path = node === this.root ? name : `${path}/${name}`;
+      let child = node.children.get(name);
+      if (!child) {
+        if (this.count >= MOST) return null;
+        this.count += 1;
+        child = new Node(name, path);
+        node.children.set(name, child);
+      }
+      node = child;
+    }
+    return node;
+  }
+
+  add(message) {
+    const node = this.node(message.topic);
+    if (!node) return;
+    if (message.retain) node.retained = message.size > 0;
+    node.last = message;
+    node.seen += 1;
+    for (const [path, value] of Object.entries(figures(message))) {
+      const values = (node.values[path] ??= []);
+      values.push(value);
+      if (values.length > 120) values.shift();
+    }
+    if (node === this.chosen) this.chosenChanged = true;
+  }
+
+  tick() {
+    const count = (node) => {
+      let inside = node.seen;
+      for (const child of node.children.values()) inside += count(child);
+      node.rate = node.rate * 0.6 + (inside - node.inside) * 0.4;
+      node.inside = inside;
+      return inside;
+    };
+    count(this.root);
+    if (!this.app.isShown(this)) return;
+    this.draw();
+    if (this.chosenChanged) this.choose(this.chosen);
+  }
+
+  draw() {
+    const some = this.root.children.size > 0;
+    this.info.textContent = `${number(this.count)} levels${this.count >= MOST ? ", more are not kept" : ""}. Retained topics are marked R. ` +
+      "Rates are messages a second; under a flood they are those of a sample.";
+    const focused = document.activeElement?.dataset?.path;
+    this.tree.replaceChildren(some ? this.list(this.root, true) : h("p", { class: "empty" }, "No topic has been seen yet."));
+    if (focused !== undefined) this.tree.querySelector(`[data-path="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  list(node, top = false) {
+    const children = [...node.children.values()].sort((a, b) => a.name.localeCompare(b.name));
+    const items = children.slice(0, SHOWN).map((child) => h("li", {}, this.line(child), child.open && child.children.size ? this.list(child) : null));
+    if (children.length > SHOWN) items.push(h("li", { class: "note" }, `... ${number(children.length - SHOWN)} more`));
+    return h("ul", { class: top ? "tree top" : "tree" }, items);
+  }
+
+  line(node) {
+    const branches = node.children.size > 0;
+    const press = () => {
+      if (branches) node.open = !node.open || (node.last !== null && node !== this.chosen);
+      if (node.last) this.choose(node);
+      this.draw();
+    };
+    const keys = (event) => {
+      if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+        node.open = event.key === "ArrowRight" && branches;
+        this.draw();
+      } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        const all = [...this.tree.querySelectorAll("button")];
+        all[all.indexOf(event.currentTarget) + (event.key === "ArrowDown" ? 1 : -1)]?.focus();
+        event.preventDefault();
+      }
+    };
+    return h("button", { type: "button", class: "node", "data-path": node.path, "aria-expanded": branches ? String(node.open) : null,
+      "aria-current": node === this.chosen ? "true" : null, onclick: press, onkeydown: keys },
+    h("span", { class: "arrow", "aria-hidden": "true" }, branches ? (node.open ? "\u25be" : "\u25b8") : ""),
+    h("span", { class: "name mono" }, node.name || "(empty level)"),
+    node.retained ? h("span", { class: "badge", title: "retained" }, "R") : null,
+    h("span", { class: "value mono" }, node.last ? preview(node.last) : `${number(node.children.size)} below`),
+    h("span", { class: "rate" }, node.rate >= 0.05 ? `${node.rate.toFixed(1)}/s` : ""));
+  }
+
+  choose(node) {
+    this.chosen = node;
+    this.chosenChanged = false;
+    const charts = Object.entries(node.values).filter(([, values]) => values.length > 1).slice(0, 4).map(([path, values]) => {
+      const chart = new Chart(path || "value", ["last"], (value) => String(Math.round(value * 1000) / 1000));
+      for (const value of values) chart.values[0].push(value);
+      chart.latest[0].textContent = `last ${values.at(-1)}`;
+      chart.draw();
+      return chart.element;
+    });
+    const known = node.last.at > 0;
+    const content = known ? messageDetail(node.last, this.app) : h("div", {}, h("h2", { class: "mono" }, node.path),
+      facts([["retained", "yes"], ["size", bytes(node.last.size)], ["QoS", String(node.last.qos)]]), h("h3", {}, "Payload"), h("pre", {}, preview(node.last)));
+    const forget = node.retained ? h("button", { type: "button", class: "danger", onclick: () => this.forget(node) }, "Delete the retained message") : null;
+    this.detail.replaceChildren(...charts, content, h("p", { class: "note" }, known ? `${number(node.seen)} seen, the last at ${clock(node.last.at)}` : "retained before this page was opened"), ...(forget ? [forget] : []));
+  }
+
+  async forget(node) {
+    if ((await attempt("DELETE", `/retained/${encodeURIComponent(node.path)}`)) === undefined) return;
+    node.retained = false;
+    this.choose(node);
+    this.draw();
+  }
+}

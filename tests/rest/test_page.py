@@ -1,0 +1,242 @@
+"""The page in a real browser: Debian's chromium, driven by playwright."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from pybroker.testing import TestBroker
+from tests.testing.support import paho_client
+
+async_api = pytest.importorskip(
+    "playwright.async_api", reason="playwright is not installed: pip install -e '.[browser]'"
+)
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
+]
+
+DEADLINE = 15_000
+"""Milliseconds after which a wait of the browser is given up."""
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+VIEWS = ("messages", "topics", "clients", "webhooks", "publish", "faults", "overview")
+
+Open = Callable[..., Awaitable["Page"]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_api.async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[TestBroker]:
+    with TestBroker(page=True, webhooks=["on_client_connected"]) as broker:
+        yield broker
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, broker: TestBroker) -> AsyncIterator[Open]:
+    """Opens a view of the page and waits until it is live; no error may show in its console."""
+    errors: list[str] = []
+    pages: list[Page] = []
+
+    async def opened(view: str = "messages", **options: Any) -> Page:
+        page = await browser.new_page(**options)
+        pages.append(page)
+        page.set_default_timeout(DEADLINE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if _is_error(line) else None)
+        await page.goto(f"{broker.page_url}#{view}")
+        await page.wait_for_selector("#status.good")
+        return page
+
+    yield opened
+    for one in pages:
+        await one.close()
+    assert errors == []
+
+
+def _is_error(line: Any) -> bool:
+    """An answer of 400 or 404 is no fault of the page."""
+    return line.type == "error" and not line.text.startswith("Failed to load resource")
+
+
+async def test_messages_appear_and_are_shown_whole(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    broker.publish("room/<b>kitchen</b>", '{"celsius": 21.5, "html": "<img src=x onerror=alert(1)>"}', qos=1)
+    await found.get_by_role("button", name="room/<b>kitchen</b>").click()
+    detail = found.get_by_label("The chosen message")
+    await detail.get_by_text("celsius:").wait_for()
+    assert "21.5" in await detail.inner_text()
+    assert await found.locator("main img, main b").count() == 0, "what a device sent has become HTML"
+    await detail.get_by_role("button", name="Hex").click()
+    await detail.get_by_text("7b 22 63 65").wait_for()
+
+
+async def test_binary_formats_are_read(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    broker.publish("pack", bytes.fromhex("82a16101a162c3"))
+    await found.get_by_role("button", name="pack").click()
+    detail = found.get_by_label("The chosen message")
+    await detail.get_by_role("button", name="MessagePack").wait_for()
+    assert "b: true" in await detail.inner_text()
+    broker.publish("cbor", bytes.fromhex("a2617901617afb3ff8000000000000"))
+    await found.get_by_role("button", name="cbor").click()
+    await detail.get_by_role("button", name="CBOR", exact=True).wait_for()
+    assert "z: 1.5" in await detail.inner_text()
+
+
+async def test_the_stream_can_be_filtered_paused_and_cleared(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    rows = found.locator(".rows .row:not(.event)")
+    await found.get_by_label("Topic filter").fill("wanted/#")
+    async with found.expect_response(lambda response: "topic=wanted" in response.url):
+        await found.get_by_role("button", name="Filter").click()
+    broker.publish("other", "x")
+    broker.publish("wanted/1", "x")
+    await rows.first.wait_for()
+    assert await rows.count() == 1
+    await found.get_by_role("button", name="Pause").click()
+    broker.publish("wanted/2", "x")
+    await found.get_by_role("button", name="Go on").click()
+    await found.get_by_role("button", name="wanted/2").wait_for()
+    await found.get_by_role("button", name="Clear").click()
+    assert await rows.count() == 0
+
+
+async def test_publish_with_properties(page: Open, broker: TestBroker) -> None:
+    found = await page("publish")
+    await found.get_by_label("Topic", exact=True).fill("room/light")
+    await found.get_by_label("Payload", exact=True).fill("on")
+    await found.get_by_label("QoS").select_option("1")
+    await found.get_by_label("Retain").check()
+    await found.get_by_text("MQTT 5.0 properties").click()
+    await found.get_by_label("Content type").fill("text/plain")
+    await found.get_by_role("button", name="Add a user property").click()
+    await found.get_by_label("Name of the user property").fill("unit")
+    await found.get_by_label("Value of the user property").fill("none")
+    await found.get_by_role("button", name="Publish", exact=True).click()
+    message = await broker.aio.wait_for("room/light")
+    assert (message.text, message.qos, message.retain) == ("on", 1, True)
+    assert message.user_properties == (("unit", "none"),)
+    assert broker.retained["room/light"].text == "on"
+
+
+async def test_a_message_is_published_again(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    broker.publish("a/b", "x", qos=2)
+    await found.get_by_role("button", name="a/b").click()
+    await found.get_by_role("button", name="Publish again").click()
+    await found.get_by_role("button", name="Publish", exact=True).click()
+    first, second = await broker.aio.wait_for("a/b", count=2)
+    assert (first.text, first.qos) == (second.text, second.qos)
+
+
+async def test_a_client_is_disconnected(page: Open, broker: TestBroker) -> None:
+    with paho_client(broker, "lamp", wait=False) as client:
+        client.reconnect_delay_set(60, 60)
+        await broker.aio.wait_for_client("lamp")
+        client.subscribe("lamp/#")
+        await broker.aio.wait_for_packet("SUBACK", client="lamp")
+        found = await page("clients")
+        found.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+        await found.get_by_role("button", name="lamp", exact=True).click()
+        await found.get_by_text("lamp/#").wait_for()
+        await found.locator("#kick").click()
+        await found.get_by_text("there is no client").wait_for()
+        await broker.aio.wait_for_client("lamp", connected=False)
+
+
+async def test_the_tree_of_topics(page: Open, broker: TestBroker) -> None:
+    broker.publish("house/cellar/humidity", "71", retain=True)
+    found = await page("topics")
+    await found.get_by_role("button", name="house").click()
+    await found.get_by_role("button", name="cellar").click()
+    await found.get_by_role("button", name="humidity").click()
+    for value in (72, 73):
+        broker.publish("house/cellar/humidity", str(value), retain=True)
+    await found.get_by_label("The chosen topic").locator("svg polyline").wait_for()
+    await found.get_by_role("button", name="Delete the retained message").click()
+    await found.get_by_role("button", name="Delete the retained message").wait_for(state="detached")
+    assert "house/cellar/humidity" not in broker.retained
+
+
+async def test_faults_are_put_in_force_and_lifted(page: Open, broker: TestBroker) -> None:
+    found = await page("faults")
+    await found.get_by_label("Action").select_option("drop")
+    await found.get_by_label("packet", exact=True).fill("PUBACK")
+    await found.get_by_role("button", name="Put in force").click()
+    await found.get_by_role("button", name="Lift", exact=True).click()
+    await found.get_by_text("Nothing goes wrong on purpose.").wait_for()
+    await found.get_by_label("packet", exact=True).fill("SUBAK")
+    await found.get_by_role("button", name="Put in force").click()
+    await found.get_by_role("alert").get_by_text("SUBACK").wait_for()
+
+
+async def test_webhooks_and_numbers(page: Open, broker: TestBroker) -> None:
+    found = await page("webhooks")
+    with paho_client(broker, "lamp", wait=False):
+        await found.get_by_text("1 matched = 1 delivered").wait_for()
+        await found.goto(f"{broker.page_url}#overview")
+        await found.get_by_text("Messages a second").wait_for()
+        await found.locator("svg.chart polyline").first.wait_for(state="attached")
+
+
+async def test_a_flood_is_sampled_and_the_page_answers(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    with paho_client(broker, "flood", wait=False) as client:
+        for _ in range(5000):
+            client.publish("flood", "x" * 60)
+        client.publish("flood", "the last", qos=1).wait_for_publish()
+    await found.get_by_text("left out").wait_for()
+    await found.get_by_role("tab", name="Publish").click()
+    await found.get_by_text("Publish a message").wait_for()
+    assert await found.locator(".rows > li").count() == 0
+
+
+async def test_the_keyboard_alone(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    await found.locator("#tab-messages").focus()
+    for view in VIEWS[1:]:
+        await found.keyboard.press("ArrowRight")
+        await found.wait_for_function("name => location.hash === '#' + name", arg=view)
+    assert await found.locator("#tab-overview").get_attribute("aria-selected") == "true"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_accessibility(page: Open, broker: TestBroker, scheme: str, width: int, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.async_playwright", reason="axe-playwright-python")
+    broker.publish("a/b", '{"x": 1}', retain=True)
+    found = await page(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    with paho_client(broker, "lamp", wait=False):
+        for view in VIEWS:
+            await found.goto(f"{broker.page_url}#{view}")
+            await found.wait_for_selector(f"#view-{view}")
+            broker.publish("a/c", "y")
+            results = await axe.Axe().run(found)
+            assert results.violations_count == 0, f"{view}: {results.generate_report()}"
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert await found.evaluate(overflow) <= 0, f"{view} is wider than the window"
