@@ -222,7 +222,7 @@ async def test_the_keyboard_alone(page: Open, broker: TestBroker) -> None:
     for view in VIEWS[1:]:
         await found.keyboard.press("ArrowRight")
         await found.wait_for_function("name => location.hash === '#' + name", arg=view)
-    assert await found.locator("#tab-overview").get_attribute("aria-selected") == "true"
+    await found.wait_for_selector("#tab-overview[aria-selected=true]")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
