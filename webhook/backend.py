@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from .parcels import Delivery
+from pybroker.broker import events
+
+from .parcels import Delivery, Headers
 from .settings import WebhookSettings
 
 ANSWER_BYTES = 4096
@@ -72,6 +74,12 @@ class Sender(Protocol):
     """Sends batches of events. Several calls of ``send`` may run at once; a caller bounds each in time by
     cancelling it."""
 
+    @property
+    def address(self) -> Address:
+        """What the sender must know of an event beyond its body, topic and client, such as a routing key: a
+        function that is called when the event happens. What it gives stands before the event's headers, in
+        the spool too. None: nothing."""
+
     async def send(self, events: Sequence[Delivery]) -> Outcomes:
         """Send and wait until the other side has them. An exception means that all may be tried again."""
 
@@ -86,6 +94,9 @@ class Backend(Sender, Protocol):
         """Connect. Called before the first ``send``, and after an exception of ``send`` anew, with ``close``
         before it. An exception means that the other side cannot be reached: the events wait."""
 
+
+Address = Callable[[events.Event], Headers] | None
+"""Of a Sender."""
 
 MakeSender = Callable[[WebhookSettings], Sender]
 """Raises SettingsError where the settings cannot work."""

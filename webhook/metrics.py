@@ -59,6 +59,8 @@ class EndpointStats:
     url: str
     state: str
     """``ready``; ``failing`` (one probe at a time); ``disabled`` (it answered 410); ``stopped``."""
+    last_failure: str = ""
+    """Why the last try failed; empty where the endpoint has answered since."""
     section: str = "webhook"
     """``webhook`` or ``event_pusher``."""
     matched: int = 0

@@ -38,6 +38,8 @@ def lines(stats: EndpointStats) -> list[str]:
         f"  waiting: {_size(s.queued_bytes)} in memory, {_size(s.spooled_bytes)} in the spool,"
         f" the oldest for {s.oldest_age:.1f} s; dead letters kept: {s.dead_letters}",
     ]
+    if s.last_failure:
+        text.append(f"  the last failure: {s.last_failure}")
     if s.callable_errors or s.spool_errors:
         text.append(f"  errors: {s.callable_errors} in filters and transforms, {s.spool_errors} of the spool")
     if s.spool_damaged:
@@ -48,7 +50,7 @@ def lines(stats: EndpointStats) -> list[str]:
 def render(stats: Iterable[EndpointStats]) -> str:
     """All endpoints, for `pybroker webhook status`."""
     text = [line for one in stats for line in lines(one)]
-    return "\n".join(text) if text else "no webhook is enabled"
+    return "\n".join(text) if text else "no webhook or event pusher is enabled"
 
 
 def sys_values(stats: Iterable[EndpointStats]) -> Iterator[tuple[str, str]]:

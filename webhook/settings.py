@@ -84,7 +84,7 @@ class WebhookSettings:
     name: str
     """``webhook`` for the plain section, else the NAME of ``webhook.NAME`` or ``event_pusher.NAME``."""
     url: str
-    """Where events are sent; a backend other than HTTP says what it may be."""
+    """Where events are sent; of some backends several, with spaces between them."""
     section: str = "webhook"
     """``webhook`` or ``event_pusher``."""
     backend: str = "http"

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
-    """Made for these arguments: the parts of `webhook` are left out where another command is meant."""
+    """Made for these arguments: the parts of `webhook` and `events` are left out of another command."""
     parser = argparse.ArgumentParser(
         prog="pybroker",
         description="An MQTT 3.1, 3.1.1 and 5.0 broker with built-in webhooks, configured by a nanomq.conf.",
@@ -51,12 +51,14 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_top,
     ):
         add(commands)
-    if arguments and arguments[0] == "webhook":
-        from .webhook import add_webhook  # it takes a while to import, and the others can do without
+    if arguments and arguments[0] in ("webhook", "events"):
+        from .webhook import add_events, add_webhook  # a while to import, and the others can do without
 
         add_webhook(commands)
+        add_events(commands)
     else:
         commands.add_parser("webhook", help="try webhooks, look after dead letters, see counters")
+        commands.add_parser("events", help="the same for all that events are sent to")
     _add_version(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""`pybroker webhook`: the commands of the webhook package, with what they need of a running broker."""
+"""`pybroker webhook` and `pybroker events`: the webhook package's commands, and what they ask of a broker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pybroker.webhook.commands.main import add_webhook_commands
+from pybroker.webhook.commands.main import add_event_commands, add_webhook_commands
 from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.settings import WebhookSettings
 
@@ -15,12 +15,26 @@ from .options import Commands, add_conf, find_instance, load_settings
 
 
 def add_webhook(commands: Commands) -> None:
-    add_webhook_commands(commands, add_conf, _endpoints, _stats)
+    add_webhook_commands(commands, add_conf, _webhooks, _stats_of_webhooks)
+
+
+def add_events(commands: Commands) -> None:
+    add_event_commands(commands, add_conf, _endpoints, _stats)
 
 
 def _endpoints(options: argparse.Namespace) -> Sequence[WebhookSettings] | None:
     settings = load_settings(options)
+    return None if settings is None else settings.endpoints
+
+
+def _webhooks(options: argparse.Namespace) -> Sequence[WebhookSettings] | None:
+    settings = load_settings(options)
     return None if settings is None else settings.webhooks
+
+
+def _stats_of_webhooks(options: argparse.Namespace) -> Sequence[EndpointStats] | None:
+    stats = _stats(options)
+    return None if stats is None else [one for one in stats if one.section == "webhook"]
 
 
 def _stats(options: argparse.Namespace) -> Sequence[EndpointStats] | None:

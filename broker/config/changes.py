@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .schema import ROWS, Row
 from .settings import Settings
 
-NAMED = ("listeners", "webhook")
+NAMED = ("listeners", "webhook", "event_pusher")
 """Sections below which names stand that the schema does not know."""
 
 _ABSENT = object()
@@ -20,6 +20,7 @@ _SECTIONS = {
     "daemon": "system.daemon",
     "drain_timeout": "system.drain_timeout",
     "webhooks": "webhook",
+    "event_pushers": "event_pusher",
     "presets": "preset.session",
     "faults": "faults.rules",
 }
@@ -42,6 +43,7 @@ _KEYS: dict[str, str] = {
     "ListenerSettings.tls": "",
     "PresetSession.subscriptions": "topic",
     "WebhookSettings.rules": "events",
+    "WebhookSettings.options": "",
     "WebhookSettings.encoding": "body.encoding",
     "WebhookSettings.format": "body.format",
     "WebhookSettings.cloudevents_mode": "body.cloudevents_mode",

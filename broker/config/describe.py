@@ -20,6 +20,7 @@ def describe(settings: Settings) -> list[str]:
     rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
     if not settings.webhooks:
         rows.append(("webhook", "none"))
+    rows += [(f"event_pusher {one.name}", _pusher(one)) for one in settings.event_pushers]
     rows.append(("access", _access(settings.auth)))
     rows += [
         (
@@ -59,10 +60,22 @@ def _http_server(http: HttpServerSettings) -> str:
     return f"{words}, {http.auth_type} authentication"
 
 
+def _pusher(endpoint: WebhookSettings) -> str:
+    servers = [urlsplit(url) for url in endpoint.url.split()]
+    shown = [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in servers]
+    where = f" at {', '.join(shown)}" if shown else ""
+    return "; ".join([f"to {endpoint.backend}{where}", *_sent(endpoint)])
+
+
 def _webhook(endpoint: WebhookSettings) -> str:
     parts = urlsplit(endpoint.url)
     # A password or token may stand in the user part and in the query.
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?...' if parts.query else ''}"
+    return "; ".join([f"POST {url}", *_sent(endpoint)])
+
+
+def _sent(endpoint: WebhookSettings) -> list[str]:
+    """What is sent, and how."""
     events = ", ".join(
         f"{rule.event} ({rule.topic})" if rule.topic else rule.event for rule in endpoint.rules
     )
@@ -72,7 +85,7 @@ def _webhook(endpoint: WebhookSettings) -> str:
         "signed" if endpoint.secrets else "",
         endpoint.compression if endpoint.compression != "none" else "",
     ]
-    return "; ".join(filter(None, [f"POST {url}", events or "no events", *extras]))
+    return [one for one in (events or "no events", *extras) if one]
 
 
 def _access(auth: AuthSettings) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .auth import auth
 from .errors import ConfigError
+from .event_pushers import event_pushers
 from .faults import faults
 from .hocon import parse
 from .http_server import http_server
@@ -99,6 +100,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
         "webhooks": webhooks(root, report, system["drain_timeout"]),
+        "event_pushers": event_pushers(root, report, system["drain_timeout"]),
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,

@@ -283,6 +283,7 @@ class Settings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: Limits = field(default_factory=Limits)
     webhooks: tuple[WebhookSettings, ...] = ()
+    event_pushers: tuple[WebhookSettings, ...] = ()
     presets: tuple[PresetSession, ...] = ()
     sys: SysSettings = field(default_factory=SysSettings)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
@@ -292,3 +293,8 @@ class Settings:
     drain_timeout: float = 5.0
     """`system.drain_timeout`: how long a stop waits for webhooks; those that name no other have it."""
     warnings: tuple[ConfigWarning, ...] = ()
+
+    @property
+    def endpoints(self) -> tuple[WebhookSettings, ...]:
+        """Everything that events are sent to."""
+        return self.webhooks + self.event_pushers

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from pybroker.webhook.body.template import FIELDS, TemplateError, compile_template
+
 from ..routing.topics import filter_error
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
@@ -193,6 +195,44 @@ def function() -> Kind:
         return value
 
     return Kind("Python callable", "package.module:function", parse)
+
+
+BACKENDS = ("rabbit", "nats", "redis", "http")
+
+
+def backend() -> Kind:
+    """What carries events: one of ours, or somebody's class."""
+
+    def parse(value: str) -> str:
+        return value if value in BACKENDS else str(function().parse(value))
+
+    return Kind("backend", f"{', '.join(BACKENDS)}, or package.module:Class", parse)
+
+
+def template() -> Kind:
+    """Text with ``{topic}`` and the like in it."""
+
+    def parse(value: str) -> str:
+        try:
+            compile_template(value)
+        except TemplateError as error:
+            raise UnfitError(str(error)) from None
+        return header_value().parse(value)  # type: ignore[no-any-return]
+
+    return Kind("template", f"text, in which {', '.join(FIELDS)} may stand in braces", parse)
+
+
+def server() -> Kind:
+    """The URL of a server; which schemes there are is the backend's."""
+
+    def parse(value: str) -> str:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is no number
+        if not parts.scheme or not parts.netloc or re.search(r"\s", value):
+            raise ValueError
+        return value
+
+    return Kind("URL", "a URL such as amqp://127.0.0.1:5672/ or nats://127.0.0.1:4222", parse, secret=True)
 
 
 def signing_secret() -> Kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pybroker.webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
 
@@ -32,7 +33,7 @@ def webhooks(root: Section, report: Report, drain_timeout: float) -> tuple[Webho
     for name, node in named.items():
         if not is_off(node):
             found.append(_endpoint(name, node, f"webhook.{name}", report, drain_timeout))
-    return tuple(endpoint for endpoint in found if endpoint is not None)
+    return tuple(one for one in found if one is not None)
 
 
 def _endpoint(
@@ -44,15 +45,22 @@ def _endpoint(
     if "url" not in values:
         report.error(values.place, f"{key}.url", "missing: where the events are posted to")
         return None
+    settings = endpoint(name, str(values["url"] or ""), values, report, drain_timeout)
+    if settings.tls is not None and settings.url.startswith("http:"):
+        report.warn(values.place_of("tls"), f"{key}.tls", "has no effect on an http:// URL")
+    return settings
+
+
+def endpoint(
+    name: str, url: str, values: Values, report: Report, drain_timeout: float, **more: Any
+) -> WebhookSettings:
+    """What webhooks and event pushers have in common."""
     rules = tuple(_rule(rule, values, report) for rule in values["events"])
     if not rules:
-        report.warn(values.place, f"{key}.events", "there are none, so nothing is sent")
-    tls = _tls(values, report) if "tls" in values else None
-    if tls is not None and str(values["url"]).startswith("http:"):
-        report.warn(values.place_of("tls"), f"{key}.tls", "has no effect on an http:// URL")
+        report.warn(values.place, f"{values.name}.events", "there are none, so nothing is sent")
     return WebhookSettings(
         name=name,
-        url=values["url"] or "",
+        url=url,
         headers=values["headers"],
         rules=rules,
         encoding=values["body.encoding"],
@@ -72,12 +80,13 @@ def _endpoint(
         batch=Batch(values["batch.size"], values["batch.time"], values["batch.format"]),
         secrets=values["secret"],
         compression=values["compression"],
-        tls=tls,
+        tls=_tls(values, report) if "tls" in values else None,
         drain_timeout=drain_timeout if values["drain_timeout"] is None else values["drain_timeout"],
+        **more,
     )
 
 
-def _rule(values: Values, endpoint: Values, report: Report) -> Rule:
+def _rule(values: Values, all: Values, report: Report) -> Rule:
     event, topic = values["event"], values["topic"]
     if "event" not in values:
         report.error(values.place, f"{values.name}.event", "missing: which event is sent")
@@ -89,8 +98,8 @@ def _rule(values: Values, endpoint: Values, report: Report) -> Rule:
         topic,
         values["clientid"],
         values["username"],
-        values["filter"] or endpoint["filter"],
-        values["transform"] or endpoint["transform"],
+        values["filter"] or all["filter"],
+        values["transform"] or all["transform"],
     )
 
 

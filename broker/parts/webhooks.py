@@ -1,4 +1,4 @@
-"""`webhook {}` at work: the events of the engine, offered to the endpoints that want them."""
+"""`webhook {}` and `event_pusher {}` at work: the engine's events go to the endpoints that want them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Webhooks(Part):
 
     def __init__(self, engine: Engine, settings: Settings, transport: MakeTransport) -> None:
         self._engine = engine
-        self._settings = settings.webhooks
+        self._settings = settings.endpoints
         self._transport = transport
         self.sink = self._make_sink()
 
@@ -51,7 +51,7 @@ class Webhooks(Part):
             hooks.observe(event, self.sink.offer)
         self._engine.router.forget_all_routes()
         try:
-            left = await self.sink.replace(settings.webhooks)
+            left = await self.sink.replace(settings.endpoints)
         finally:
             hooks.forget(self.sink.offer)
             self._attach()

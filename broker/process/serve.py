@@ -159,7 +159,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             if settings.daemon:
                 logger.warning("%s", left)
         for line in map(
-            str.strip, render(app.webhooks.sink.stats()).splitlines() if app.settings.webhooks else ()
+            str.strip, render(app.webhooks.sink.stats()).splitlines() if app.settings.endpoints else ()
         ):
             logger.info("%s", line)
         print("stopped", flush=True)

@@ -91,6 +91,8 @@ def settings_for(setup: Setup) -> Settings:
     if rules:
         webhooks = (*webhooks, WebhookSettings(_unused_name(webhooks), MEMORY_URL, rules=rules))
     changes["webhooks"] = webhooks
+    if not setup.post:
+        changes["event_pushers"] = ()
     return replace(settings, **changes)
 
 

@@ -324,7 +324,7 @@ def test_status(capsys) -> None:
     assert pybroker("status", "--json", stats=[STATS]) == 0
     assert json.loads(capsys.readouterr().out)[0]["matched"] == 10
     assert pybroker("status", stats=None) == 1
-    assert render([]) == "no webhook is enabled"
+    assert render([]) == "no webhook or event pusher is enabled"
 
 
 def test_sys_topics() -> None:

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from ..backend import Sender
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+
+from ..backend import Backend, Sender
 from ..clock import Clock, LoopClock
 from ..http.backend import HttpBackend
 from ..http.client import open_transport
 from ..http.transport import MakeTransport
-from ..settings import WebhookSettings
+from ..settings import SettingsError, WebhookSettings
+from .custom import custom
+from .keeper import Keeper
+
+OURS: dict[str, tuple[str, str]] = {
+    "rabbit": ("rabbit:RabbitBackend", "aiormq"),
+    "nats": ("nats:NatsBackend", "nats"),
+    "redis": ("redis:RedisBackend", "redis"),
+}
+"""Module and class of each backend, and the library that it needs: the extra has the backend's name."""
 
 
 def sender_for(
     settings: WebhookSettings, clock: Clock | None = None, make_transport: MakeTransport = open_transport
 ) -> Sender:
     """Raises SettingsError or TlsError where the settings cannot work. Nothing is connected yet."""
-    return HttpBackend(settings, clock or LoopClock(), make_transport)
+    name = settings.backend
+    if name == "http":
+        return HttpBackend(settings, clock or LoopClock(), make_transport)
+    if ":" in name:
+        return Keeper(custom(settings), settings.label)
+    if name not in OURS:
+        known = ", ".join(("http", *OURS))
+        raise SettingsError(
+            f'{settings.label}: backend = "{name}" is none of {known}, and not package.module:Class'
+        )
+    path, library = OURS[name]
+    if find_spec(library) is None:
+        raise SettingsError(
+            f"{settings.label}: backend = {name} needs the package {library.replace('_', '-')}; "
+            f'install it with: pip install "pybroker[{name}]"'
+        )
+    module, _, cls = path.partition(":")
+    make: Callable[[WebhookSettings], Backend] = getattr(import_module(f"{__package__}.{module}"), cls)
+    return Keeper(make(settings), settings.label)

@@ -44,7 +44,7 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 def encoder(encoding: str) -> dict[type[events.Event], Encode]:
     """Functions from an event to its JSON text; ``encoding`` is how payloads go in."""
-    payload = _PAYLOADS[encoding]
+    payload = PAYLOADS[encoding]
 
     def message(event: events.MessageEvent) -> str:
         publisher = event.publisher
@@ -189,4 +189,4 @@ def _power(width: int) -> int:
     return power
 
 
-_PAYLOADS: dict[str, Callable[[bytes], str]] = {"plain": _plain, "base64": _base64, "base62": _base62}
+PAYLOADS: dict[str, Callable[[bytes], str]] = {"plain": _plain, "base64": _base64, "base62": _base62}

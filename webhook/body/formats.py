@@ -12,8 +12,10 @@ from pybroker.broker import events
 
 from ..parcels import Headers
 from ..settings import WebhookSettings
-from .encode import ACTIONS, encoder
+from .encode import ACTIONS, PAYLOADS, encoder
 from .encode import quote as json_quote
+
+FORMATS = ("nanomq", "cloudevents", "form", "mongooseim")
 
 Format = Callable[[events.Event, str], tuple[Headers, bytes]]
 """``format(event, id)`` gives the event's own headers and its body; ``id`` is its ``webhook-id``."""
@@ -31,6 +33,8 @@ def format_for(settings: WebhookSettings) -> Format:
     """The format that the endpoint asks for; events of a batch are formed so that they can be joined."""
     if settings.format == "form":
         return _form()
+    if settings.format == "mongooseim":
+        return _mongooseim(settings)
     if settings.format == "cloudevents":
         if settings.cloudevents_mode == "structured" or settings.batch.size > 1:
             return _cloudevents_structured(settings)
@@ -109,6 +113,30 @@ def _form() -> Format:
         return content_type, urlencode(fields).encode()
 
     return form
+
+
+def _mongooseim(settings: WebhookSettings) -> Format:
+    """The bodies of MongooseIM's event pusher. Who receives a message is a client where the event names one,
+    else the topic; events that MongooseIM has not are as NanoMQ writes them."""
+    encoders = encoder(settings.encoding)
+    payload = PAYLOADS[settings.encoding]
+
+    def mongooseim(event: events.Event, id: str) -> tuple[Headers, bytes]:
+        if isinstance(event, events.ClientConnected | events.ClientDisconnected):
+            present = "true" if isinstance(event, events.ClientConnected) else "false"
+            text = f'{{"user_id":{json_quote(event.client.client_id)},"present":{present}}}'
+        elif isinstance(event, events.MessageEvent):
+            client: events.Client | None = getattr(event, "client", None)
+            text = (
+                f'{{"from_user_id":{json_quote(event.publisher.client_id if event.publisher else "")},'
+                f'"to_user_id":{json_quote(client.client_id if client else event.topic)},'
+                f'"message":{payload(event.payload)}}}'
+            )
+        else:
+            text = encoders[type(event)](event)
+        return (), text.encode()
+
+    return mongooseim
 
 
 def _header(text: str) -> str:

@@ -34,7 +34,7 @@ def add_event_commands(
     """Add ``events``: the same for all endpoints, webhooks and event pushers alike."""
     events = commands.add_parser(
         "events",
-        help="try webhooks and event pushers, look after dead letters, see counters",
+        help="the same for all that events are sent to",
         description="Try webhooks and event pushers, look after dead letters, see the counters "
         "of the running broker.",
     )

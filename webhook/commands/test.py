@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ..backend import MakeSender, Verdict
+from ..backend import Address, MakeSender, Verdict
 from ..backends.make import sender_for
 from ..body.encode import ACTIONS
 from ..body.formats import format_for, subject
@@ -50,7 +50,7 @@ async def send_samples(
     try:
         for number, rule in enumerate(settings.rules):
             try:
-                delivery = _sample_delivery(settings, rule, number)
+                delivery = _sample_delivery(settings, rule, number, poster.address)
             except Exception as error:  # the transform is someone else's
                 show(f"  {rule.event}: {type(error).__name__}: {error}")
                 all_taken = False
@@ -65,12 +65,14 @@ async def send_samples(
     return all_taken
 
 
-def _sample_delivery(settings: WebhookSettings, rule: Rule, number: int) -> Delivery:
+def _sample_delivery(settings: WebhookSettings, rule: Rule, number: int, address: Address) -> Delivery:
     event = sample(rule, time.time())
     id = f"test_{time.time_ns():x}_{number}"
     headers, body = format_for(settings)(event, id)
     transform = CompiledRule(f"{settings.label}, events[{number}]", rule).transform
     if transform is not None:
         headers, body = transformed(event, transform, headers, body)
+    if address is not None:
+        headers = (*address(event), *headers)
     topic, client = subject(event)
     return Delivery(number, id, event.at, ACTIONS[type(event)], topic, client, headers, body)

@@ -11,7 +11,7 @@ from pybroker.broker import events
 
 from ..backend import MakeSender, Outcome
 from ..body.encode import ACTIONS
-from ..body.formats import format_for, subject
+from ..body.formats import FORMATS, format_for, subject
 from ..clock import Clock
 from ..complaints import Complaints
 from ..metrics import Counters, EndpointStats
@@ -32,11 +32,11 @@ class Endpoint:
         self.settings = settings
         self.name = settings.name
         self._clock = clock
-        self._make_sender = make_sender
         self._complaints = Complaints(settings.label, clock)
         self._counters = Counters()
         self._running = False
         self._format = format_for(settings)
+        self._sender = make_sender(settings)
         self._queue = queue_for(settings.order)
         self._backlog = self._make_backlog()
         self._pool = self._make_pool()
@@ -55,7 +55,7 @@ class Endpoint:
         return Pool(
             settings=self.settings,
             queue=self._queue,
-            sender=self._make_sender(self.settings),
+            sender=self._sender,
             ends=self,
             counters=self._counters,
             complaints=self._complaints,
@@ -105,6 +105,8 @@ class Endpoint:
             self._blame(rule, part)
             self._counters.dropped_filtered += 1
             return
+        if self._sender.address is not None:
+            headers = (*self._sender.address(event), *headers)
         topic, client = subject(event)
         backlog.add(Delivery(seq, id, event.at, ACTIONS[type(event)], topic, client, headers, body))
 
@@ -226,6 +228,7 @@ class Endpoint:
             section=self.settings.section,
             url=shown_url(self.settings.url),
             state=state,
+            last_failure=pool.last_failure,
             matched=counters.matched,
             succeeded=counters.succeeded,
             dead=counters.dead,
@@ -255,7 +258,11 @@ _TOKEN = re.compile(r"(?=[^/]*[0-9])[^/]{17,}")
 
 def shown_url(url: str) -> str:
     """``url`` for eyes and logs: without user and password, and with ``***`` in place of what may be another
-    secret: the values of the query, long parts of the path that have a digit."""
+    secret: the values of the query, long parts of the path that have a digit. Several have commas between."""
+    return ", ".join(map(_shown, url.split(" ")))
+
+
+def _shown(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = re.sub(r"(^|&)([^&=]*=)?[^&]+", r"\1\2***", parts.query)
@@ -271,7 +278,7 @@ def check(settings: WebhookSettings) -> None:
     batch = settings.batch
     for key, value, allowed in (
         ("body.encoding", settings.encoding, ("plain", "base64", "base62")),
-        ("body.format", settings.format, ("nanomq", "cloudevents", "form")),
+        ("body.format", settings.format, FORMATS),
         ("body.cloudevents_mode", settings.cloudevents_mode, ("binary", "structured")),
         ("queue.overflow", settings.overflow, ("drop_new", "drop_oldest")),
         ("order", settings.order, ("none", "client", "topic")),

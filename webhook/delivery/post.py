@@ -16,6 +16,7 @@ class Poster:
     def __init__(self, settings: WebhookSettings, make_sender: MakeSender) -> None:
         self._timeout = settings.cancel_timeout
         self._sender = make_sender(settings)
+        self.address = self._sender.address
 
     async def post(self, delivery: Delivery) -> tuple[Outcome, str]:
         """What became of it, and the same in a few words."""

@@ -76,6 +76,8 @@ class Pool:
         self._flushing = False
         """Part-filled batches go at once."""
         self._drained: list[asyncio.Future[None]] = []
+        self.last_failure = ""
+        """Why the last try that failed did so; empty where none has failed since the last success."""
         self.disabled = False
         """It wants no more events: nothing is tried until ``enable``."""
 
@@ -325,6 +327,7 @@ class Pool:
 
     def _answered(self) -> None:
         """The other side is alive."""
+        self.last_failure = ""
         if self._breaker.failures:
             if self._breaker.open:
                 log.info("%s: the endpoint answers again", self._settings.label)
@@ -336,6 +339,7 @@ class Pool:
 
     def _count_failure(self, parcel: Parcel, outcome: Outcome) -> None:
         retry, breaker = self._settings.retry, self._breaker
+        self.last_failure = outcome.why
         # No event waits longer than ttl for another try, so neither does the endpoint.
         wait = max(backoff(breaker.probes + 1, retry, self._jitter), min(outcome.after, retry.ttl))
         if breaker.failed(parcel.probe, self._clock.monotonic() + wait):

@@ -16,13 +16,12 @@ from .transport import MakeTransport, NoAnswerError
 class HttpBackend:
     """Posts to one endpoint. Raises SettingsError or TlsError where its settings cannot work."""
 
+    address = None
+
     def __init__(self, settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> None:
         self._packer = Packer(settings)
         self._transport = make_transport(settings)
         self._clock = clock
-
-    async def open(self) -> None:
-        """Connections are made as requests need them."""
 
     async def send(self, events: Sequence[Delivery]) -> Outcome:
         """The answer is one for all: a batch is one request."""

@@ -3,7 +3,7 @@
 Files are checked against it, and docs/configuration.md is made of it (`scripts/config_docs`).
 """
 
-from . import auth, core, faults, http_server, listeners, webhook
+from . import auth, core, event_pusher, faults, http_server, listeners, webhook
 from .row import Row
 
 SCHEMA: tuple[Row, ...] = (
@@ -12,6 +12,7 @@ SCHEMA: tuple[Row, ...] = (
     *auth.rows(),
     *webhook.rows(),
     *http_server.rows(),
+    *event_pusher.rows(),
     *faults.rows(),
     *core.rows_without_effect(),
 )

@@ -1,0 +1,68 @@
+"""`event_pusher.NAME {}`: where else events are sent."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from pybroker.webhook.settings import WebhookSettings
+
+from .reader import Report, Values, is_off, read
+from .schema.event_pusher import OF_BACKEND, PREFIX
+from .tree import Section, describe
+from .units import BACKENDS
+from .webhooks import endpoint
+
+
+def event_pushers(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
+    """Every event pusher that is on. ``drain_timeout`` is for those that name none of their own."""
+    section = root.section(PREFIX)
+    if section is None or is_off(section):
+        return ()
+    found = []
+    for name, node in section.values.items():
+        if name == "enable":
+            continue
+        if not isinstance(node, Section):
+            wanted = f"a section {{ }}: {PREFIX}.NAME {{ backend = ... }}"
+            report.error(node.place, f"{PREFIX}.{name}", f"found {describe(node)}; allowed: {wanted}")
+        elif not is_off(node):
+            found.append(_pusher(name, node, report, drain_timeout))
+    return tuple(one for one in found if one is not None)
+
+
+def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -> WebhookSettings | None:
+    values = read(section, PREFIX, report, f"{PREFIX}.{name}")
+    backend = values["backend"] or name
+    if "backend" not in values and name not in BACKENDS:
+        missing = f"missing: what carries the events: {', '.join(BACKENDS)}, or package.module:Class"
+        report.error(values.place, f"{values.name}.backend", missing)
+        return None
+    return endpoint(
+        name,
+        " ".join(values["url"]),
+        values,
+        report,
+        drain_timeout,
+        section=PREFIX,
+        backend=backend,
+        options=MappingProxyType(_own(backend, values, report)),
+    )
+
+
+def _own(backend: str, values: Values, report: Report) -> dict[str, object]:
+    """What only this backend has. Keys of the others have no effect."""
+    own = {row.key for row in OF_BACKEND.get(backend, ())}
+    for key in sorted({row.key for rows in OF_BACKEND.values() for row in rows} - own):
+        if key in values:
+            report.warn(
+                values.place_of(key), f"{values.name}.{key}", f"has no effect with backend = {backend}"
+            )
+    if ":" not in backend:
+        if "options" in values:
+            report.warn(
+                values.place_of("options"),
+                f"{values.name}.options",
+                "has no effect: they are for a backend of the form package.module:Class",
+            )
+        return {key: values[key] for key in own}
+    return {"options": values["options"]}

@@ -1,0 +1,104 @@
+"""Rows of `event_pusher.NAME`: the keys that every backend has, and those of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from ..units import backend, choice, flag, path, server, template, text, time, topic_filter, whole
+from . import webhook
+from .row import ANYTHING, Row, tls_client, under
+
+PREFIX = "event_pusher"
+
+_OTHERWISE = {
+    "pool_size": ("4", "Batches at a time."),
+    "cancel_timeout": ("10s", "How long a batch may take."),
+    "retry.max_attempts": ("1000", "Tries of one event, the first among them."),
+    "retry.ttl": ("1d", "An event older than this is not tried again."),
+    "batch.size": ("100", "Events that are sent at a time."),
+    "batch.time": ("0", "How long a batch waits to be filled."),
+}
+"""Defaults and words that are not those of webhooks: a server that is away is waited for."""
+
+_NOT_SHARED = ("enable", "url", "headers", "body.format")
+
+
+def rows() -> Iterator[Row]:
+    yield from under(PREFIX, *_of_all(), *_shared(), ours=True, reload=True)
+    yield from tls_client(f"{PREFIX}.tls", reload=True)
+    for keys in OF_BACKEND.values():
+        yield from under(PREFIX, *keys, ours=True, reload=True)
+
+
+def _of_all() -> Iterator[Row]:
+    formats = choice("nanomq", "cloudevents", "form", "mongooseim")
+    yield Row("enable", flag(), "true", "False: as if the section were not there.")
+    yield Row(
+        "backend", backend(), "", "What carries the events; without it the NAME of the section says it."
+    )
+    yield Row("url", server(), "", "The server; several where the backend knows how.", "list", environ=True)
+    yield Row("headers", template(), "", "Headers of each event; `{topic}` and so on.", "map", environ=True)
+    yield Row("body.format", formats, "nanomq", "The shape of the body.")
+    yield Row("options", text(), "", "What a `package.module:Class` asks for.", "map", environ=True)
+
+
+def _shared() -> Iterator[Row]:
+    """The keys of webhooks that every backend has."""
+    for row in webhook.rows():
+        key = row.key.removeprefix("webhook.")
+        if key in _NOT_SHARED or key.startswith(("tls.", "events[]")):
+            continue
+        row = dataclasses.replace(row, key=key, differs="")
+        if key == "cancel_timeout":
+            row = dataclasses.replace(row, kind=time(0.001))
+        if key == "events":
+            row = Row(key, ANYTHING, "", "As `webhook.events`.", "objects", items="webhook.events[]")
+        if key in _OTHERWISE:
+            row = dataclasses.replace(row, default=_OTHERWISE[key][0], help=_OTHERWISE[key][1])
+        yield row
+
+
+_EXCHANGE = choice("topic", "direct", "fanout", "headers")
+
+
+def _mongooseim(name: str, words: str, sent: str = "", received: str = "") -> Iterator[Row]:
+    """An exchange as MongooseIM has it."""
+    yield Row(f"{name}_exchange.name", text(), "", words)
+    yield Row(f"{name}_exchange.type", _EXCHANGE, "topic", "Its type.")
+    yield Row(f"{name}_exchange.durable", flag(), "false", "Whether it outlives a restart of RabbitMQ.")
+    if sent:
+        yield Row(f"{name}_exchange.sent_topic", text(), sent, "Behind the client in the routing key: sent.")
+        yield Row(f"{name}_exchange.recv_topic", text(), received, "The same: received.")
+
+
+OF_BACKEND: dict[str, tuple[Row, ...]] = {
+    "rabbit": (
+        Row("exchange.name", template(), "", "Where messages go; without it, the queue of the routing key."),
+        Row("exchange.type", _EXCHANGE, "topic", "What it is declared as."),
+        Row("exchange.durable", flag(), "true", "Whether it outlives a restart of RabbitMQ."),
+        Row("exchange.declare", flag(), "true", "Declare it at each connect. False: it must exist."),
+        Row("routing_key", template(), "{topic}", "`/` in topics becomes `.`."),
+        Row("mandatory", flag(), "true", "What no queue takes is a dead letter, not a success."),
+        Row("persistent", flag(), "true", "Messages outlive a restart of RabbitMQ, where their queue does."),
+        Row("heartbeat", time(1, 3600), "30s", "How soon a connection that is silent is given up."),
+        *_mongooseim("presence", "MongooseIM's exchange for clients that come and go."),
+        *_mongooseim("chat_msg", "MongooseIM's exchange for messages.", "chat_msg_sent", "chat_msg_recv"),
+        *_mongooseim(
+            "groupchat_msg",
+            "MongooseIM's exchange for messages to a group.",
+            "groupchat_msg_sent",
+            "groupchat_msg_recv",
+        ),
+        Row("groupchat_msg_exchange.topic", topic_filter(), "", "Which messages those are."),
+    ),
+    "nats": (
+        Row("subject", template(), "mqtt.{topic}", "A stream must take it. `/` in topics becomes `.`."),
+        Row("credentials", path(), "", "A .creds file."),
+    ),
+    "redis": (
+        Row("stream", template(), "pybroker:events", "The key of the stream."),
+        Row("maxlen", whole(0), "1000000", "About how many entries the stream keeps; 0 keeps all."),
+    ),
+}
+"""The keys that only one backend has."""

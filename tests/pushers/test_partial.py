@@ -1,0 +1,65 @@
+"""Batches of which some events arrive: each is delivered, waits or is dead, and the order is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from pybroker.broker import events
+
+from .backends import Moody
+from .support import drained, published, pushers, until
+
+HERE = "tests.pushers.backends"
+EVENTS = "events = [{ event = on_message_publish }]"
+QUICK = "retry { first = 1ms, max = 3ms, max_attempts = 1000 }"
+
+
+@pytest.mark.parametrize("order", ["none", "client", "topic"])
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+async def test_every_event_has_one_end(tmp_path, start, order, spooled, seed) -> None:
+    Moody.taken, Moody.random = [], random.Random(seed)
+    rng = random.Random(seed)
+    spool = f'spool.path = "{tmp_path}/spool"' if spooled else ""
+    text = f'a {{ backend = "{HERE}:Moody", order = {order}, batch.size = 7, {QUICK}, {EVENTS}\n{spool} }}'
+    sink = await start(*pushers(tmp_path, text))
+    for number in range(300):
+        client = events.Client(rng.choice("abc"))
+        sink.offer(published(number, topic=rng.choice(["t/1", "t/2"]), client=client))
+        if number % 10 == 0:
+            await asyncio.sleep(0)
+            assert sink.stats()[0].adds_up
+    stats = await drained(sink)
+    assert stats.matched == stats.succeeded + stats.dead == 300
+    first = {event.seq for event in Moody.taken}
+    assert len(first) >= stats.succeeded
+    if order != "none":
+        for lane in {_lane(event, order) for event in Moody.taken}:
+            last = {e.seq: at for at, e in enumerate(Moody.taken) if _lane(e, order) == lane}
+            assert sorted(last, key=last.__getitem__) == sorted(last)
+
+
+def _lane(event, order: str) -> str:
+    return event.client if order == "client" else event.topic
+
+
+async def test_a_backend_that_says_too_little_is_tried_again(tmp_path, start, caplog) -> None:
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Wrong", {QUICK}, {EVENTS}, batch.size = 2 }}')
+    sink = await start(one)
+    sink.offer(published(1))
+    sink.offer(published(2))
+    await until(lambda: sink.stats()[0].retries > 2)
+    assert "the backend gave 1 outcomes for 2 events" in caplog.text
+    assert sink.stats()[0].succeeded == 0
+
+
+async def test_a_mistake_in_a_backend_is_told_with_its_place(tmp_path, start, caplog) -> None:
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Mistaken", {QUICK}, {EVENTS} }}')
+    sink = await start(one)
+    sink.offer(published(1))
+    await until(lambda: sink.stats()[0].retries)
+    assert "a mistake in the code" in caplog.text
+    assert "Traceback" in caplog.text

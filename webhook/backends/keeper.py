@@ -1,0 +1,76 @@
+"""A backend's connection: opened when the first events come, and anew after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ..backend import Address, Backend, Outcome, Outcomes, words
+from ..parcels import Delivery
+
+log = logging.getLogger("pybroker.webhook")
+
+CLOSING = 1.0
+"""Seconds that a backend may take to close."""
+
+_MISTAKES = (TypeError, AttributeError, NameError, LookupError)
+"""Exceptions that tell of a mistake in a backend's code rather than of a server that is away."""
+
+
+class Keeper:
+    """Sends through ``backend``. What it raises means that the connection is no good: all events of the batch
+    are tried again, over another connection."""
+
+    def __init__(self, backend: Backend, label: str) -> None:
+        self._backend = backend
+        self._label = label
+        self.address: Address = getattr(backend, "address", None)
+        self._ready = False
+        self._sending = 0
+        self._none_sends = asyncio.Event()
+        self._none_sends.set()
+        self._opening = asyncio.Lock()
+
+    async def send(self, events: Sequence[Delivery]) -> Outcomes:
+        try:
+            if not self._ready:
+                await self._open()
+        except Exception as error:
+            return self._failed("cannot connect", error)
+        self._sending += 1
+        self._none_sends.clear()
+        try:
+            return await self._backend.send(events)
+        except Exception as error:
+            self._ready = False
+            return self._failed("sending failed", error)
+        except BaseException:  # given up: what comes late must not be taken for the answer to something else
+            self._ready = False
+            raise
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._none_sends.set()
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._ready:
+                return
+            await self._none_sends.wait()  # over the connection that was: each ends within its time
+            await self.close()
+            await self._backend.open()
+            self._ready = True
+
+    async def close(self) -> None:
+        self._ready = False
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._backend.close()
+        except Exception as error:  # it was broken anyway
+            log.debug("%s: closing: %s", self._label, words(error))
+
+    def _failed(self, what: str, error: Exception) -> Outcome:
+        if isinstance(error, _MISTAKES):
+            log.error("%s: %s", self._label, what, exc_info=error)
+        return Outcome.retry(f"{what}: {words(error)}")

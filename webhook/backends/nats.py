@@ -1,0 +1,154 @@
+"""NATS JetStream: each event a message that a stream has stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pybroker.broker import events
+
+from ..backend import DELIVERED, Outcome, words
+from ..body.template import compile_template
+from ..http.client import tls_context
+from ..parcels import Delivery, Headers
+from ..settings import SettingsError, WebhookSettings
+from .headers import HeaderTemplates, address_of, own_headers
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+NO_STREAM = Outcome.retry("no stream takes this subject")
+_STORED = b'{"stream":'
+
+
+class NatsBackend:
+    """Publishes with ``Nats-Msg-Id``, so that the server drops repeats. The stream's answer is the
+    acknowledgement."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        options = settings.options
+        self._servers = settings.url.split() or ["nats://127.0.0.1:4222"]
+        for url in self._servers:
+            if not url.startswith(("nats://", "tls://", "ws://", "wss://")):
+                raise SettingsError(f"{settings.label}: url must be of the form nats://HOST:PORT")
+        self._credentials = options["credentials"]
+        if self._credentials and not Path(self._credentials).is_file():
+            raise SettingsError(f"{settings.label}: credentials: there is no file {self._credentials}")
+        secure = settings.tls is not None or any(url.startswith(("tls:", "wss:")) for url in self._servers)
+        self._tls = tls_context(settings.tls, settings.label) if secure else None
+        self._timeout = settings.cancel_timeout
+        self._subject = compile_template(options["subject"], _token)
+        self._headers = HeaderTemplates(settings.headers)
+        self._client: Client | None = None
+        self._batches: dict[str, _Acknowledgements] = {}
+        self._count = 0
+        self._trouble: Exception | None = None
+
+    def address(self, event: events.Event) -> Headers:
+        return ((":subject", self._subject(event)), *self._headers(event))
+
+    async def open(self) -> None:
+        import nats
+
+        more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
+        if self._tls is not None:
+            more["tls"] = self._tls
+        try:
+            self._client = await nats.connect(
+                servers=self._servers,
+                allow_reconnect=False,  # the delivery opens anew
+                max_reconnect_attempts=1,  # else it tries forever
+                reconnect_time_wait=0,
+                connect_timeout=max(1, round(self._timeout)),
+                error_cb=self._note,
+                closed_cb=self._lost,
+                **more,
+            )
+        except nats.errors.NoServersError as error:
+            raise ConnectionError(words(self._trouble or error)) from error
+        self._inbox = self._client.new_inbox()
+        await self._client.subscribe(f"{self._inbox}.*.*", cb=self._answered)
+
+    async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
+        client = self._client
+        assert client is not None
+        self._count += 1
+        name = str(self._count)
+        waiting = self._batches[name] = _Acknowledgements(len(events))
+        try:
+            for number, event in enumerate(events):
+                headers = {"Nats-Msg-Id": event.id}
+                headers.update(own_headers(event))
+                subject = address_of(event, "subject")
+                await client.publish(subject, event.body, f"{self._inbox}.{name}.{number}", headers)
+            await client._flush_pending()
+            return await waiting.complete
+        finally:
+            del self._batches[name]
+
+    async def _answered(self, message: Msg) -> None:
+        _, name, number = message.subject.rsplit(".", 2)
+        waiting = self._batches.get(name)
+        if waiting is not None:
+            waiting.answer(int(number), _meaning(message))
+
+    async def _note(self, error: Exception) -> None:
+        self._trouble = error
+
+    async def _lost(self) -> None:
+        for waiting in self._batches.values():
+            waiting.fail(ConnectionError("the connection was lost"))
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+class _Acknowledgements:
+    """Those of one batch."""
+
+    def __init__(self, count: int) -> None:
+        self._outcomes: list[Outcome] = [DELIVERED] * count
+        self._missing = set(range(count))
+        self.complete: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+
+    def answer(self, number: int, outcome: Outcome) -> None:
+        self._outcomes[number] = outcome
+        self._missing.discard(number)
+        if not self._missing and not self.complete.done():
+            self.complete.set_result(self._outcomes)
+
+    def fail(self, error: Exception) -> None:
+        if not self.complete.done():
+            self.complete.set_exception(error)
+
+
+def _meaning(message: Msg) -> Outcome:
+    """What JetStream says of one message."""
+    if message.data.startswith(_STORED):
+        return DELIVERED
+    if message.headers and message.headers.get("Status") == "503":
+        return NO_STREAM
+    try:
+        error = json.loads(message.data)["error"]
+        return Outcome.retry(f"JetStream: {error['description']}")
+    except (ValueError, LookupError, TypeError):
+        return Outcome.retry("the answer is not understood")
+
+
+def _token(name: str, value: str) -> str:
+    """A value as part of a subject: ``/`` becomes ``.``; characters that have a meaning in a subject, or that
+    cannot stand in one, are escaped as in a URL."""
+    parts = value.split("/") if name == "topic" else [value]
+    return ".".join("".join(map(_escaped, part)) or "_" for part in parts)
+
+
+def _escaped(character: str) -> str:
+    if character in ".*>%" or character.isspace() or not character.isprintable():
+        return "".join(f"%{byte:02X}" for byte in character.encode())
+    return character
