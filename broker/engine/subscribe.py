@@ -144,12 +144,7 @@ def _check_filter(channel: Channel, topic_filter: str) -> None:
     if channel.connection.version == 5 or not topic_filter.startswith(SHARE):
         error = filter_error(topic_filter)
         if error:
-            raise MalformedPacket(f"the topic filter {_shown(topic_filter)} is not valid: {error}")
-
-
-def _shown(topic_filter: str) -> str:
-    """Short enough for a log and a reason string."""
-    return repr(topic_filter if len(topic_filter) <= 100 else topic_filter[:100] + "...")
+            raise MalformedPacket(f"a topic filter is not valid: {error}: {topic_filter!r}")
 
 
 def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed: bool) -> ReasonCode:

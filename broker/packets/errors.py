@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from .reasons import ReasonCode
 
+LONGEST_MESSAGE = 200
+"""Characters: a message may quote what came, and that may be long."""
+
 
 class ProtocolError(Exception):
     """The peer broke a rule of MQTT. ``reason`` is what a 5.0 CONNACK or DISCONNECT tells it."""
 
     def __init__(self, message: str, reason: ReasonCode = ReasonCode.PROTOCOL_ERROR) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = message[: LONGEST_MESSAGE - 3] + "..."
         super().__init__(message)
         self.reason = reason
 

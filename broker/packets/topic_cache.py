@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .errors import ProtocolError
+from .errors import MalformedPacket, ProtocolError
 from .primitives import text
 from .reasons import ReasonCode
 
@@ -49,5 +49,6 @@ def topic_name(topic: str) -> str:
     if not topic:  # [MQTT-4.7.3-1]
         raise ProtocolError("the topic name is empty")
     if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
-        raise ProtocolError(f"the topic name {topic!r} has wildcards", ReasonCode.TOPIC_NAME_INVALID)
+        # Not 0x90, topic name invalid: that is for one that "is correctly formed, but is not accepted".
+        raise MalformedPacket(f"the topic name has wildcards: {topic!r}")
     return topic

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from pybroker.broker.config.settings import Limits
 from pybroker.broker.packets.encoder import encode, make_publish
-from pybroker.broker.packets.model import Disconnect, Packet, Publish, Subscribe, SubscribeFilter, Will
+from pybroker.broker.packets.model import (
+    Disconnect,
+    Packet,
+    Publish,
+    Subscribe,
+    SubscribeFilter,
+    Unsubscribe,
+    Will,
+)
 from pybroker.broker.packets.properties import Properties
 from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client, connect_packet
@@ -347,3 +355,50 @@ def test_disconnect_and_more(version: int) -> None:
     client.closed()
     assert not any(isinstance(packet, Publish) for packet in bystander.client.packets())
     bystander.is_well()
+
+
+LONG = "\1" * 65_000
+"""Four times as long where an error message quotes it."""
+
+
+@every_version
+@pytest.mark.parametrize(
+    "packet",
+    [
+        make_publish(LONG + "#", b""),
+        make_publish("$SYS/" + LONG, b"", qos=1, packet_id=1),
+        Subscribe(1, [SubscribeFilter(LONG + "#", 0)]),
+        Unsubscribe(1, [LONG + "#"]),
+    ],
+    ids=lambda packet: type(packet).__name__,
+)
+def test_what_is_wrong_may_be_too_long_to_quote(broker: Broker, version: int, packet: Packet) -> None:
+    broker.engine.access.deny_disconnects = True
+    bystander = Bystander(broker)
+    client = broker.connect("c", version)
+    if isinstance(packet, Publish):
+        packet = make_publish(
+            packet.topic, packet.payload, qos=packet.qos, packet_id=packet.packet_id, version=version
+        )
+    client.send(packet)
+    assert client.is_closed
+    assert len(client.link.written) < 1000
+    bystander.is_well()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"authentication_method": LONG[:50_000]},
+        {"will": Will(LONG + "/#", b"")},
+        {"will": Will(LONG, b"")},
+    ],
+)
+def test_a_connect_that_is_refused_may_be_too_long_to_quote(
+    broker: Broker, options: dict[str, object]
+) -> None:
+    broker.engine.access.authorizers = (lambda client, topic, action: False,)
+    client = broker.dial()
+    client.send_connect("c", **options)
+    assert client.is_closed
+    assert 4 < len(client.link.written) < 1000

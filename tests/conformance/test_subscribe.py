@@ -111,15 +111,6 @@ def test_filters_that_are_none(broker: Broker, version: int, topic_filter: str) 
         client.closed(R.MALFORMED_PACKET)
 
 
-def test_a_long_filter_that_is_none_is_cut_short_in_the_reason(broker: Broker) -> None:
-    client = broker.connect()
-    client.send(Subscribe(1, [SubscribeFilter("a" * 60_000 + "#", 0)]))
-    disconnect = client.closed(R.MALFORMED_PACKET)
-    assert disconnect is not None
-    assert disconnect.properties is not None
-    assert len(disconnect.properties.reason_string or "") < 200
-
-
 @mqtt("3.1.1:MQTT-3.8.4-3", "5.0:MQTT-3.8.4-3", "5.0:MQTT-3.8.4-4")
 @every_version
 def test_the_same_filter_again_replaces(broker: Broker, version: int) -> None:

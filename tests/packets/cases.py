@@ -72,7 +72,7 @@ def unsupported() -> Fault:
 
 
 def wildcards() -> Fault:
-    return Fault(ReasonCode.TOPIC_NAME_INVALID, "has wildcards")
+    return Fault(ReasonCode.MALFORMED_PACKET, "has wildcards")
 
 
 def framed(first: int, body: bytes) -> bytes:

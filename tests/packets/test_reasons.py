@@ -51,3 +51,4 @@ def test_errors_carry_their_reason() -> None:
     assert MalformedPacket("x").reason is ReasonCode.MALFORMED_PACKET
     assert isinstance(MalformedPacket("x"), ProtocolError)
     assert str(ProtocolError("in words", ReasonCode.QUOTA_EXCEEDED)) == "in words"
+    assert len(str(ProtocolError("long " * 100))) == 200
