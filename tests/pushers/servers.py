@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -201,3 +202,56 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Moto(Server):
+    """SNS and SQS, as moto serves them. It keeps all in memory."""
+
+    program = "moto_server"
+
+    @classmethod
+    def find(cls) -> str:
+        here = Path(__file__).parents[2] / "build" / "moto" / "bin" / "moto_server"
+        found = str(here) if here.exists() else shutil.which(cls.program)
+        if found is None:
+            pytest.skip("moto_server is not installed; .ci/run says how")
+        return found
+
+    def command(self) -> list[str]:
+        return [self.find(), "-H", "127.0.0.1", "-p", str(self.port)]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+MOCK_CLUSTER = """
+import sys, time
+from confluent_kafka import Producer
+producer = Producer({"test.mock.num.brokers": "1"})
+(broker,) = producer.list_topics(timeout=30).brokers.values()
+open("port", "w").write(str(broker.port))
+while True:
+    time.sleep(60)
+"""
+
+
+class Kafka(Server):
+    """librdkafka's mock cluster, in a process of its own: it picks its port and keeps all in memory."""
+
+    @classmethod
+    def find(cls) -> str:
+        return sys.executable
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", MOCK_CLUSTER]
+
+    def ready(self) -> bool:
+        with suppress(OSError, ValueError):
+            self.port = int((self.directory / "port").read_text())
+            return super().ready()
+        return False
+
+    @property
+    def url(self) -> str:
+        return f"kafka://127.0.0.1:{self.port}"

@@ -19,6 +19,8 @@ OURS: dict[str, tuple[str, str]] = {
     "rabbit": ("rabbit:RabbitBackend", "aiormq"),
     "nats": ("nats:NatsBackend", "nats"),
     "redis": ("redis:RedisBackend", "redis"),
+    "kafka": ("kafka:KafkaBackend", "confluent_kafka"),
+    "sns": ("sns:SnsBackend", "botocore"),
 }
 """Module and class of each backend, and the library that it needs: the extra has the backend's name."""
 

@@ -100,5 +100,22 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
         Row("stream", template(), "pybroker:events", "The key of the stream."),
         Row("maxlen", whole(0), "1000000", "About how many entries the stream keeps; 0 keeps all."),
     ),
+    "kafka": (
+        Row("topic", template(), "", "The topic; `/` in MQTT topics becomes `.`."),
+        Row("key", template(), "{clientid}", "Events of one key keep their order, in one partition."),
+        Row("client", text(secret=True), "", "Settings of librdkafka, as they are.", "map", environ=True),
+    ),
+    "sns": (
+        Row("topic_arn", text(), "", "Where events go that have no topic of their own kind."),
+        Row("topic_arns", text(), "", 'The topic of each event: `on_message_publish = "arn:..."`.', "map"),
+        Row("region", text(), "", "The region; without it, that of the first topic ARN."),
+        Row("profile", text(), "", "A profile of the credentials file."),
+        Row("access_key_id", text(secret=True), "", "Without it, the usual chain is asked.", environ=True),
+        Row("secret_access_key", text(secret=True), "", "With `access_key_id`.", environ=True),
+        Row("session_token", text(secret=True), "", "With temporary credentials.", environ=True),
+        Row("role_arn", text(), "", "A role to take on."),
+        Row("attributes", template(), "", "Message attributes; `{topic}` and so on.", "map"),
+        Row("group_id", template(), "{clientid}", "The message group, of a FIFO topic."),
+    ),
 }
 """The keys that only one backend has."""

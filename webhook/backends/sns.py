@@ -1,0 +1,175 @@
+"""Amazon SNS: each event a message of a topic. botocore does the talking, in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pybroker.broker import events
+
+from ..backend import DELIVERED, Outcome, words
+from ..body.encode import ACTIONS
+from ..body.template import compile_template
+from ..parcels import Delivery, Headers
+from ..settings import SettingsError, WebhookSettings
+from .headers import HeaderTemplates, address_of, own_headers
+
+BATCH, BATCH_BYTES = 10, 256 << 10
+"""What one PublishBatch takes."""
+FINAL = {"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "BatchRequestTooLong"}
+"""Codes of events that SNS will never take. Throttling, credentials, a topic that is missing may pass."""
+
+
+class SnsBackend:
+    """PublishBatch for up to ten events. On a FIFO topic the event's id keeps repeats out."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        options = settings.options
+        self._settings = settings
+        self._options = options
+        self._arn: str = options["topic_arn"] or ""
+        self._arns = {event.removeprefix("on_"): arn for event, arn in options["topic_arns"]}
+        self._check()
+        arn = self._arn or next(iter(self._arns.values()))
+        self._region = options["region"] or arn.split(":")[3]
+        self._group = compile_template(options["group_id"])
+        self._attributes = HeaderTemplates((*settings.headers, *options["attributes"]))
+        self._client: Any = None
+
+    def _check(self) -> None:
+        label = self._settings.label
+        for arn in (*filter(None, [self._arn]), *self._arns.values()):
+            if not arn.startswith("arn:") or arn.count(":") != 5:
+                raise SettingsError(f'{label}: "{arn}" is no topic ARN, arn:aws:sns:REGION:ACCOUNT:TOPIC')
+        actions = {rule.event.removeprefix("on_") for rule in self._settings.rules}
+        if unknown := sorted(self._arns.keys() - set(ACTIONS.values())):
+            raise SettingsError(f"{label}: topic_arns.{unknown[0]}: there is no such event")
+        if not self._arn and (without := sorted(actions - self._arns.keys()) or not self._arns):
+            event = f"of on_{without[0]}" if isinstance(without, list) else "of the events"
+            raise SettingsError(f"{label}: topic_arn is missing: the topic {event}")
+        if bool(self._options["access_key_id"]) != bool(self._options["secret_access_key"]):
+            raise SettingsError(f"{label}: access_key_id and secret_access_key go together")
+
+    def address(self, event: events.Event) -> Headers:
+        arn = self._arns.get(ACTIONS[type(event)], self._arn)
+        return ((":topic-arn", arn), (":group", self._group(event)), *self._attributes(event))
+
+    async def open(self) -> None:
+        self._client = await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> Any:
+        """Blocking: credentials may have to be asked for."""
+        from botocore.config import Config
+        from botocore.session import Session
+
+        options = self._options
+        session = Session(profile=options["profile"])
+        if options["access_key_id"]:
+            session.set_credentials(
+                options["access_key_id"], options["secret_access_key"], options["session_token"]
+            )
+        if options["role_arn"]:
+            _assume(session, options["role_arn"], self._region)
+        if session.get_credentials() is None:
+            raise ConnectionError(
+                "no credentials: neither in the file, nor in the environment, nor of a role"
+            )
+        tls = self._settings.tls
+        verify: Any = None if tls is None else (str(tls.cacertfile) if tls.cacertfile else tls.verify)
+        return session.create_client(
+            "sns",
+            region_name=self._region,
+            endpoint_url=self._settings.url or None,
+            verify=verify,
+            config=Config(
+                retries={"total_max_attempts": 1},  # trying again is the delivery's business
+                connect_timeout=self._settings.cancel_timeout,
+                read_timeout=self._settings.cancel_timeout,
+                max_pool_connections=self._settings.pool_size,
+            ),
+        )
+
+    async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
+        client = self._client
+        if client is None:
+            raise ConnectionError("it is closed")
+        outcomes: list[Outcome] = [DELIVERED] * len(events)
+        for arn, numbers in _batches(events):
+            found = await asyncio.to_thread(self._publish, client, arn, [events[n] for n in numbers])
+            for number, outcome in zip(numbers, found, strict=True):
+                outcomes[number] = outcome
+        return outcomes
+
+    def _publish(self, client: Any, arn: str, events: Sequence[Delivery]) -> list[Outcome]:
+        """Blocking. One request."""
+        from botocore.exceptions import ClientError
+
+        entries = [self._entry(str(n), event, arn) for n, event in enumerate(events)]
+        try:
+            answer = client.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
+        except ClientError as error:
+            return [_failure(error.response.get("Error", {}))] * len(events)
+        except Exception as error:  # no connection, no answer, a certificate
+            return [Outcome.retry(words(error))] * len(events)
+        failed = {one["Id"]: _failure(one) for one in answer.get("Failed", ())}
+        arrived = {one["Id"] for one in answer.get("Successful", ())}
+        silent = Outcome.retry("SNS said nothing of it")
+        return [DELIVERED if entry["Id"] in arrived else failed.get(entry["Id"], silent) for entry in entries]
+
+    def _entry(self, id: str, event: Delivery, arn: str) -> dict[str, Any]:
+        attributes = {"webhook-id": event.id, **{name: value for name, value in own_headers(event) if value}}
+        entry: dict[str, Any] = {
+            "Id": id,
+            "Message": event.body.decode(errors="replace"),
+            "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        }
+        if arn.endswith(".fifo"):
+            entry["MessageGroupId"] = address_of(event, "group") or "pybroker"
+            entry["MessageDeduplicationId"] = event.id
+        return entry
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _batches(events: Sequence[Delivery]) -> Iterator[tuple[str, list[int]]]:
+    """Topic and numbers of the events of each request, in their order."""
+    taken: list[int] = []
+    size, current = 0, ""
+    for number, event in enumerate(events):
+        arn, length = address_of(event, "topic-arn"), len(event.body) + 1024
+        if taken and (arn != current or len(taken) == BATCH or size + length > BATCH_BYTES):
+            yield current, taken
+            taken, size = [], 0
+        taken.append(number)
+        size += length
+        current = arn
+    if taken:
+        yield current, taken
+
+
+def _failure(error: dict[str, Any]) -> Outcome:
+    code, message = error.get("Code", "unknown"), error.get("Message", "")
+    said = f"{code}: {message}"[:300]
+    return Outcome.dead(said) if code in FINAL else Outcome.retry(said)
+
+
+def _assume(session: Any, role: str, region: str) -> None:
+    """Let the session take on the role, and renew it in time."""
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+
+    source = session.get_credentials()
+    if source is None:
+        raise ConnectionError("no credentials to take on the role with")
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=session.create_client,
+        source_credentials=source,
+        role_arn=role,
+        extra_args={"RoleSessionName": "pybroker"},
+    )
+    session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
