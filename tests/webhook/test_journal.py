@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pybroker.broker.storage.journal import HALF, SMALLEST_HALF, Journal, JournalBusyError, Recovered
 from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.spool import records
-from pybroker.webhook.spool.journal import HALF, SMALLEST_HALF, Journal, JournalBusyError, Recovered
 
 HEADS = 40
 """Bytes before the first record of a half."""
@@ -97,7 +97,7 @@ def test_a_record_that_was_cut_off_is_not_seen(tmp_path: Path) -> None:
 
 def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A small journal: 1 to 4 in the half that is being committed, 5 to 8 in the other."""
-    monkeypatch.setattr("pybroker.webhook.spool.journal.HALF", SMALLEST_HALF)
+    monkeypatch.setattr("pybroker.broker.storage.journal.HALF", SMALLEST_HALF)
     journal, *_ = opened(path)
     journal.begin()
     for seq in range(1, 9):

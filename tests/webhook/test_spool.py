@@ -15,11 +15,11 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.broker.clock import ManualClock
+from pybroker.broker.storage.journal import SMALLEST_HALF, Journal
 from pybroker.webhook import Batch, Retry, SettingsError, Sink, Spool
 from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.reports import render
 from pybroker.webhook.spool.files import SpoolError
-from pybroker.webhook.spool.journal import SMALLEST_HALF, Journal
 from pybroker.webhook.spool.store import Store
 
 from .conftest import drained, until
@@ -229,7 +229,7 @@ async def test_the_disk_is_full_for_a_while(receiver, start, tmp_path, caplog, m
     receiver.default = 503
     settings = spooled(receiver.url, tmp_path, breaker_failures=1)
     sink = await start(settings)
-    db = sink._endpoints[0]._backlog._store._db
+    db = sink._endpoints[0]._backlog._store.db
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 1}")
     offer(sink, range(500))
@@ -259,7 +259,7 @@ async def test_the_age_of_what_waits_for_its_commit(start, tmp_path) -> None:
     assert early.stats()[0].oldest_age == 60
 
     sink = await start(settings, clock=clock, transport=Recorder())
-    db = sink._endpoints[0]._backlog._store._db
+    db = sink._endpoints[0]._backlog._store.db
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
     for age in (30, 20):
         offer(sink, range(100), at=clock.time() - age)
@@ -268,11 +268,11 @@ async def test_the_age_of_what_waits_for_its_commit(start, tmp_path) -> None:
 
 
 async def test_what_a_full_disk_loses_at_the_end_is_told(start, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pybroker.webhook.spool.journal.HALF", SMALLEST_HALF)
+    monkeypatch.setattr("pybroker.broker.storage.journal.HALF", SMALLEST_HALF)
     recorder = Recorder(503)
     settings = spooled("memory:", tmp_path)
     sink = await start(settings, transport=recorder)
-    db = sink._endpoints[0]._backlog._store._db
+    db = sink._endpoints[0]._backlog._store.db
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
     for first in range(0, 1000, 50):
         offer(sink, range(first, first + 50))
@@ -455,10 +455,10 @@ async def test_a_full_disk_keeps_nothing_from_starting(start, tmp_path, caplog, 
 
     prepare = Store._prepare
 
-    def prepare_without_room(store: Store) -> None:
-        prepare(store)
-        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
-        store._db.execute(f"PRAGMA max_page_count = {pages}")
+    def prepare_without_room(store: Store, migrations: list[str]) -> None:
+        prepare(store, migrations)
+        pages = store.db.execute("PRAGMA page_count").fetchone()[0]
+        store.db.execute(f"PRAGMA max_page_count = {pages}")
 
     monkeypatch.setattr(Store, "_prepare", prepare_without_room)
     recorder = Recorder()
@@ -486,7 +486,7 @@ async def test_a_full_disk_keeps_nothing_from_starting(start, tmp_path, caplog, 
 async def test_what_waits_in_memory_for_a_full_disk_is_told_at_the_end(start, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("pybroker.webhook.spool.spool.RETRY_INTERVAL", 0.01)
 
-    def no_room(store: Store) -> None:
+    def no_room(store: Store, migrations: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Store, "_prepare", no_room)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pybroker.broker import events
+from pybroker.broker.storage.journal import SMALLEST_HALF
 from pybroker.webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
-from pybroker.webhook.spool.journal import SMALLEST_HALF
 from pybroker.webhook.spool.store import Store
 
 from .conftest import drained, until
@@ -29,7 +29,7 @@ CLIENTS = 3
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little fits anywhere, so that few events meet every bound."""
-    monkeypatch.setattr("pybroker.webhook.spool.journal.HALF", SMALLEST_HALF)
+    monkeypatch.setattr("pybroker.broker.storage.journal.HALF", SMALLEST_HALF)
     for name, value in (("COMMIT_INTERVAL", 0.02), ("RETRY_INTERVAL", 0.02), ("TIDY_INTERVAL", 0.05)):
         monkeypatch.setattr(f"pybroker.webhook.spool.spool.{name}", value)
     monkeypatch.setattr("pybroker.webhook.spool.spool.READ_AT_ONCE", 40)
@@ -135,7 +135,7 @@ class Walk:
         await self._begin()
 
     async def _full_disk(self) -> None:
-        database = self.sink._endpoints[0]._backlog._store._db
+        database = self.sink._endpoints[0]._backlog._store.db
         pages = database.execute("PRAGMA page_count").fetchone()[0]
         database.execute(f"PRAGMA max_page_count = {pages}")
         await self._offer(self._rng.randint(0, 100))

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from pybroker.broker.storage.journal import Journal, JournalBusyError, JournalDamagedError
+
 from . import records
-from .journal import Journal, JournalBusyError, JournalDamagedError
 from .store import Store
 
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from itertools import chain
 from typing import TypeVar
 
+from pybroker.broker.storage.journal import Journal
+
 from ..backend import ANSWER_BYTES, Outcome
 from ..clock import Clock, Timer
 from ..complaints import Complaints
@@ -25,7 +27,6 @@ from . import records
 from .backlog import Announce, new_id_prefix
 from .changes import Changes, Commit
 from .files import SpoolError, SpoolFullError, database_path, reported
-from .journal import Journal
 from .queue import Queue
 from .store import DeadLetter, Store
 

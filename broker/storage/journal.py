@@ -1,11 +1,11 @@
-"""What happened since the last commit to the spool, in a file that is mapped into memory.
+"""What happened since the last commit to a database, in a file that is mapped into memory.
 
 Writing to it is a copy in memory, with no system call, so it can be done on the event loop; and what has
 been copied survives the death of the process, because the pages belong to the kernel. It does not survive a
 loss of power: that is the commit's part.
 
 The file has two halves. One is written to, while the other is being committed; a commit that succeeded clears
-its half. A generation that the spool knows as committed is not read again.
+its half. A generation that the database knows as committed is not read again.
 
 A half begins with its generation and a random tag, twice, each with a CRC. Each record begins with the
 tag, its length and a CRC; zeros follow the last record. Where a record is damaged, the next is found by its
@@ -122,6 +122,10 @@ class Journal:
         self._map[base + start : base + body] = self._tag + _checked(_LENGTH.pack(len(record)), record)
         self._used = end
         return True
+
+    def sync(self) -> None:
+        """Return when all that was written until now is on the disk. Blocking, for any thread."""
+        os.fdatasync(self._fd)
 
     @property
     def filled(self) -> float:

@@ -1,0 +1,1 @@
+"""Files that keep records over a crash; they know nothing of what the records mean."""
