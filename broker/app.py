@@ -18,6 +18,7 @@ from .access.errors import AccessError
 from .clock import Clock
 from .config.changes import Change, compare
 from .config.settings import Settings
+from .delivery.outbox import HoldingPending
 from .engine.channel import Channel
 from .engine.engine import Engine
 from .faults.channel import WatchedChannel
@@ -33,11 +34,13 @@ from .parts.listeners import Listeners
 from .parts.plugins import Plugins
 from .parts.presence import Presence
 from .parts.presets import Presets
+from .parts.state import Overdue, State
 from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
 from .plugins.errors import PluginError
 from .rest.part import Rest
 from .rest.served import Served
+from .state.errors import StateError
 from .transport.errors import ListenError
 from .transport.listener import OpenChannel
 
@@ -49,6 +52,7 @@ START_ERRORS = (
     SecretError,
     SettingsError,
     SpoolError,
+    StateError,
     TlsError,
 )
 """What keeps a broker from starting: each says in one line what is wrong with which part."""
@@ -75,7 +79,8 @@ class App:
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
-        self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits)
+        pending = HoldingPending() if settings.sqlite is not None else None
+        self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits, pending=pending)
         self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.faults = faults or (Faults() if settings.faults is not None else None)
         if open_channel is None:
@@ -86,11 +91,14 @@ class App:
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
         self.rest = Rest(self._served(), settings.http_server)
+        self.state = State(self.engine, settings)
         self.parts: tuple[Part, ...] = (
+            self.state,
             self.webhooks,
             self.admission,
             SysTopics(self.engine, settings.sys.interval, self._sys_values),
             Presence(self.engine, settings.sys),
+            Overdue(self.state),
             Plugins(self.admission),
             Activity(self.engine, settings),
             Presets(self.engine, settings),
@@ -124,6 +132,7 @@ class App:
             await part.leave()
         for channel in list(self.engine.channels):
             channel.close(ReasonCode.SERVER_SHUTTING_DOWN, "server_shutdown", "the broker is stopping")
+        await self.state.settle()
         for channel in list(self.engine.parting):
             channel.link.abort()
         left = [line for part in reversed(self.parts) for line in await part.stop(grace)]

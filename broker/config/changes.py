@@ -37,6 +37,7 @@ _KEYS: dict[str, str] = {
     "JwtSettings.public_keyfile": "public.keyfile",
     "HttpServerSettings.host": "ip_addr",
     "HttpServerSettings.jwt_public_keyfile": "jwt.public.keyfile",
+    "SqliteSettings.path": "mounted_file_path",
     "ListenerSettings.host": "bind",
     "ListenerSettings.port": "bind",
     "ListenerSettings.path": "bind",

@@ -17,6 +17,8 @@ def describe(settings: Settings) -> list[str]:
     rows += [(f"listener {listener.name}", address(listener)) for listener in settings.listeners]
     if settings.http_server is not None:
         rows.append(("http_server", _http_server(settings.http_server)))
+    if settings.sqlite is not None:
+        rows.append(("sqlite", f"sessions and retained messages in {settings.sqlite.path}"))
     rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
     if not settings.webhooks:
         rows.append(("webhook", "none"))

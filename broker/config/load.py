@@ -30,6 +30,7 @@ from .settings import (
     Settings,
     SysSettings,
 )
+from .sqlite import sqlite
 from .tree import Place, Section, describe, to_python
 from .webhooks import webhooks
 
@@ -97,6 +98,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "listeners": tuple(listener for listener, _ in found_listeners),
         "http_server": http_server(root, report),
         "log": _log(read(_section(root, "log"), "log", report), report),
+        "sqlite": sqlite(root, report),
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
         "webhooks": webhooks(root, report, system["drain_timeout"]),

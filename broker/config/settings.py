@@ -225,6 +225,21 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """`sqlite {}`: sessions and retained messages on disk."""
+
+    path: Path
+    """The directory."""
+    sync: str = "interval"
+    """``interval``: an acknowledged message is safe from a crash of the broker; ``always``: also from a loss
+    of power."""
+    interval: float = 1.0
+    """Seconds until a commit to the database begins."""
+    max_size: int = 4 << 30
+    """Bytes of the database; 0 is without bound."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpServerSettings:
     """`http_server {}`: the REST API and the page."""
 
@@ -279,6 +294,7 @@ class Settings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings("tcp", "tcp"),)
     http_server: HttpServerSettings | None = None
+    sqlite: SqliteSettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: Limits = field(default_factory=Limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..session.session import Writable
 
@@ -32,15 +33,19 @@ class Outbox:
         elif count:
             # Taken out first: a connection that takes no more says so while it is written to.
             self.chunks = []
-            if len(chunks[-1]) < LARGE:
-                joined = b"".join(chunks)
-                self.written = len(joined)
-                self.write(joined)
-            else:
-                self.written = sum(map(len, chunks))
-                for chunk in chunks:
-                    self.write(chunk)
+            self.write_all(chunks)
         return count
+
+    def write_all(self, chunks: list[bytes]) -> None:
+        """Write packets that were taken out of ``chunks`` before."""
+        if len(chunks[-1]) < LARGE:
+            joined = b"".join(chunks)
+            self.written = len(joined)
+            self.write(joined)
+        else:
+            self.written = sum(map(len, chunks))
+            for chunk in chunks:
+                self.write(chunk)
 
 
 class Pending:
@@ -74,3 +79,87 @@ class Pending:
                 count += outbox.flush()
                 self.bytes += outbox.written
         return count
+
+    def flush_early(self, outbox: Writable) -> int:
+        """Write what this one has, though more may follow at once; how many packets that were."""
+        return outbox.flush()
+
+    def when_written(self, outbox: Writable, then: Callable[[], None]) -> None:
+        """Call ``then`` once what ``outbox`` had before the last flush is written."""
+        then()
+
+
+@dataclass(slots=True)
+class Held:
+    """Packets that are not written yet."""
+
+    packets: list[tuple[Writable, list[bytes]]]
+    """Those of each outbox."""
+    then: list[Callable[[], None]] = field(default_factory=list)
+    """What waits until they are written."""
+
+
+class HoldingPending(Pending):
+    """Writes nothing before ``keep``, which writes down what led to it. Where that takes its time, the
+    packets are held: whoever keeps takes them (:meth:`take`), and has them written (:meth:`write`) in the
+    order in which they were taken."""
+
+    __slots__ = ("_then", "held", "keep")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep: Callable[[], bool] = _nothing_to_keep
+        """Called before each flush; False where the packets have to be held."""
+        self._then: list[Callable[[], None]] = []
+        self.held = 0
+        """How many times packets were taken that are not written yet."""
+
+    def flush(self) -> int:
+        return super().flush() if self.keep() else 0
+
+    def flush_early(self, outbox: Writable) -> int:
+        return outbox.flush() if self.keep() else 0
+
+    def when_written(self, outbox: Writable, then: Callable[[], None]) -> None:
+        if self.held or outbox.chunks:
+            self._then.append(then)
+        else:
+            then()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to take."""
+        return bool(self.outboxes or self._then)
+
+    def take(self) -> Held:
+        """All that was to be written until now."""
+        outboxes, self.outboxes = self.outboxes, []
+        packets: list[tuple[Writable, list[bytes]]] = []
+        for outbox in outboxes:
+            packets.append((outbox, outbox.chunks))
+            outbox.chunks = []
+        held = Held(packets, self._then)
+        self._then = []
+        self.held += 1
+        return held
+
+    def write(self, held: Held) -> int:
+        """Write what was taken; how many packets that were."""
+        count = 0
+        for outbox, chunks in held.packets:
+            if chunks:
+                outbox.write_all(chunks)
+                count += len(chunks)
+                self.bytes += outbox.written
+        self.forget(held)
+        return count
+
+    def forget(self, held: Held) -> None:
+        """Write none of what was taken."""
+        self.held -= 1
+        for then in held.then:
+            then()
+
+
+def _nothing_to_keep() -> bool:
+    return True

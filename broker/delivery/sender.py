@@ -75,7 +75,10 @@ class Sender:
         ):
             return
         if qos:
-            head = head + inflight.add(message).to_bytes(2, "big") + tail
+            packet_id = inflight.add(message)
+            if session.keeper is not None:
+                session.keeper.sent(message, packet_id)
+            head = head + packet_id.to_bytes(2, "big") + tail
             if session.version != 5 and self.retry_interval:
                 message.sent_at = self._clock.monotonic()
                 if session.retry_timer is None:
@@ -97,6 +100,7 @@ class Sender:
         inflight = session.inflight
         messages, unsent = inflight.messages, inflight.unsent
         acked = self._hooks.message_acked
+        keeper = session.keeper
         for packet_id in packet_ids:
             message = messages.get(packet_id)
             if message is None:
@@ -106,6 +110,8 @@ class Sender:
             del messages[packet_id]
             if unsent:
                 unsent.pop(packet_id, None)
+            if keeper is not None:
+                keeper.done(message)
             if acked:
                 self._reports.acked(session.client, message.publish, message.qos, message.retain)
         if session.queue is not None or unsent:
@@ -126,6 +132,8 @@ class Sender:
             if message.qos != 2:
                 raise _wrong_kind(packet_id, message)
             message.released = True
+            if session.keeper is not None:
+                session.keeper.released(message)
             message.sent_at = now
             if unsent:
                 unsent.pop(packet_id, None)
@@ -173,19 +181,19 @@ class Sender:
     def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
         expires_at = message.publish.expires_at
         if expires_at is not None and expires_at <= self._clock.monotonic():  # [MQTT-3.3.2-5]
-            self._reports.dropped("expired", message.publish, session.client)
+            self._drop(session, message, "expired")
             return
         outbox = session.outbox
         self.send(session, message)
         # Written at once, so that a connection that takes no more says so before the next.
         if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
-            self._counters.packets_sent += outbox.flush()
+            self._counters.packets_sent += self._pending.flush_early(outbox)
 
     def _too_large(self, session: Session, message: Outgoing, head: bytes, tail: bytes) -> bool:
         """Whether the packet is larger than the client takes: it is dropped for it alone [MQTT-3.1.2-24]."""
         if len(head) + len(tail) + (2 if message.qos else 0) <= session.max_packet_size:
             return False
-        self._reports.dropped("packet_too_large", message.publish, session.client)
+        self._drop(session, message, "packet_too_large")
         return True
 
     def _wait(self, session: Session, message: Outgoing) -> None:
@@ -197,15 +205,23 @@ class Sender:
         refused = queue.add(message)
         if message in refused and (expired := queue.take_expired(self._clock.monotonic())):
             for old in expired:  # what has expired takes nobody's place [MQTT-3.3.2-5]
-                self._reports.dropped("expired", old.publish, session.client)
+                self._drop(session, old, "expired")
             refused[-1:] = queue.add(message)
-        if message.qos and not session.connected and message not in refused:
-            self._reports.queued(session.client, message.publish, message.qos, message.retain)
+        if message.qos and message not in refused:
+            if session.keeper is not None:
+                session.keeper.queued(message)
+            if not session.connected:
+                self._reports.queued(session.client, message.publish, message.qos, message.retain)
         for dropped in refused:
             if not dropped.qos or len(queue) < queue.max_messages:
                 self._reports.counters.limited["max_queued_bytes"] += 1
             reason = "queue_full" if dropped.qos or not session.connected else "slow_receiver"
-            self._reports.dropped(reason, dropped.publish, session.client)
+            self._drop(session, dropped, reason)
+
+    def _drop(self, session: Session, message: Outgoing, reason: str) -> None:
+        if session.keeper is not None and message.number:
+            session.keeper.done(message)
+        self._reports.dropped(reason, message.publish, session.client)
 
     def _send_again(self, session: Session, packet_id: int, message: Outgoing) -> None:
         if session.outbox is None:
@@ -217,7 +233,7 @@ class Sender:
         head, tail = self._shape(session, message)
         if len(head) + len(tail) + 2 > session.max_packet_size:
             del session.inflight.messages[packet_id]
-            self._reports.dropped("packet_too_large", message.publish, session.client)
+            self._drop(session, message, "packet_too_large")
             return
         again = bytes((head[0] | DUP,)) + head[1:]  # [MQTT-3.3.1-1]
         self._pending.send(session.outbox, again + packet_id.to_bytes(2, "big") + tail)

@@ -43,7 +43,7 @@ def _pubrels(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> Non
     """PUBREL: the publisher is done with QoS 2 messages [MQTT-4.3.3-11]."""
     session = channel.session
     assert session is not None
-    received = session.received
+    received, keeper = session.received, session.keeper
     five = channel.connection.version == 5
     answers: list[bytes] = []
     for packet_id in packet_ids:
@@ -53,6 +53,8 @@ def _pubrels(engine: Engine, channel: Channel, packet_ids: Iterable[int]) -> Non
             answers.append(encoder.encode(Pubcomp(packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 5))
         else:
             received.discard(packet_id)
+            if keeper is not None:
+                keeper.forgot(packet_id)
             answers.append(encoder.pubcomp(packet_id))
     engine.pending.send_all(channel.outbox, answers)
 

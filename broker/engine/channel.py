@@ -238,6 +238,11 @@ class Channel:
         due = self.engine.clock.monotonic() + seconds
         self.engine.clock.call_at(due, lambda: self._resume(lambda _: then(), None))
 
+    def read_on(self) -> None:
+        """Read from the client again, unless it has to wait for something else."""
+        if not self._suspended and not self.closed:
+            self.link.resume_reading()
+
     def close(self, reason: ReasonCode, name: str = "", text: str = "") -> None:
         """Send the client away. ``name`` is what the webhook says of it, the reason code's name if empty."""
         self.lingers = reason != ReasonCode.SERVER_SHUTTING_DOWN and self.connection.established
@@ -298,6 +303,9 @@ class Channel:
         self.engine.flush()
         if self.lingers:
             self.engine.parting.add(self)
+        self.engine.pending.when_written(self.outbox, self._close_link)
+
+    def _close_link(self) -> None:
         self.link.close()
         if self.link.unsent_bytes():
             self.engine.clock.call_at(self.engine.clock.monotonic() + LINGER, self.link.abort)

@@ -286,6 +286,8 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     channel.checks_topics = engine.access.checks_topics and not channel.superuser
     engine.connected += 1
     channel.door.connected += 1
+    if engine.storage is not None:
+        engine.storage.bound(session)
 
 
 def _keepalive(engine: Engine, packet: Connect) -> int:

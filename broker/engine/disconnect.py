@@ -92,6 +92,9 @@ def end_session(engine: Engine, session: Session, reason: str) -> None:
             timer.cancel()
     session.expiry_timer = session.will_timer = None
     engine.sessions.remove(session)
+    if session.keeper is not None:
+        session.keeper.ended()
+        session.keeper = None
     for topic_filter in session.subscriptions:
         engine.router.unsubscribe(session, topic_filter)
     session.subscriptions.clear()
@@ -123,21 +126,51 @@ def outlive(engine: Engine, session: Session, reason: str) -> None:
     if not session.expiry:
         end_session(engine, session, "takenover" if reason == "takenover" else "disconnected")
         return
-    now = engine.clock.monotonic()
+    depart(engine, session, engine.clock.monotonic())
+    if session.keeper is not None:
+        session.keeper.changed(session)
+
+
+def depart(engine: Engine, session: Session, left_at: float) -> None:
+    """Set off what the end of the connection at ``left_at``, by the monotonic clock, brings about."""
     will = session.will
     if will is not None:
-        delay = (will.properties.will_delay_interval or 0) if will.properties else 0
+        delay = will_delay(will)
         if not delay:
             _publish_will(engine, session)
         elif delay < session.expiry:
-            session.will_timer = engine.clock.call_at(now + delay, partial(_will_due, engine, session))
+            wait_for_will(engine, session, left_at + delay)
     if session.expiry != inf:
-        session.expiry_timer = engine.clock.call_at(now + session.expiry, partial(_expired, engine, session))
+        wait_for_end(engine, session, left_at + session.expiry)
+
+
+def will_delay(will: Will) -> int:
+    """In seconds."""
+    return (will.properties.will_delay_interval or 0) if will.properties else 0
+
+
+def happen_until(engine: Engine, session: Session, now: float) -> None:
+    """What is due by ``now`` happens at once: the will, the session's end."""
+    for timer in (session.will_timer, session.expiry_timer):
+        if timer is not None and timer.when <= now and timer.callback is not None:
+            callback = timer.callback
+            timer.cancel()
+            callback()
+
+
+def wait_for_will(engine: Engine, session: Session, due: float) -> None:
+    session.will_timer = engine.clock.call_at(due, partial(_will_due, engine, session))
+
+
+def wait_for_end(engine: Engine, session: Session, due: float) -> None:
+    session.expiry_timer = engine.clock.call_at(due, partial(_expired, engine, session))
 
 
 def _will_due(engine: Engine, session: Session) -> None:
     session.will_timer = None
     _publish_will(engine, session)
+    if session.keeper is not None:
+        session.keeper.changed(session)
     engine.flush()
 
 

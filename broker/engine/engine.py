@@ -17,6 +17,7 @@ from ..packets.topic_cache import TopicCache
 from ..reports import Reports
 from ..routing.retained import RetainedMessages
 from ..routing.router import Router
+from ..session.keeper import Storage
 from ..session.registry import Registry
 from ..session.session import Session
 from .access import AccessControl
@@ -57,10 +58,13 @@ class Engine:
         *,
         hooks: Hooks | None = None,
         access: AccessControl | None = None,
+        pending: Pending | None = None,
     ) -> None:
         self.clock = clock
         self.started = clock.monotonic()
         self.spawn = spawn
+        self.storage: Storage | None = None
+        """Where sessions are kept beside memory."""
         self.mqtt = mqtt or MqttSettings()
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
@@ -84,7 +88,7 @@ class Engine:
         """How many clients are connected."""
         self.retained: RetainedMessages[Publish] = RetainedMessages(self.limits.max_retained)
         self.router: Router[Session] = Router(self.hooks.published_observers)
-        self.pending = Pending()
+        self.pending = pending or Pending()
         self.reports = Reports(self.hooks, self.counters, clock)
         self.sender = Sender(
             self.pending,
@@ -104,8 +108,13 @@ class Engine:
     @mqtt.setter
     def mqtt(self, mqtt: MqttSettings) -> None:
         self._mqtt = mqtt
-        self.restricts_publish = mqtt.max_qos < 2 or not mqtt.retain_available
-        """Whether there is any QoS or flag that PUBLISH may not have."""
+        self.restrict()
+
+    def restrict(self) -> None:
+        """To be called also when the storage is full, or has room again."""
+        full = self.storage is not None and self.storage.full
+        self.restricts_publish = self._mqtt.max_qos < 2 or not self._mqtt.retain_available or full
+        """Whether there is any message that may not be published."""
 
     def start(self) -> None:
         """Begin what the broker does by the clock alone."""

@@ -20,6 +20,9 @@ def forget_session(engine: Engine, session: Session) -> None:
     if session.channel is not None:
         cut(engine, session.channel)
     cancel_departure(session)
+    if session.keeper is not None:
+        session.keeper.ended()
+        session.keeper = None
     for topic_filter in session.subscriptions:
         engine.router.unsubscribe(session, topic_filter)
     session.subscriptions.clear()

@@ -18,5 +18,7 @@ def add_offline_session(engine: Engine, client_id: str, expiry: float | None = N
         expiry = expiry_seconds(engine, int(engine.mqtt.session_expiry)) or inf
     session.expiry = expiry
     engine.sessions.add(session)
+    if engine.storage is not None:
+        engine.storage.bound(session)
     outlive(engine, session, "")
     return session

@@ -49,6 +49,9 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
         _stamp(engine, packet)
     packet.source = session.client
     try:
+        if engine.restricts_publish and qos and _cannot_be_kept(engine, packet, session):
+            _refuse(engine, channel, packet)
+            return
         receivers = distribute(engine, packet, session)
     except UnansweredError as unanswered:
         channel.suspend(_all(unanswered.answers), lambda _: publish(engine, channel, packet))
@@ -93,7 +96,7 @@ def _publish_acknowledged(
 ) -> None:
     """The messages of ``run``, which are of QoS 1 or 2; those that are repeats are only acknowledged."""
     client = session.client
-    received = session.received
+    received, keeper = session.received, session.keeper
     counters = engine.counters
     renumber = engine.fanout.renumber
     answers: list[bytes] = []
@@ -106,6 +109,8 @@ def _publish_acknowledged(
             if packet_id in received:
                 continue
             received.add(packet_id)
+            if keeper is not None:
+                keeper.received(packet_id)
         packet.source = client
         renumber(plan, packet)
         counters.publish_received += 1
@@ -119,7 +124,7 @@ def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: b
     packet_id = packet.packet_id
     if packet.qos == 2:
         assert channel.session is not None
-        channel.session.received.add(packet_id)
+        _note_received(channel.session, packet_id)
     if channel.connection.version == 5:
         if packet.qos == 1:
             channel.connection.unacknowledged.discard(packet_id)
@@ -128,6 +133,12 @@ def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: b
             channel.send(encode(tell(packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
             return
     engine.pending.send(channel.outbox, puback(packet_id) if packet.qos == 1 else pubrec(packet_id))
+
+
+def _note_received(session: Session, packet_id: int) -> None:
+    session.received.add(packet_id)
+    if session.keeper is not None:
+        session.keeper.received(packet_id)
 
 
 def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bool:
@@ -203,6 +214,26 @@ def _check(engine: Engine, packet: Publish) -> None:
         raise ProtocolError("retained messages are not served", ReasonCode.RETAIN_NOT_SUPPORTED)
 
 
+def _cannot_be_kept(engine: Engine, packet: Publish, session: Session) -> bool:
+    """Whether the message would have to be kept, and the storage is full. Raises UnansweredError."""
+    if engine.storage is None or not engine.storage.full:
+        return False
+    if packet.retain or (packet.qos == 2 and session.keeper is not None):
+        return True
+    route = engine.router.route(packet.topic)
+    return bool(route.groups) or any(t.qos and t.session.keeper is not None for t in route.targets)
+
+
+def _refuse(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """The message cannot be kept: 5.0 is told so, 3.x gets no acknowledgement."""
+    engine.counters.limited["storage_full"] += 1
+    engine.reports.dropped("quota_exceeded", packet, channel.client)
+    if channel.connection.version == 5:
+        channel.connection.unacknowledged.discard(packet.packet_id)
+        tell = Puback if packet.qos == 1 else Pubrec
+        channel.send(encode(tell(packet.packet_id, ReasonCode.QUOTA_EXCEEDED), 5))
+
+
 def _stamp(engine: Engine, packet: Publish) -> None:
     """Note when the message expires, by our clock [MQTT-3.3.2-5]."""
     properties = packet.properties
@@ -272,5 +303,5 @@ def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:
         channel.send(puback(packet.packet_id))
     else:
         assert channel.session is not None
-        channel.session.received.add(packet.packet_id)
+        _note_received(channel.session, packet.packet_id)
         channel.send(pubrec(packet.packet_id))

@@ -67,6 +67,8 @@ def add_subscription(engine: Engine, session: Session, subscription: Subscriptio
     new = subscription.topic_filter not in session.subscriptions
     session.subscriptions[subscription.topic_filter] = subscription
     engine.router.subscribe(session, subscription)
+    if session.keeper is not None:
+        session.keeper.subscribed(subscription)
     if engine.hooks.session_subscribed:
         event = SessionSubscribed(
             at=engine.clock.time(),
@@ -83,6 +85,8 @@ def remove_subscription(engine: Engine, session: Session, topic_filter: str) -> 
     if session.subscriptions.pop(topic_filter, None) is None:
         return False
     engine.router.unsubscribe(session, topic_filter)
+    if session.keeper is not None:
+        session.keeper.unsubscribed(topic_filter)
     if engine.hooks.session_unsubscribed:
         event = SessionUnsubscribed(at=engine.clock.time(), client=session.client, topic=topic_filter)
         tell(engine.hooks.session_unsubscribed, event)
@@ -161,6 +165,9 @@ def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed:
         return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if has_wildcard(topic_filter) and not engine.mqtt.wildcard_subscription:
         return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+    if session.keeper is not None and engine.storage is not None and engine.storage.full:
+        engine.counters.limited["storage_full"] += 1
+        return ReasonCode.QUOTA_EXCEEDED
     if topic_filter.count("/") >= engine.limits.max_topic_levels:
         engine.counters.limited["max_topic_levels"] += 1
         return ReasonCode.TOPIC_FILTER_INVALID

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from .topics import has_wildcard
@@ -34,6 +34,8 @@ class RetainedMessages(Generic[M]):
         self.limit = limit
         self._messages: dict[str, M] = {}
         self._root = _Level()
+        self.watchers: tuple[Callable[[str, M | None], None], ...] = ()
+        """Told of each topic that has another message now, or none."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -59,6 +61,8 @@ class RetainedMessages(Generic[M]):
                 level = nxt
             level.topic = topic
         self._messages[topic] = message
+        for watcher in self.watchers:
+            watcher(topic, message)
         return True
 
     def remove(self, topic: str) -> bool:
@@ -76,11 +80,17 @@ class RetainedMessages(Generic[M]):
             if siblings[name].below or siblings[name].topic is not None:
                 break
             del siblings[name]
+        for watcher in self.watchers:
+            watcher(topic, None)
         return True
 
     def clear(self) -> None:
+        topics = list(self._messages) if self.watchers else []
         self._messages.clear()
         self._root = _Level()
+        for topic in topics:
+            for watcher in self.watchers:
+                watcher(topic, None)
 
     def match(self, topic_filter: str, now: float) -> list[tuple[str, M]]:
         """The messages whose topic matches, those that expired by ``now`` removed from the store."""

@@ -12,7 +12,7 @@ MAX_PACKET_ID = 65_535
 class Outgoing:
     """One message for one session: waiting in its queue, or sent and not yet acknowledged."""
 
-    __slots__ = ("group", "identifiers", "publish", "qos", "released", "retain", "sent_at")
+    __slots__ = ("group", "identifiers", "number", "publish", "qos", "released", "retain", "sent_at")
 
     def __init__(
         self,
@@ -28,6 +28,8 @@ class Outgoing:
         self.identifiers = identifiers
         self.group = group
         """The shared group it was taken from, to which it may go back; None otherwise."""
+        self.number = 0
+        """The keeper's; 0 where it knows nothing of the message."""
         self.sent_at = 0.0
         self.released = False
         """QoS 2: PUBREC has come and PUBREL was sent; the message itself is never sent again."""
@@ -57,3 +59,8 @@ class Inflight:
         self._last = packet_id
         messages[packet_id] = message
         return packet_id
+
+    def restore(self, packet_id: int, message: Outgoing) -> None:
+        """Keep ``message`` under the identifier that it had in an earlier run."""
+        self.messages[packet_id] = message
+        self._last = packet_id

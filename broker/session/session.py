@@ -13,6 +13,7 @@ from .queue import MessageQueue
 if TYPE_CHECKING:
     from ..clock import Timer
     from ..routing.subscription import Subscription
+    from .keeper import Keeper
 
 
 class Writable(Protocol):
@@ -23,6 +24,7 @@ class Writable(Protocol):
     """Bytes of the last flush."""
 
     def flush(self) -> int: ...
+    def write_all(self, chunks: list[bytes]) -> None: ...
 
 
 class Session:
@@ -35,6 +37,7 @@ class Session:
         "expiry",
         "expiry_timer",
         "inflight",
+        "keeper",
         "max_packet_size",
         "outbox",
         "queue",
@@ -54,6 +57,8 @@ class Session:
         self.client = client
         """As it last connected."""
         self.version = client.protocol_version
+        self.keeper: Keeper | None = None
+        """Who is told of every change; None where the state is nowhere else."""
         self.expiry = 0.0
         """Seconds the session outlives its connection; ``math.inf`` is for ever."""
         self.max_packet_size = inf

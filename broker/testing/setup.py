@@ -93,6 +93,7 @@ def settings_for(setup: Setup) -> Settings:
     changes["webhooks"] = webhooks
     if not setup.post:
         changes["event_pushers"] = ()
+    changes["sqlite"] = None  # nor into its state
     return replace(settings, **changes)
 
 

@@ -26,6 +26,7 @@ from pybroker.broker.config.settings import (
     PresetSession,
     PresetSubscription,
     Settings,
+    SqliteSettings,
     SysSettings,
     TlsClientSettings,
     TlsServer,
@@ -41,6 +42,7 @@ FULL = Settings(
         ListenerSettings("ssl.edge", "ssl", tls=TlsServer(Path("c"), Path("k"))),
     ),
     http_server=HttpServerSettings(),
+    sqlite=SqliteSettings(Path("s")),
     auth=AuthSettings(
         passwords=MappingProxyType({"ann": "secret"}),
         acl=(AclRule("allow"),),

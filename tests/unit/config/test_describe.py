@@ -21,6 +21,7 @@ def test_what_a_full_file_serves(files: Files) -> None:
         "listener wss        wss://127.0.0.1:8086/mqtt, client certificates required",
         "listener unix       unix:/run/m.sock",
         "http_server         http://127.0.0.1:8082/, basic authentication",
+        "sqlite              sessions and retained messages in .",
         "webhook webhook     POST http://127.0.0.1:80/hook; on_message_publish (a/b/c), on_client_connack",
         "access              anonymous clients refused, 3 users, http_auth, 5 access rules, else deny",
         "preset 1            example: msg1/#, msg2/#",

@@ -1,0 +1,108 @@
+"""`sqlite {}` at work: the sessions and retained messages of an earlier run, and what is kept of this one."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ..config.settings import Settings
+from ..delivery.outbox import HoldingPending
+from ..engine.engine import Engine
+from ..part import Part
+from ..state.files import open_state, reported
+from ..state.keeper import Notes
+from ..state.restore import Left, restore, set_off
+from ..state.storage import DiskStorage
+
+log = logging.getLogger("pybroker.state")
+
+
+class State(Part):
+    """The first part to start and the last to stop. Its start raises StateError."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings.sqlite
+        self._storage: DiskStorage | None = None
+        self._left: list[Left] = []
+
+    async def start(self) -> None:
+        settings, engine = self._settings, self._engine
+        if settings is None:
+            return
+        opened = await asyncio.to_thread(open_state, settings.path)
+        try:
+            notes = Notes(engine.clock)
+            assert isinstance(engine.pending, HoldingPending)
+            storage = DiskStorage(engine, opened, notes, settings)
+            with reported(settings.path), _without_collecting():
+                self._left = restore(engine, opened.database, notes, opened.alive)
+        except BaseException:
+            opened.close()
+            raise
+        if opened.damaged:
+            log.warning(
+                "sqlite.mounted_file_path: %s: %d places of the journal are damaged; the changes that stood"
+                " there are lost",
+                settings.path,
+                opened.damaged,
+            )
+        storage.start()
+        self._storage = storage
+
+    def set_off(self) -> None:
+        """Wills and sessions that were due while the broker was down."""
+        if self._storage is not None:
+            left, self._left = self._left, []
+            set_off(self._engine, left)
+            self._engine.flush()
+
+    async def settle(self) -> None:
+        """Return when no packet is held back any more."""
+        if self._storage is not None:
+            await self._storage.settle()
+
+    async def stop(self, grace: float | None) -> list[str]:
+        storage, self._storage = self._storage, None
+        if storage is None or self._settings is None:
+            return []
+        try:
+            await storage.close()
+        except sqlite3.Error as error:
+            return [f"the state in {self._settings.path} cannot be written: {error}"]
+        return []
+
+    def sys_values(self) -> Iterable[tuple[str, str]]:
+        if (storage := self._storage) is None:
+            return ()
+        return (
+            ("state/commits", str(storage.commits)),
+            ("state/errors", str(storage.errors)),
+            ("state/full", str(storage.full).lower()),
+        )
+
+
+class Overdue(Part):
+    """Sets off what was due while the broker was down, when those who hear of it are there."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def start(self) -> None:
+        self._state.set_off()
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """A million new objects, none of which is garbage, need no search for garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

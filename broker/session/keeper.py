@@ -1,0 +1,54 @@
+"""The seam for a session whose state is kept somewhere else as well: on disk, or by another process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..routing.subscription import Subscription
+from .inflight import Outgoing
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Keeper(Protocol):
+    """Told of each change of one session, before any packet that follows from it is written.
+
+    A session without one costs a truth test for each of these."""
+
+    def changed(self, session: Session) -> None:
+        """Its client, its will, or when it ends."""
+
+    def ended(self) -> None:
+        """The session is no more, nor anything in it."""
+
+    def subscribed(self, subscription: Subscription) -> None: ...
+    def unsubscribed(self, topic_filter: str) -> None: ...
+    def queued(self, message: Outgoing) -> None:
+        """A message of QoS 1 or 2 waits."""
+
+    def sent(self, message: Outgoing, packet_id: int) -> None:
+        """A message of QoS 1 or 2 is in flight; it may have waited before."""
+
+    def released(self, message: Outgoing) -> None:
+        """PUBREC has come."""
+
+    def done(self, message: Outgoing) -> None:
+        """The client has the message, or it is dropped."""
+
+    def received(self, packet_id: int) -> None:
+        """A message of QoS 2 came from the client."""
+
+    def forgot(self, packet_id: int) -> None:
+        """PUBREL has come for it."""
+
+
+class Storage(Protocol):
+    """Keeps sessions; the engine has one or none."""
+
+    full: bool
+    """Whether nothing more can be kept just now."""
+
+    def bound(self, session: Session) -> None:
+        """A client has connected, or the session was made for one that is away: keep it or, where it ends
+        with its connection, forget it. Sets ``session.keeper``."""

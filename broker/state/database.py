@@ -1,0 +1,181 @@
+"""The database of sessions and retained messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..storage.database import Database
+from .changes import FORGOTTEN, Changes
+from .rows import EntryRow, MessageRow, SessionRow, SubscriptionRow, session_row, write_will
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE session (number INTEGER PRIMARY KEY, facts TEXT NOT NULL, will BLOB NOT NULL);
+    CREATE TABLE subscription (
+        session INTEGER NOT NULL, topic_filter TEXT NOT NULL, options INTEGER NOT NULL,
+        identifier INTEGER NOT NULL, PRIMARY KEY (session, topic_filter)) WITHOUT ROWID;
+    CREATE TABLE message (
+        number INTEGER PRIMARY KEY, topic TEXT NOT NULL, flags INTEGER NOT NULL, payload_at INTEGER NOT NULL,
+        expires_at REAL NOT NULL, client TEXT, username TEXT, wire BLOB NOT NULL);
+    CREATE TABLE entry (
+        number INTEGER PRIMARY KEY, session INTEGER NOT NULL, message INTEGER NOT NULL,
+        flags INTEGER NOT NULL, packet_id INTEGER NOT NULL, state INTEGER NOT NULL,
+        identifiers TEXT NOT NULL, share TEXT NOT NULL);
+    CREATE INDEX entry_session ON entry (session);
+    CREATE INDEX entry_message ON entry (message);
+    CREATE TABLE packet (
+        session INTEGER NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (session, packet_id)) WITHOUT ROWID;
+    CREATE TABLE retained (
+        topic TEXT PRIMARY KEY, flags INTEGER NOT NULL, payload_at INTEGER NOT NULL,
+        expires_at REAL NOT NULL, client TEXT, username TEXT, wire BLOB NOT NULL)
+    """,
+)
+"""What makes each version of the schema out of the one before."""
+AT_ONCE = 1000
+
+
+class StateDatabase(Database):
+    """Everything raises sqlite3.Error."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        super().__init__(path, MIGRATIONS, create=create)
+
+    # ---- writing
+
+    def commit(self, changes: Changes, generation: int, at: float) -> None:
+        """Write all of it or nothing. ``generation`` of the journal is in here then, whose last record was
+        written at ``at``."""
+        with self.transaction() as db:
+            for number in changes.ended:
+                self._end(number)
+            alive = [row for row in changes.entries.values() if row.session not in changes.ended]
+            wanted = {row.message for row in alive}
+            sessions = changes.sessions.values()
+            self.insert("session", 3, ((row.number, row.facts(), write_will(row.will)) for row in sessions))
+            subscriptions = [
+                (key, row) for key, row in changes.subscriptions.items() if key[0] not in changes.ended
+            ]
+            self.insert("subscription", 4, ((key[0], *row) for key, row in subscriptions if row is not None))
+            for key, row in subscriptions:
+                if row is None:
+                    db.execute("DELETE FROM subscription WHERE session = ? AND topic_filter = ?", key)
+            messages = changes.messages
+            self.insert("message", 8, ((n, *messages[n]) for n in sorted(wanted) if n in messages))
+            self._delete_entries(changes.gone)
+            self.insert("entry", 8, alive)
+            for number, (packet_id, state) in changes.moved.items():
+                db.execute(
+                    "UPDATE entry SET packet_id = CASE ?1 WHEN 0 THEN packet_id ELSE ?1 END, state = ?2"
+                    " WHERE number = ?3",
+                    (packet_id, state, number),
+                )
+            packets = [(key, known) for key, known in changes.packets.items() if key[0] not in changes.ended]
+            self.insert("packet", 2, (packet for packet, known in packets if known != FORGOTTEN))
+            for packet, known in packets:
+                if known == FORGOTTEN:
+                    db.execute("DELETE FROM packet WHERE session = ? AND packet_id = ?", packet)
+            retained = changes.retained_rows
+            self.insert("retained", 7, (row for row in retained.values() if row is not None))
+            cleared = [topic for topic, row in retained.items() if row is None]
+            self.each_in("DELETE FROM retained WHERE topic IN", cleared)
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('generation', ?), ('alive', ?)", (generation, int(at))
+            )
+
+    def _end(self, session: int) -> None:
+        numbers = self.db.execute("SELECT number FROM entry WHERE session = ?", (session,)).fetchall()
+        self._delete_entries(number for (number,) in numbers)
+        for table, key in (("session", "number"), ("subscription", "session"), ("packet", "session")):
+            self.db.execute(f"DELETE FROM {table} WHERE {key} = ?", (session,))  # noqa: S608 - names from here
+
+    def _delete_entries(self, numbers: Iterable[int]) -> None:
+        """And the messages that nobody waits for any more."""
+        db = self.db
+        gone = sorted(numbers)
+        for start in range(0, len(gone), AT_ONCE):
+            part = gone[start : start + AT_ONCE]
+            marks = ",".join("?" * len(part))
+            chosen = f"SELECT DISTINCT message FROM entry WHERE number IN ({marks})"  # noqa: S608 - only marks
+            messages = [message for (message,) in db.execute(chosen, part).fetchall()]
+            self.delete("entry", "number", part)
+            marks = ",".join("?" * len(messages))
+            db.execute(
+                f"DELETE FROM message WHERE number IN ({marks})"  # noqa: S608 - only marks
+                " AND NOT EXISTS (SELECT 1 FROM entry WHERE message = message.number)",
+                messages,
+            )
+
+    def give_back(self) -> None:
+        """Return free pages to the disk."""
+        self.db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+
+    def size(self) -> int:
+        """Bytes in use."""
+        pages, free, size = (
+            int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    # ---- reading
+
+    def committed_generation(self) -> int:
+        return self.meta("generation")
+
+    def alive(self) -> float:
+        """When the broker last wrote; 0 where it never did."""
+        return self.meta("alive")
+
+    def counts(self) -> dict[str, int]:
+        """Rows of each table."""
+        tables = ("session", "subscription", "message", "entry", "packet", "retained")
+        return {
+            table: self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names from here
+            for table in tables
+        }
+
+    def highest(self, table: str) -> int:
+        """The highest number that is in use."""
+        return int(self.db.execute(f"SELECT coalesce(max(number), 0) FROM {table}").fetchone()[0])  # noqa: S608
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """Raises sqlite3.DatabaseError also where a session cannot be read."""
+        for number, facts, will in self.db.execute("SELECT number, facts, will FROM session ORDER BY number"):
+            try:
+                yield session_row(number, facts, will)
+            except Exception as error:
+                raise sqlite3.DatabaseError(f"session {number} is damaged: {error}") from error
+
+    def subscriptions(self) -> Iterator[tuple[int, SubscriptionRow]]:
+        rows = self.db.execute("SELECT session, topic_filter, options, identifier FROM subscription")
+        return ((session, SubscriptionRow(*row)) for session, *row in rows)
+
+    def entries(self) -> Iterator[tuple[EntryRow, MessageRow]]:
+        """In their order, those whose message is there."""
+        rows = self.db.execute(
+            "SELECT e.*, m.topic, m.flags, m.payload_at, m.expires_at, m.client, m.username, m.wire"
+            " FROM entry e JOIN message m ON m.number = e.message ORDER BY e.number"
+        )
+        return ((EntryRow(*row[:8]), MessageRow(*row[8:])) for row in rows)
+
+    def packets(self) -> Iterator[tuple[int, int]]:
+        return iter(self.db.execute("SELECT session, packet_id FROM packet"))
+
+    def retained(self) -> Iterator[MessageRow]:
+        return map(MessageRow._make, self.db.execute("SELECT * FROM retained"))
+
+    def faults(self) -> list[str]:
+        """What is wrong with the file, a line each."""
+        found = [str(row[0]) for row in self.db.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
+        for what, query in (
+            ("entries of no session", "entry WHERE session NOT IN (SELECT number FROM session)"),
+            ("entries of no message", "entry WHERE message NOT IN (SELECT number FROM message)"),
+            ("subscriptions of no session", "subscription WHERE session NOT IN (SELECT number FROM session)"),
+        ):
+            count = self.db.execute(f"SELECT count(*) FROM {query}").fetchone()[0]  # noqa: S608 - from here
+            if count:
+                found.append(f"{count} {what}")
+        return found

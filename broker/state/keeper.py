@@ -1,0 +1,169 @@
+"""What the engine tells of its sessions, written down: first in the journal, now and then in the database."""
+
+from __future__ import annotations
+
+from ..clock import Clock
+from ..packets.model import Publish
+from ..routing.subscription import Subscription
+from ..session.inflight import Outgoing
+from ..session.session import Session
+from . import records
+from .changes import Changes
+from .rows import NEVER, RELEASED, SENT, WAITS, EntryRow, SessionRow, SubscriptionRow, message_row
+
+SYS = "$SYS/"
+"""Topics that tell of this process; they are not kept."""
+
+
+class Notes:
+    """What happened since the last flush of the engine, and since the last commit."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.unwritten: list[bytes] = []
+        """Records that are not in the journal yet."""
+        self.changes = Changes()
+        self.next_session = 1
+        self.next_message = 1
+        self.next_entry = 1
+        self._last: Publish | None = None
+        """The message that was noted last: most are noted for many receivers in a row."""
+        self._last_number = 0
+
+    @property
+    def epoch(self) -> float:
+        """What the time is more than the monotonic clock."""
+        return self.clock.time() - self.clock.monotonic()
+
+    def take_changes(self) -> Changes:
+        """For a commit. What comes from now on is for the next."""
+        changes, self.changes = self.changes, Changes()
+        self._last = None
+        return changes
+
+    def message(self, publish: Publish) -> int:
+        """The number of a message that is noted."""
+        if publish is not self._last:
+            row = message_row(publish, self.epoch)
+            self._last, self._last_number = publish, self.next_message
+            self.next_message += 1
+            self.changes.messages[self._last_number] = row
+            self.unwritten.append(records.message(self._last_number, row))
+        return self._last_number
+
+    def retained(self, topic: str, publish: Publish | None) -> None:
+        """A topic has another retained message now, or none."""
+        if topic.startswith(SYS):
+            return
+        row = None if publish is None else message_row(publish, self.epoch)
+        self.changes.retained(topic, row)
+        self.unwritten.append(records.unretained(topic) if row is None else records.retained(row))
+
+
+class KeptSession:
+    """A session's Keeper."""
+
+    __slots__ = ("_notes", "number")
+
+    def __init__(self, notes: Notes, number: int) -> None:
+        self._notes = notes
+        self.number = number
+
+    def changed(self, session: Session) -> None:
+        epoch = self._notes.epoch
+        timer, will_timer = session.expiry_timer, session.will_timer
+        row = SessionRow(
+            self.number,
+            session.client,
+            NEVER if session.expiry == float("inf") else session.expiry,
+            session.superuser,
+            session.connected,
+            NEVER if timer is None else timer.when + epoch,
+            session.will,
+            NEVER if will_timer is None else will_timer.when + epoch,
+        )
+        self._notes.changes.session(row)
+        self._notes.unwritten.append(records.session(row))
+
+    def ended(self) -> None:
+        self._notes.changes.session_ended(self.number)
+        self._notes.unwritten.append(records.ended(self.number))
+
+    def subscribed(self, subscription: Subscription) -> None:
+        row = SubscriptionRow(subscription.topic_filter, options(subscription), subscription.identifier)
+        self._notes.changes.subscribed(self.number, row)
+        self._notes.unwritten.append(records.subscribed(self.number, row))
+
+    def unsubscribed(self, topic_filter: str) -> None:
+        self._notes.changes.unsubscribed(self.number, topic_filter)
+        self._notes.unwritten.append(records.unsubscribed(self.number, topic_filter))
+
+    def queued(self, message: Outgoing) -> None:
+        self._enter(message, 0, WAITS)
+
+    def sent(self, message: Outgoing, packet_id: int) -> None:
+        number = message.number
+        if number:
+            self._notes.changes.sent(number, packet_id)
+            self._notes.unwritten.append(records.pack_sent(records.IS_SENT, number, packet_id))
+        else:
+            self._enter(message, packet_id, SENT)
+
+    def released(self, message: Outgoing) -> None:
+        self._notes.changes.released(message.number)
+        self._notes.unwritten.append(records.pack_number(records.IS_RELEASED, message.number))
+
+    def done(self, message: Outgoing) -> None:
+        self._notes.changes.done(message.number)
+        self._notes.unwritten.append(records.pack_number(records.IS_DONE, message.number))
+        message.number = 0
+
+    def received(self, packet_id: int) -> None:
+        self._notes.changes.received(self.number, packet_id)
+        self._notes.unwritten.append(records.pack_packet(records.IS_RECEIVED, self.number, packet_id))
+
+    def forgot(self, packet_id: int) -> None:
+        self._notes.changes.forgotten(self.number, packet_id)
+        self._notes.unwritten.append(records.pack_packet(records.IS_FORGOTTEN, self.number, packet_id))
+
+    def everything(self, session: Session) -> None:
+        """Note a session that was not kept until now, with all it has."""
+        self.changed(session)
+        for subscription in session.subscriptions.values():
+            self.subscribed(subscription)
+        for packet_id in session.received:
+            self.received(packet_id)
+        for packet_id, message in session.inflight.messages.items():
+            self._enter(message, packet_id, RELEASED if message.released else SENT)
+        for message in session.queue.messages() if session.queue is not None else ():
+            if message.qos:
+                self.queued(message)
+
+    def _enter(self, message: Outgoing, packet_id: int, state: int) -> None:
+        notes = self._notes
+        number = message.number = notes.next_entry
+        notes.next_entry = number + 1
+        group = message.group
+        row = EntryRow(
+            number,
+            self.number,
+            notes.message(message.publish),
+            message.qos | message.retain << 2,
+            packet_id,
+            state,
+            ",".join(map(str, message.identifiers)) if message.identifiers else "",
+            f"$share/{group.name}/{group.topic_filter}" if group is not None else "",
+        )
+        notes.changes.entries[number] = row
+        notes.unwritten.append(records.entry(row))
+
+
+def options(subscription: Subscription) -> int:
+    """As one byte, like that of SUBSCRIBE."""
+    s = subscription
+    return s.qos | s.no_local << 2 | s.retain_as_published << 3 | s.retain_handling << 4
+
+
+def subscription_of(row: SubscriptionRow) -> Subscription:
+    o = row.options
+    return Subscription(row.topic_filter, o & 3, bool(o & 4), bool(o & 8), o >> 4, row.identifier)

@@ -1,0 +1,193 @@
+"""What is kept, as plain values: the same in the journal, in the database and in a dump.
+
+Moments are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..events import Client
+from ..packets.encoder import make_publish
+from ..packets.model import Publish, Will
+from ..packets.packet_type import PacketType
+from ..packets.properties import Properties, decode_properties, encode_properties
+
+NEVER = -1.0
+"""The moment that does not come."""
+WAITS, SENT, RELEASED = range(3)
+"""How far a message is."""
+
+
+class MessageRow(NamedTuple):
+    """A message, as its publisher sent it."""
+
+    topic: str
+    flags: int
+    """QoS, 4 where it is to be retained, and from 8 on the protocol level of ``wire``."""
+    payload_at: int
+    expires_at: float
+    client: str | None
+    """Who published it; None: the broker itself."""
+    username: str | None
+    wire: bytes
+
+
+class EntryRow(NamedTuple):
+    """A message on its way to a session. Its order is that of the numbers."""
+
+    number: int
+    session: int
+    message: int
+    flags: int
+    """QoS, and 4 where the retain flag is set for the receiver."""
+    packet_id: int
+    """0 while it waits."""
+    state: int
+    identifiers: str
+    """Subscription identifiers with commas between them."""
+    share: str
+    """The filter of the shared subscription it was taken from, empty if none."""
+
+
+class SubscriptionRow(NamedTuple):
+    topic_filter: str
+    options: int
+    """As in SUBSCRIBE."""
+    identifier: int
+
+
+@dataclass(slots=True)
+class SessionRow:
+    number: int
+    client: Client
+    expiry: float
+    """Seconds it outlives its connection; NEVER: for ever."""
+    superuser: bool
+    connected: bool
+    ends_at: float
+    """NEVER also while the client is connected."""
+    will: Will | None
+    will_at: float
+    """When the will is due; NEVER while the client is connected, or where the session's end comes first."""
+
+    def facts(self) -> str:
+        """All but the number and the will, as JSON."""
+        client = self.client
+        return json.dumps(
+            {
+                "client_id": client.client_id,
+                "username": client.username,
+                "version": client.protocol_version,
+                "keepalive": client.keepalive,
+                "clean_start": client.clean_start,
+                "peer": client.peer,
+                "listener": client.listener,
+                "expiry": self.expiry,
+                "superuser": self.superuser,
+                "connected": self.connected,
+                "ends_at": self.ends_at,
+                "will_at": self.will_at,
+            }
+        )
+
+
+def session_row(number: int, facts: str, will: bytes) -> SessionRow:
+    """Raises ValueError where the facts are none."""
+    given = json.loads(facts)
+    try:
+        client = Client(
+            client_id=given["client_id"],
+            username=given["username"],
+            protocol_version=given["version"],
+            keepalive=given["keepalive"],
+            clean_start=given["clean_start"],
+            peer=given["peer"],
+            listener=given["listener"],
+        )
+        return SessionRow(
+            number,
+            client,
+            given["expiry"],
+            given["superuser"],
+            given["connected"],
+            given["ends_at"],
+            read_will(will) if will else None,
+            given["will_at"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the session {facts[:100]} lacks something") from error
+
+
+def write_will(will: Will | None) -> bytes:
+    """Empty where there is none."""
+    if will is None:
+        return b""
+    properties = encode_properties(will.properties, PacketType.WILL)
+    topic = will.topic.encode()
+    return b"".join(
+        (bytes((will.qos | will.retain << 2,)), len(topic).to_bytes(2), topic, properties, will.payload)
+    )
+
+
+def read_will(data: bytes) -> Will:
+    end = 3 + int.from_bytes(data[1:3])
+    properties, at = decode_properties(data, end, len(data), PacketType.WILL)
+    return Will(data[3:end].decode(), data[at:], data[0] & 3, bool(data[0] & 4), properties)
+
+
+def message_row(publish: Publish, epoch: float) -> MessageRow:
+    """``epoch``: what the time is more than the monotonic clock of ``publish.expires_at``."""
+    properties = publish.properties
+    payload_at, wire = publish.payload_at, publish.wire
+    if properties is not None and properties.topic_alias is not None:
+        # The wire may have the alias alone.
+        whole = make_publish(
+            publish.topic, publish.payload, qos=publish.qos, properties=_without_alias(properties)
+        )
+        payload_at, wire = whole.payload_at, whole.wire
+    source = publish.source
+    return MessageRow(
+        publish.topic,
+        publish.qos | publish.retain << 2 | publish.version << 3,
+        payload_at,
+        NEVER if publish.expires_at is None else publish.expires_at + epoch,
+        None if source is None else source.client_id,
+        None if source is None else source.username,
+        wire,
+    )
+
+
+def publish_of(row: MessageRow, epoch: float) -> Publish:
+    """The message again."""
+    topic, flags, payload_at, expires_at, client, username, wire = row
+    version, qos = flags >> 3, flags & 3
+    properties = None
+    if version == 5:
+        # remaining length, topic, and above QoS 0 the packet identifier come before the properties
+        at = 1
+        while wire[at] & 0x80:
+            at += 1
+        at += 1
+        at += 2 + int.from_bytes(wire[at : at + 2]) + (2 if qos else 0)
+        if wire[at]:
+            properties, _ = decode_properties(wire, at, payload_at, PacketType.PUBLISH)
+    publish = Publish(topic, qos, bool(flags & 4), False, 0, properties, version, wire, payload_at)
+    if expires_at != NEVER:
+        publish.expires_at = expires_at - epoch
+    if client is not None:
+        publish.source = Client(client, username, protocol_version=version)
+    return publish
+
+
+def _without_alias(properties: Properties) -> Properties:
+    return Properties(
+        payload_format_indicator=properties.payload_format_indicator,
+        message_expiry_interval=properties.message_expiry_interval,
+        content_type=properties.content_type,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        user_properties=properties.user_properties,
+    )

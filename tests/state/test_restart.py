@@ -1,0 +1,349 @@
+"""What is there after a restart, with time turned by hand and without sockets."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pybroker.broker.clock import ManualClock
+from pybroker.broker.config.settings import Settings, SqliteSettings
+from pybroker.broker.delivery.outbox import HoldingPending
+from pybroker.broker.engine.engine import Engine
+from pybroker.broker.packets.model import Puback, Publish, Pubrec, Pubrel, Will
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.parts.state import State
+from pybroker.broker.state.database import MIGRATIONS
+from pybroker.broker.state.errors import StateError
+from tests.harness import FOR_EVER, Broker, Client
+
+
+class Kept:
+    """Brokers of the harness that have one directory, one after another. Time goes on between them."""
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        self.settings = SqliteSettings(path, **settings)
+        self.broker = Broker()
+        self.state: State | None = None
+
+    async def start(self, **mqtt: Any) -> Broker:
+        broker = Broker(**mqtt)
+        broker.clock = ManualClock(time=self.broker.clock.time())
+        broker.engine = Engine(broker.clock, broker._spawn, broker.engine.mqtt, pending=HoldingPending())
+        self.state = State(broker.engine, Settings(sqlite=self.settings))
+        await self.state.start()
+        self.state.set_off()
+        self.broker = broker
+        return broker
+
+    async def stop(self) -> None:
+        if self.state is not None:
+            state, self.state = self.state, None
+            assert await state.stop(None) == []
+            self.broker.clock.stop()
+
+    async def crash(self, copy: Path) -> Broker:
+        """Go on with the files as they are at this moment."""
+        shutil.copytree(self.settings.path, copy)
+        await self.stop()
+        self.settings = SqliteSettings(copy, sync=self.settings.sync)
+        return await self.start()
+
+    async def restart(self, seconds: float = 0, **mqtt: Any) -> Broker:
+        await self.stop()
+        self.broker.clock.advance(seconds)
+        return await self.start(**mqtt)
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
+    kept = Kept(tmp_path / "state")
+    yield kept
+    await kept.stop()
+
+
+def subscriber(broker: Broker, client_id: str = "s", **options: Any) -> Client:
+    return broker.connect(client_id, clean_start=False, session_expiry_interval=FOR_EVER, **options)
+
+
+async def test_a_session_its_subscriptions_and_what_waits(kept: Kept) -> None:
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a/#", 1, retain_as_published=True, identifier=7)
+    client.disconnect()
+    publisher = broker.connect("p")
+    publisher.publish(
+        "a/b",
+        b"one",
+        qos=2,
+        retain=True,
+        content_type="text",
+        user_properties=(("k", "v"), ("k", "w")),
+        correlation_data=b"\0",
+        topic_alias=3,
+    )
+    publisher.publish("", b"two", qos=1, topic_alias=3)
+    broker = await kept.restart()
+    client = subscriber(broker)
+    assert client.connack is not None
+    assert client.connack.session_present
+    one, two = client.messages()
+    assert (one.topic, one.payload, one.qos, one.retain) == ("a/b", b"one", 1, True)
+    assert one.properties == Properties(
+        content_type="text",
+        user_properties=(("k", "v"), ("k", "w")),
+        correlation_data=b"\0",
+        subscription_identifiers=(7,),
+    )
+    assert (two.topic, two.payload) == ("a/b", b"two")
+    assert broker.retained() == {"a/b": b"one"}
+    broker.connect("p2").publish("a/c", b"three", qos=1)
+    assert client.message().payload == b"three"
+
+
+async def test_a_killed_broker_goes_on_from_the_journal(kept: Kept, tmp_path: Path) -> None:
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=2)
+    broker.connect("p").publish("a", b"one", qos=2)
+    sent = client.message(acknowledge=False)
+    client.send(Pubrec(sent.packet_id))
+    client.next(Pubrel)
+    broker.connect("p3").publish("a", b"two", qos=1)
+    waits = client.message(acknowledge=False)
+    broker = await kept.crash(tmp_path / "copy")
+    client = subscriber(broker)
+    released, again = client.packets()
+    assert released == Pubrel(sent.packet_id)
+    assert isinstance(again, Publish)
+    assert (again.payload, again.packet_id, again.dup) == (b"two", waits.packet_id, True)
+    client.send(Puback(again.packet_id))
+    broker = await kept.restart()
+    assert [type(p) for p in subscriber(broker).packets()] == [Pubrel]
+
+
+async def test_a_received_qos_2_message_is_not_handed_out_again(kept: Kept, tmp_path: Path) -> None:
+    broker = await kept.start()
+    reader = subscriber(broker)
+    reader.subscribe("a", qos=2)
+    reader.disconnect()
+    publisher = subscriber(broker, "p")
+    publisher.send_publish("a", b"x", qos=2, packet_id=9)
+    broker = await kept.crash(tmp_path / "copy")
+    publisher = subscriber(broker, "p")
+    publisher.send_publish("a", b"x", qos=2, packet_id=9, dup=True)
+    assert len(subscriber(broker).messages()) == 1
+
+
+async def test_an_hour_down_is_an_hour_gone(kept: Kept) -> None:
+    broker = await kept.start()
+    client = broker.connect("s", clean_start=False, session_expiry_interval=5400)
+    client.subscribe("a", qos=1)
+    client.disconnect()
+    publisher = broker.connect("p")
+    publisher.publish("a", b"x", qos=1, retain=True, message_expiry_interval=600)
+    publisher.publish("a", b"y", qos=1)
+    broker = await kept.restart(3600)
+    assert broker.retained() == {}
+    assert [
+        m.payload for m in broker.connect("s", clean_start=False, session_expiry_interval=FOR_EVER).messages()
+    ] == [b"y"]
+
+
+async def test_a_session_that_ended_while_the_broker_was_down_is_gone(kept: Kept) -> None:
+    broker = await kept.start()
+    client = broker.connect("s", clean_start=False, session_expiry_interval=60)
+    client.disconnect()
+    broker = await kept.restart(61)
+    assert "s" not in broker.engine.sessions
+    broker = await kept.restart()
+    assert "s" not in broker.engine.sessions
+
+
+@pytest.mark.parametrize("down", [10, 100])
+async def test_a_will_that_waits_for_its_delay(kept: Kept, down: int) -> None:
+    broker = await kept.start()
+    watcher = subscriber(broker, "watcher")
+    watcher.subscribe("w", qos=1)
+    will = Will("w", b"gone", 1, properties=Properties(will_delay_interval=60))
+    client = subscriber(broker, "c", will=will)
+    client.channel.lost()
+    broker = await kept.restart(down)
+    watcher = subscriber(broker, "watcher")
+    if down < 60:
+        assert watcher.messages() == []
+        broker.clock.advance(60 - down)
+    assert [m.payload for m in watcher.messages()] == [b"gone"]
+    broker = await kept.restart(1000)
+    assert [m.payload for m in subscriber(broker, "watcher").messages() if not m.dup] == []
+
+
+async def test_a_client_that_is_back_in_time_leaves_no_will(kept: Kept) -> None:
+    broker = await kept.start()
+    subscriber(broker, "watcher").subscribe("w", qos=1)
+    will = Will("w", b"gone", 1, properties=Properties(will_delay_interval=60))
+    subscriber(broker, "c", will=will).channel.lost()
+    broker = await kept.restart(10)
+    subscriber(broker, "c")
+    broker.clock.advance(1000)
+    broker = await kept.restart(10)
+    assert subscriber(broker, "watcher").messages() == []
+
+
+async def test_the_will_of_a_client_that_the_crash_cut_off(kept: Kept, tmp_path: Path) -> None:
+    broker = await kept.start()
+    watcher = subscriber(broker, "watcher")
+    watcher.subscribe("w", qos=1)
+    watcher.disconnect()
+    subscriber(broker, "c", will=Will("w", b"gone", 1))
+    broker = await kept.crash(tmp_path / "copy")
+    assert [m.payload for m in subscriber(broker, "watcher").messages()] == [b"gone"]
+
+
+async def test_messages_of_a_shared_subscription_find_their_group_again(kept: Kept) -> None:
+    broker = await kept.start()
+    one, two = subscriber(broker, "one"), subscriber(broker, "two")
+    for client in (one, two):
+        client.subscribe("$share/g/a", qos=1)
+        client.disconnect()
+    publisher = broker.connect("p")
+    for number in range(4):
+        publisher.publish("a", b"%d" % number, qos=1)
+    broker = await kept.restart()
+    broker.connect("one", clean_start=True)
+    assert len(subscriber(broker, "two").messages()) == 4
+
+
+async def test_what_is_over_leaves_nothing_on_disk(kept: Kept) -> None:
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=2)
+    client.disconnect()
+    publisher = subscriber(broker, "p")
+    for number in range(10):
+        publisher.publish("a", b"%d" % number, qos=2)
+    broker = await kept.restart()
+    broker.connect("s", clean_start=True)
+    broker.connect("p", clean_start=True)
+    await kept.stop()
+    db = sqlite3.connect(kept.settings.path / "pybroker.db")
+    for table in ("session", "subscription", "message", "entry", "packet", "retained"):
+        assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    db.close()
+
+
+async def test_a_limit_that_is_lower_now(kept: Kept) -> None:
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=1)
+    client.disconnect()
+    for number in range(10):
+        broker.connect("p").publish("a", b"%d" % number, qos=1)
+    broker = await kept.restart(max_mqueue_len=4)
+    assert broker.dropped("queue_full") == 6
+    assert len(subscriber(broker).messages()) == 4
+
+
+async def test_another_broker_on_the_same_directory(kept: Kept) -> None:
+    await kept.start()
+    other = Kept(kept.settings.path)
+    with pytest.raises(StateError, match="another process uses it; each broker needs a directory of its own"):
+        await other.start()
+
+
+async def test_a_file_that_is_no_database(kept: Kept) -> None:
+    kept.settings.path.mkdir()
+    (kept.settings.path / "pybroker.db").write_bytes(b"nothing of ours" * 1000)
+    with pytest.raises(StateError, match="file is not a database; move the files away to begin anew"):
+        await kept.start()
+
+
+async def test_a_truncated_database(kept: Kept) -> None:
+    broker = await kept.start()
+    for number in range(300):
+        broker.connect("p").publish(f"a/{number}", b"x" * 100, qos=1, retain=True)
+    await kept.stop()
+    database = kept.settings.path / "pybroker.db"
+    database.write_bytes(database.read_bytes()[:-9000])
+    with pytest.raises(StateError, match="malformed; move the files away to begin anew"):
+        await kept.start()
+
+
+async def test_a_file_of_a_newer_version(kept: Kept) -> None:
+    await kept.start()
+    await kept.stop()
+    db = sqlite3.connect(kept.settings.path / "pybroker.db")
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(StateError, match=f"format {len(MIGRATIONS) + 1} is that of a newer pybroker"):
+        await kept.start()
+
+
+async def test_a_damaged_record_of_the_journal_costs_that_record(
+    kept: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = await kept.start()
+    publisher = broker.connect("p")
+    for number in range(3):
+        publisher.publish(f"a/{number}", b"payload%d" % number, qos=1, retain=True)
+    journal = kept.settings.path / "pybroker.journal"
+    data = bytearray(journal.read_bytes())
+    data[data.index(b"payload1")] ^= 1
+    copy = tmp_path / "copy"
+    shutil.copytree(kept.settings.path, copy)
+    (copy / "pybroker.journal").write_bytes(data)
+    await kept.stop()
+    kept.settings = SqliteSettings(copy)
+    broker = await kept.start()
+    assert sorted(broker.retained()) == ["a/0", "a/2"]
+    assert "1 places of the journal are damaged" in caplog.text
+
+
+async def test_always_writes_nothing_before_the_disk_has_it(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "state", sync="always")
+    broker = await kept.start()
+    client = broker.dial()
+    client.send_connect("s", clean_start=False, session_expiry_interval=FOR_EVER)
+    assert client.packets() == []
+    assert kept.state is not None
+    await kept.state.settle()
+    assert len(client.packets()) == 1
+    await kept.stop()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_a_full_disk_refuses_what_would_have_to_be_kept(
+    kept: Kept, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = await kept.start()
+    assert kept.state is not None
+    storage = kept.state._storage
+    assert storage is not None
+    reader = subscriber(broker)
+    reader.subscribe("kept", qos=1)
+    plain = broker.connect("plain")
+    plain.subscribe("#", qos=1)
+    pages = storage._database.db.execute("PRAGMA page_count").fetchone()[0]
+    storage._database.db.execute(f"PRAGMA max_page_count = {pages}")
+    publisher = broker.connect("p", version)
+    reader.disconnect()
+    publisher.publish("kept", b"x" * 10_000, qos=1)
+    assert not await storage._commit()
+    assert storage.full
+    publisher.send_publish("kept", b"y", qos=1, packet_id=77)
+    answer = publisher.packets()
+    assert [p.reason for p in answer] == ([0x97] if version == 5 else [])
+    assert broker.engine.counters.limited["storage_full"] == 1
+    assert len(plain.messages()) == 1
+    publisher.publish("other", b"z", qos=1)
+    assert [m.payload for m in plain.messages()] == [b"z"]
+    storage._database.db.execute("PRAGMA max_page_count = 1000000")
+    assert await storage._commit()
+    assert not storage.full
+    publisher.publish("kept", b"again", qos=1)
+    assert [len(m.payload) for m in reader.again(session_expiry_interval=FOR_EVER).messages()] == [10_000, 5]
+    assert caplog.text.count("takes nothing more") == 1
