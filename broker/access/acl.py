@@ -12,7 +12,7 @@ from ..engine.access import Action
 from ..events import Client
 from ..routing.topics import split_share
 from ..session.session import Session
-from .filters import Levels, covers, filter_levels, name_levels, overlap
+from .filters import Levels, Wildcard, covers, filter_levels, name_levels, overlap
 
 Condition = Callable[[Client], bool]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -52,7 +52,11 @@ class Acl:
             return True
         screen: _Screen | None = session.screen
         if screen is None or screen.acl is not self:
-            rules = tuple(self._rules_for(session.client, Action.SUBSCRIBE))
+            client = session.client
+            known = bool(client.listener)  # else it waits for its first client
+            rules = tuple(
+                self._rules_for(client, Action.SUBSCRIBE) if known else self._rules_for_somebody(client)
+            )
             screen = session.screen = _Screen(self, rules)
         wanted = name_levels(topic)
         for rule in screen.rules:
@@ -78,6 +82,13 @@ class Acl:
             if action in rule.actions and all(holds(client) for holds in rule.conditions):
                 yield rule.topics_for(client)
 
+    def _rules_for_somebody(self, client: Client) -> Iterator[_Topics]:
+        """About receiving, where only the client identifier is known: user name and address are taken to be
+        those that are allowed most. What waits for a client must not be lost because it has not come yet."""
+        for rule in self._rules:
+            if Action.SUBSCRIBE in rule.actions and all(holds(client) for holds in rule.conditions_at_best):
+                yield rule.topics_for(client, at_best=True)
+
 
 class _Screen:
     """The rules about what one client may receive, worked out once and kept in its session."""
@@ -92,27 +103,40 @@ class _Screen:
 class _Rule:
     """One entry of `auth.acl.rules`, made ready."""
 
-    __slots__ = ("_literals", "_patterns", "_rule", "_same_for_all", "actions", "conditions")
+    __slots__ = (
+        "_literals",
+        "_patterns",
+        "_rule",
+        "_same_for_all",
+        "actions",
+        "allows",
+        "conditions",
+        "conditions_at_best",
+    )
 
     def __init__(self, rule: AclRule) -> None:
         self._rule = rule
         self.actions = (
             {Action.PUBLISH, Action.SUBSCRIBE} if rule.action == "pubsub" else {Action(rule.action)}
         )
+        self.allows = rule.permit == "allow"
         self.conditions = _conditions(rule)
+        self.conditions_at_best = _conditions(rule, unknown=self.allows)
+        """Where nobody knows the user name and the address: for the client."""
         self._literals = tuple(_pattern(topic[1:]) for topic in rule.topics if topic.startswith("@"))
         self._patterns = tuple(_pattern(topic) for topic in rule.topics if not topic.startswith("@"))
         names = any(_PLACEHOLDER.search(topic) for topic in rule.topics)
         self._same_for_all = None if names else self._fill_in(Client(""))
 
-    def topics_for(self, client: Client) -> _Topics:
-        return self._same_for_all or self._fill_in(client)
+    def topics_for(self, client: Client, *, at_best: bool = False) -> _Topics:
+        """``at_best``: a rule that allows is about any user name."""
+        return self._same_for_all or self._fill_in(client, any_name=at_best and self.allows)
 
-    def _fill_in(self, client: Client) -> _Topics:
-        literals = (literal(client) for literal in self._literals)
-        patterns = (pattern(client) for pattern in self._patterns)
+    def _fill_in(self, client: Client, *, any_name: bool = False) -> _Topics:
+        literals = (literal(client, False) for literal in self._literals)
+        patterns = (pattern(client, any_name) for pattern in self._patterns)
         return _Topics(
-            self._rule.permit == "allow",
+            self.allows,
             not self._rule.topics,
             tuple(levels for levels in literals if levels is not None),
             tuple(levels for levels in patterns if levels is not None),
@@ -152,24 +176,28 @@ class _Topics:
 # Topics.
 
 
-def _pattern(topic: str) -> Callable[[Client], Levels | None]:
-    """The levels of a rule's topic for a client; None where it has no name that could be filled in."""
+def _pattern(topic: str) -> Callable[[Client, bool], Levels | None]:
+    """The levels of a rule's topic for a client. Where it has no name that could be filled in: with true, any
+    name counts, else None."""
     if _PLACEHOLDER.search(topic):
         return partial(_levels_for, topic)
     levels = filter_levels(topic)
-    return lambda client: levels
+    return lambda client, any_name: levels
 
 
-def _levels_for(topic: str, client: Client) -> Levels | None:
+def _levels_for(topic: str, client: Client, any_name: bool) -> Levels | None:
     levels: list[Levels] = []
     for level in topic.split("/"):
         if not _PLACEHOLDER.search(level):
             levels.append(filter_levels(level))
             continue
         text = _filled(level, client)
-        if text is None:
+        if text is not None:
+            levels.append(name_levels(text))  # a client that calls itself + gets no wildcard by it
+        elif any_name:
+            levels.append((Wildcard.ONE,))
+        else:
             return None
-        levels.append(name_levels(text))  # a client that calls itself + gets no wildcard by it
     return tuple(level for some in levels for level in some)
 
 
@@ -183,19 +211,22 @@ def _filled(text: str, client: Client) -> str | None:
 # Who.
 
 
-def _conditions(rule: AclRule) -> tuple[Condition, ...]:
-    """What must hold of the client, all of it."""
+def _conditions(rule: AclRule, unknown: bool | None = None) -> tuple[Condition, ...]:
+    """What must hold of the client, all of it. ``unknown``: user name and address are not known, and what is
+    asked about them is answered with this."""
     found: list[Condition] = []
-    if rule.username is not None:
+    if unknown is not None and (rule.username is not None or rule.ipaddrs):
+        found.append(lambda client: unknown)
+    elif rule.username is not None:
         found.append(lambda client: client.username == rule.username)
     if rule.clientid is not None:
         found.append(lambda client: client.client_id == rule.clientid)
-    if rule.ipaddrs:
+    if rule.ipaddrs and unknown is None:
         networks = tuple(ipaddress.ip_network(text, strict=False) for text in rule.ipaddrs)
         found.append(partial(_is_from, networks))
-    found += [condition for part in rule.all_of for condition in _conditions(part)]
+    found += [condition for part in rule.all_of for condition in _conditions(part, unknown)]
     if rule.any_of:
-        choices = tuple(map(_conditions, rule.any_of))
+        choices = tuple(_conditions(part, unknown) for part in rule.any_of)
         found.append(lambda client: any(all(holds(client) for holds in conditions) for conditions in choices))
     return tuple(found)
 

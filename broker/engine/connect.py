@@ -254,6 +254,8 @@ def _was_another(session: Session, channel: Channel) -> bool:
     """Whether access control may now say something else of what the session may receive."""
     before, now = session.client, channel.client
     assert now is not None
+    if not before.listener:  # the session has waited for its first client
+        return True
     return (before.username, before.host, session.superuser) != (now.username, now.host, channel.superuser)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +176,11 @@ def test_what_no_rule_is_about_may_be_the_denied_part() -> None:
     assert Acl(only, rest=None)(ANN, "a/+", SUB) is None, "others decide, of the whole subscription"
 
 
+ANN = replace(ANN, listener="tcp")
+UNCLAIMED = Client("c1")
+"""As a session has it that waits for its first client."""
+
+
 def session_of(client: Client, *filters: str) -> Session:
     session = Session(client)
     session.subscriptions = {text: Subscription(text) for text in filters}
@@ -209,6 +216,32 @@ def test_receiving(
 ) -> None:
     expected = (rest is not False) if answer is None else answer
     assert Acl(rules, rest=rest).may_receive(session_of(ANN, *filters), topic) is expected
+
+
+WAITING = [
+    ([deny("a"), allow()], "a", False),
+    ([deny("a", username="bob"), allow()], "a", True),
+    ([deny("a", ipaddrs=("10.0.0.0/8",)), allow()], "a", True),
+    ([deny("a", clientid="c1"), allow()], "a", False),
+    ([deny("a", clientid="c1", username="bob"), allow()], "a", True),
+    ([allow("a", username="ann"), deny()], "a", True),
+    ([allow("a", username="ann", clientid="c2"), deny()], "a", False),
+    ([allow("a", username="ann"), deny()], "b", False),
+    ([allow("d/${username}/x"), deny()], "d/ann/x", True),
+    ([allow("d/${username}/x"), deny()], "d/ann/y", False),
+    ([allow("d/${clientid}/x"), deny()], "d/c1/x", True),
+    ([allow("d/${clientid}/x"), deny()], "d/c2/x", False),
+    ([deny("d/${username}"), allow()], "d/ann", True),
+    ([any_of(ANN_, C2), deny()], "a", True),
+    ([all_of(TEN, C2), deny()], "a", False),
+]
+
+
+@pytest.mark.parametrize(("rules", "topic", "answer"), WAITING)
+def test_a_session_that_waits_for_its_first_client_is_nobody_in_particular(
+    rules: list[AclRule], topic: str, answer: bool
+) -> None:
+    assert Acl(rules, rest=False).may_receive(session_of(UNCLAIMED, "#"), topic) is answer
 
 
 def test_a_super_user_receives_everything() -> None:

@@ -10,10 +10,13 @@ import pytest
 from pybroker.broker.access.acl import Acl
 from pybroker.broker.config.settings import AclRule, AuthSettings, Settings
 from pybroker.broker.engine.access import Action
+from pybroker.broker.engine.offline import add_offline_session
+from pybroker.broker.engine.subscribe import add_subscription
 from pybroker.broker.events import Client as Who
 from pybroker.broker.packets.model import Will
 from pybroker.broker.packets.reasons import ReasonCode
 from pybroker.broker.parts.admission import Admission
+from pybroker.broker.routing.subscription import Subscription
 from tests.harness import FOR_EVER, Broker, Client
 
 ALLOW = AclRule("allow")
@@ -144,6 +147,22 @@ def test_a_session_that_comes_back_from_elsewhere_is_judged_anew(broker: Broker)
     assert elsewhere.connect("c", **KEPT).session_present
     publish(broker, "secret/a")
     assert elsewhere.payloads() == [b"secret/a"]
+
+
+def test_what_waits_for_the_first_client_of_a_session(broker: Broker) -> None:
+    rules = (
+        AclRule("deny", "subscribe", ("secret/#",)),
+        AclRule("allow", "subscribe", ("news/#",), username="ann"),
+        AclRule("deny", "subscribe"),
+    )
+    use(broker, *rules)
+    session = add_offline_session(broker.engine, "c")
+    add_subscription(broker.engine, session, Subscription("#", 1))
+    publish(broker, "secret/a", "news/1", "other", qos=1)
+    ann = broker.dial()
+    ann.connect("c", username="ann", **KEPT)
+    publish(broker, "news/2", "secret/b", qos=1)
+    assert ann.payloads() == [b"news/1", b"news/2"]
 
 
 def test_rules_and_plugins_must_both_agree(broker: Broker) -> None:
