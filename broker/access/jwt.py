@@ -43,7 +43,7 @@ class Jwt:
         client = credentials.client
         try:
             claims = self._claims(token)
-        except self._jwt.InvalidTokenError as error:
+        except (self._jwt.InvalidTokenError, RecursionError) as error:
             log.info("client %s from %s: its token is refused: %s", client.client_id, client.peer, error)
             return ReasonCode.NOT_AUTHORIZED
         named = claims.get(self._settings.username_claim)
@@ -63,7 +63,7 @@ class Jwt:
     def _is_token(self, password: bytes) -> bool:
         try:
             self._jwt.get_unverified_header(password)
-        except self._jwt.InvalidTokenError:
+        except (self._jwt.InvalidTokenError, RecursionError):
             return False
         return True
 

@@ -19,14 +19,29 @@ from .start import add_start
 from .stop import add_stop
 from .top import add_top
 
+BROKEN_PIPE = 141
+INTERRUPTED = 130
+"""The exit statuses of a shell's command that SIGPIPE or SIGINT has ended."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     if arguments is None:
         arguments = sys.argv[1:]
-    options = parser(arguments).parse_args(arguments)
-    status: int = options.run(options)
-    return status
+    try:
+        try:
+            options = parser(arguments).parse_args(arguments)
+            status: int = options.run(options)
+            return status
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        from ..process.output import abandon_output
+
+        abandon_output()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:

@@ -11,15 +11,15 @@ from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.settings import WebhookSettings
 
 from ..process.control import ControlError, ask
-from .options import Commands, add_conf, find_instance, load_settings
+from .options import Commands, add_conf, add_which, find_instance, load_settings
 
 
 def add_webhook(commands: Commands) -> None:
-    add_webhook_commands(commands, add_conf, _webhooks, _stats_of_webhooks)
+    add_webhook_commands(commands, add_conf, add_which, _webhooks, _stats_of_webhooks)
 
 
 def add_events(commands: Commands) -> None:
-    add_event_commands(commands, add_conf, _endpoints, _stats)
+    add_event_commands(commands, add_conf, add_which, _endpoints, _stats)
 
 
 def _endpoints(options: argparse.Namespace) -> Sequence[WebhookSettings] | None:
@@ -38,7 +38,7 @@ def _stats_of_webhooks(options: argparse.Namespace) -> Sequence[EndpointStats] |
 
 
 def _stats(options: argparse.Namespace) -> Sequence[EndpointStats] | None:
-    instance = find_instance(options.conf, None)
+    instance = find_instance(options.conf, options.pid)
     if instance is None:
         return None
     try:

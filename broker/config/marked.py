@@ -14,6 +14,7 @@ from .errors import ConfigError, Problem
 from .tree import MissingInclude, Place, Text
 
 MAX_DEPTH = 64
+TOO_DEEP = f"more than {MAX_DEPTH} sections and lists in each other"
 """Sections in sections, and files in files: more than anybody needs, fewer than would trouble the parser."""
 
 NAMES = ("auth", "password")
@@ -80,6 +81,8 @@ class MarkedText:
         self.new_line(place)
         section = self._sections[-1]
         self._path = (*section, *path)
+        if len(self._path) > MAX_DEPTH:
+            raise syntax_error(place, TOO_DEEP)
         start = len(NAMES) - len(section)
         if self._path[: len(NAMES)] == NAMES and 0 <= start < len(path):
             path = [*path[:start], ".".join(path[start:])]
@@ -108,7 +111,7 @@ class MarkedText:
 
     def open(self, bracket: str, place: Place) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            raise syntax_error(place, f"more than {MAX_DEPTH} sections and lists in each other")
+            raise syntax_error(place, TOO_DEEP)
         self._stack.append((bracket, place))
         self._sections.append(self._path)
         self._out.append(bracket)
@@ -132,6 +135,8 @@ class MarkedText:
         """``${path}`` or ``${?path}``."""
         optional = written.startswith("${?")
         path = [part.strip().strip('"') for part in written[3 if optional else 2 : -1].split(".")]
+        if len(path) > MAX_DEPTH:
+            raise syntax_error(place, TOO_DEEP)
         keys = [self._key(part) for part in path]
         if len(path) == 1 and path[0] in self._environ and keys[0] not in self._from_environment:
             self._mark(Text(self._environ[path[0]], place, quoted=True))

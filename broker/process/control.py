@@ -55,7 +55,7 @@ class ControlSocket:
             request = json.loads(line)
             command = request.pop("command")
             handler = self._commands[command]
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             return {"error": f"the running broker does not know this command: {line[:200]!r}"}
         try:
             return {"result": await handler(request)}
@@ -76,7 +76,7 @@ def ask(path: str, command: str, *, timeout: float = 30.0, **arguments: Any) -> 
             connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 answer = json.loads(answers.readline(MAX_LINE))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ControlError(f"the running broker does not answer on {path}: {error}") from None
     if "error" in answer:
         raise ControlError(answer["error"])

@@ -32,7 +32,7 @@ class Flood(logging.Filter):
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
-        self._logger = logger
+        self.logger = logger
         self._kinds: dict[str, Kind] = {}
         """By the text, as it stands in the source: there are not many."""
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +63,7 @@ class Flood(logging.Filter):
                 record.msg = f"{record.getMessage()} ({kind.left_out} more such lines were left out)"
                 record.args = None
                 kind.left_out = 0
-                self._logger.callHandlers(record)
+                self.logger.callHandlers(record)
 
     def _plan(self) -> None:
         if self._timer is None:

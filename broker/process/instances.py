@@ -65,7 +65,7 @@ def running(conf: Path | None = None) -> list[Instance]:
     for path in sorted(runtime_dir().glob("*.json"), key=lambda p: p.stat().st_mtime):
         try:
             instance = Instance(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
         if not _alive(instance.pid):
             path.unlink(missing_ok=True)

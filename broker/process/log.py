@@ -30,8 +30,8 @@ SYSLOG = "/dev/log"
 SYSLOG_TEXT = "%(levelname)s %(name)s: %(message)s"
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
-_clients = logging.getLogger("pybroker.clients")
-_flood = Flood(_clients)
+_floods = [Flood(logging.getLogger(name)) for name in ("pybroker.clients", "pybroker.access")]
+"""Of the loggers whose lines clients can bring about."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -67,9 +67,9 @@ def _not_printed(record: logging.LogRecord) -> bool:
     return not getattr(record, "printed", False)
 
 
-def also_printed(text: str) -> None:
+def also_printed(text: str, level: int = logging.INFO) -> None:
     """Write what the command prints to the log as well, but not to the same terminal again."""
-    logging.getLogger("pybroker").info("%s", text, extra={"printed": True})
+    logging.getLogger("pybroker").log(level, "%s", text, extra={"printed": True})
 
 
 class _Syslog(logging.handlers.SysLogHandler):
@@ -123,12 +123,14 @@ def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
     root.setLevel(max(level, logging.WARNING))  # libraries speak up only when it matters
     for name in OURS:
         logging.getLogger(name).setLevel(level)
-    _clients.addFilter(_flood)
+    for flood in _floods:
+        flood.logger.addFilter(flood)
 
 
 def flush() -> None:
     """Tell what was left out under a flood, before the log ends."""
-    _flood.flush()
+    for flood in _floods:
+        flood.flush()
 
 
 def close(handlers: Iterable[logging.Handler]) -> None:

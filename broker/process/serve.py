@@ -7,25 +7,27 @@ import ctypes
 import gc
 import logging
 import os
+import re
 import resource
 import signal
-import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pybroker.webhook.reports import render
+from pybroker.webhook.reports import lines
 
 from .. import __version__
 from ..app import START_ERRORS, App
 from ..config import ConfigError, Settings
 from ..config.describe import describe
+from ..transport.sockets import ANOTHER
 from . import control, instances, log
 from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
+from .output import complain, fail, say
 from .top import top_command
 
 logger = logging.getLogger("pybroker")
@@ -34,6 +36,8 @@ MANY_FILES = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
+PATIENCE = 0.5
+"""Seconds of a stop until it is said what is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,6 @@ def _without_console(settings: Settings) -> Settings:
     return replace(settings, log=replace(settings.log, to=places))
 
 
-def fail(message: str, status: int = 1) -> int:
-    """Say on stderr what went wrong; the exit status."""
-    print(f"pybroker: {message}", file=sys.stderr)
-    return status
-
-
 def _run(main: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop
@@ -124,7 +122,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         app = App(settings)
         await app.start()
     except (*START_ERRORS, OSError) as error:
-        return fail(str(error))
+        return fail(_with_holder(str(error), settings))
     instance = instances.Instance(
         pid=os.getpid(),
         conf=str(settings.source.resolve()) if settings.source else None,
@@ -143,29 +141,70 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "faults": fault_command(app.faults, app.outage),
         },
     )
-    await commands.open()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)
-    announced = instances.announce(instance)
-    _settle_garbage_collector()
-    _keep_freed_memory()
-    _say_ready(app, options)
-    say_ready()
+    announced = None
     try:
+        try:
+            await commands.open()
+            announced = instances.announce(instance)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)
+            _settle_garbage_collector()
+            _keep_freed_memory()
+            _describe(app)
+            if options.ready_file is not None:
+                _write_ready_file(app, options.ready_file)
+        except OSError as error:
+            await app.stop(grace=0)
+            return fail(f"{error.filename or control_path} cannot be written: {error.strerror}")
+        _say_ready(app, options)
+        say_ready()
         await stopping.wait()
         commands.close()
-        print("stopping ...", flush=True)
-        for left in await app.stop():
-            print(left)
-            if settings.daemon:
-                logger.warning("%s", left)
-        for line in map(
-            str.strip, render(app.webhooks.sink.stats()).splitlines() if app.settings.endpoints else ()
-        ):
-            logger.info("%s", line)
-        print("stopped", flush=True)
+        await _stop(app)
     finally:
-        announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
+        commands.close()
+        if announced is not None:
+            announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
     return 0
+
+
+async def _stop(app: App) -> None:
+    say("stopping ...")
+    stop = asyncio.ensure_future(app.stop())
+    await asyncio.wait({stop}, timeout=PATIENCE)
+    if not stop.done():
+        for line in _waited_for(app):
+            say(line)
+    for left in await stop:
+        say(left, logging.WARNING)
+    for stats in app.webhooks.sink.stats():
+        logger.info("%s", "; ".join(map(str.strip, lines(stats))))
+    log.flush()
+    say("stopped")
+
+
+def _waited_for(app: App) -> Iterator[str]:
+    """What keeps the broker from stopping at once."""
+    for stats in app.webhooks.sink.stats():
+        waiting = stats.queued + stats.in_flight
+        if waiting:
+            events = "1 event" if waiting == 1 else f"{waiting} events"
+            yield f"  {stats.section} {stats.name}: {events} to send first; another Ctrl-C stops at once"
+
+
+def _with_holder(text: str, settings: Settings) -> str:
+    """``text`` with the name of the listener or broker of ours that has the address, where one has it."""
+    found = re.search(rf"(?:port (\d+) on|the socket) (\S+) is in use by {ANOTHER}", text)
+    if found is None:
+        return text
+    port, path = int(found[1] or 0), found[2]
+    for one in settings.listeners:
+        same = one.port == port if port else str(Path(one.path).absolute()) == path
+        if same and not text.startswith(f"listener {one.name}:"):
+            return text.replace(ANOTHER, f"listener {one.name} of the same configuration")
+    for broker in instances.running():
+        if any((one["port"] == port if port else one.get("path") == path) for one in broker.listeners):
+            return text.replace(ANOTHER, f"the pybroker that runs with pid {broker.pid}")
+    return text
 
 
 def _on_signals(stopping: asyncio.Event) -> None:
@@ -249,22 +288,28 @@ class Reloader:
         return lines + [f"warning: {warning}" for warning in settings.warnings]
 
 
-def _say_ready(app: App, options: StartOptions) -> None:
-    print(f"pybroker {__version__}")
-    for line in describe(app.settings):
-        print(f"  {line}")
+def _describe(app: App) -> None:
+    say("\n".join([f"pybroker {__version__}", *(f"  {line}" for line in describe(app.settings))]))
     for warning in app.settings.warnings:
-        print(f"  warning: {warning}", file=sys.stderr)
+        complain(f"  warning: {warning}", logging.WARNING)
+
+
+def _say_ready(app: App, options: StartOptions) -> None:
     where = ", ".join(listener.url for listener in app.listeners)
     if app.rest.url is not None:
         where += f", page at {app.rest.url}"
     took = f" in {time.monotonic() - options.started_at:.2f} s" if options.started_at else ""
-    if options.ready_file is not None:
-        facts: dict[str, Any] = {
-            "pid": os.getpid(),
-            "listeners": [listener.facts for listener in app.listeners],
-        }
-        if app.rest.url is not None:
-            facts["page"] = app.rest.url
-        instances.write_whole(options.ready_file, facts)
-    print(f"ready{took}: {where}", flush=True)
+    say(f"ready{took}: {where}")
+
+
+def _write_ready_file(app: App, path: Path) -> None:
+    facts: dict[str, Any] = {
+        "pid": os.getpid(),
+        "listeners": [listener.facts for listener in app.listeners],
+    }
+    if app.rest.url is not None:
+        facts["page"] = app.rest.url
+    try:
+        instances.write_whole(path, facts)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"the ready file {path}") from None

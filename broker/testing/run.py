@@ -167,7 +167,7 @@ def _logged(broker: TestBroker, log: IO[str]) -> Iterator[None]:
 def _entry(hook: Webhook, one: Try) -> dict[str, Any]:
     try:
         body = hook.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = hook.body.decode(errors="backslashreplace")
     return {
         "at": one.at,

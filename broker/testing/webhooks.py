@@ -67,7 +67,7 @@ class Webhook:
         """NanoMQ's name of the event, such as ``message_publish``; empty where the body does not say."""
         try:
             said = self.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
         return str(said.get("action", "")) if isinstance(said, dict) else ""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .errors import ListenError
 
+ANOTHER = "another program"
+"""Who has an address that is in use, as far as the system says."""
 UMASK = 0o117
 """A unix socket is for its owner and group: who may not write to it cannot connect."""
 
@@ -105,13 +107,13 @@ def _remove_stale(path: str) -> None:
             return
         except OSError:
             pass  # somebody listens there who is too busy, or whom we may not reach
-    raise ListenError(f"the socket {path} is in use by another program; stop it, or choose another path")
+    raise ListenError(f"the socket {path} is in use by {ANOTHER}; stop it, or choose another path")
 
 
 def _cause(error: OSError, host: str, port: int) -> str:
     where = f"port {port} on {host}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where} is in use by another program; stop it, or bind another port (0 picks a free one)"
+        return f"{where} is in use by {ANOTHER}; stop it, or bind another port (0 picks a free one)"
     if error.errno == errno.EACCES:
         return f"{where} may not be bound by this user; ports below 1024 need more rights"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):

@@ -174,7 +174,7 @@ def test_flags_of_nanomq(tmp_path: Path, start_broker: Start) -> None:
     tuning = ["-t1", "-T2", "-n3", "-s4"]
     broker = start_broker("", *tuning, "-S9", "-D5", "--http", "-p0", "--log_syslog", "false")
     assert "command line: system: accepted, without effect: num_taskq_thread" in broker.output
-    assert "page at http://127.0.0.1:" in broker.output
+    wait_for(lambda: "page at http://127.0.0.1:" in broker.output, "the ready line")
 
 
 @pytest.mark.parametrize(

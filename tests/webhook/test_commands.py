@@ -43,6 +43,7 @@ def pybroker(*arguments: str, settings=(), stats=None) -> int:
     add_webhook_commands(
         parser.add_subparsers(required=True),
         lambda parser: parser.add_argument("--conf"),
+        lambda parser: parser.add_argument("--pid"),
         lambda options: settings,
         lambda options: stats,
     )

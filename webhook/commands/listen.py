@@ -57,7 +57,14 @@ def _listen(options: argparse.Namespace) -> int:
             key_of(secret)
     except SecretError as error:
         return fail(str(error))
-    listener = Listener(options.secret, options.status, lambda text: print(text, flush=True))
+
+    def show(text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None  # nobody reads it any more: the same as Ctrl-C
+
+    listener = Listener(options.secret, options.status, show)
 
     def started(port: int) -> None:
         print(f"listening on http://{options.host}:{port}/ - stop with Ctrl-C", flush=True)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pybroker.broker.printable import printable
+
 from ..body.signature import check
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Listener:
             wrong = check(self._secrets, headers, body, time.time())
             self.bad_signatures += wrong is not None
             lines.append(f"signature: {'good' if wrong is None else f'NOT GOOD: {wrong}'}")
-        return "\n".join([*lines, "", pretty(body), ""])
+        return printable("\n".join([*lines, "", pretty(body), ""]), keep="\n\t")
 
 
 def pretty(body: bytes) -> str:
@@ -61,9 +63,9 @@ def pretty(body: bytes) -> str:
     text = body.decode(errors="backslashreplace")
     try:
         values = [json.loads(text)]
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             values = [json.loads(line) for line in text.splitlines()]
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return "\n".join(json.dumps(value, indent=2, ensure_ascii=False) for value in values)

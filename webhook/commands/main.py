@@ -12,9 +12,14 @@ from .test import add_test
 
 
 def add_webhook_commands(
-    commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, load: Load, ask_stats: AskStats
+    commands: Subparsers[argparse.ArgumentParser],
+    add_conf: AddConf,
+    add_which: AddConf,
+    load: Load,
+    ask_stats: AskStats,
 ) -> None:
-    """Add ``webhook`` to ``commands``; each parser sets ``run``, from the options to an exit status."""
+    """Add ``webhook`` to ``commands``; each parser sets ``run``, from the options to an exit status.
+    ``add_conf`` adds the option that names a file, ``add_which`` those that say which running broker."""
     webhook = commands.add_parser(
         "webhook",
         help="try webhooks, look after dead letters, see counters",
@@ -25,11 +30,15 @@ def add_webhook_commands(
     add_listen(inner)
     add_test(inner, add_conf, load)
     add_dead(inner, add_conf, load)
-    add_status(inner, add_conf, ask_stats)
+    add_status(inner, add_which, ask_stats)
 
 
 def add_event_commands(
-    commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, load: Load, ask_stats: AskStats
+    commands: Subparsers[argparse.ArgumentParser],
+    add_conf: AddConf,
+    add_which: AddConf,
+    load: Load,
+    ask_stats: AskStats,
 ) -> None:
     """Add ``events``: the same for all endpoints, webhooks and event pushers alike."""
     events = commands.add_parser(
@@ -42,4 +51,4 @@ def add_event_commands(
     inner = events.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_test(inner, add_conf, load)
     add_dead(inner, add_conf, load)
-    add_status(inner, add_conf, ask_stats)
+    add_status(inner, add_which, ask_stats)

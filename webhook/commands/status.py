@@ -9,9 +9,11 @@ from ..reports import render
 from .endpoints import AddConf, AskStats, Subparsers
 
 
-def add_status(commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, ask_stats: AskStats) -> None:
+def add_status(
+    commands: Subparsers[argparse.ArgumentParser], add_which: AddConf, ask_stats: AskStats
+) -> None:
     status = commands.add_parser("status", help="the counters of the running broker")
-    add_conf(status)
+    add_which(status)
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(run=lambda options: _status(options, ask_stats))
 

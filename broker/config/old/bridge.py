@@ -59,7 +59,7 @@ class FlatBridge:
             case _ if item.endswith("user_property"):
                 try:
                     put(bridge, _renamed(item), json.loads(value))
-                except ValueError:
+                except (ValueError, RecursionError):
                     self._converted.note(place, key, "is no JSON, left out")
             case _ if _SECONDS.fullmatch(item):
                 put(bridge, _renamed(item), seconds(value))

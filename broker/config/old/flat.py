@@ -182,7 +182,7 @@ class FlatFiles:
 def _json(line: Line) -> dict[str, Any]:
     try:
         value = json.loads(line.value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConvertError(f"{line.place}: {line.key}: is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise ConvertError(f'{line.place}: {line.key}: write an object such as {{"permit": "allow"}}')

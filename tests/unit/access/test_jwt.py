@@ -149,3 +149,12 @@ def test_a_key_that_does_not_fit_is_told_at_once(
 def test_a_short_secret_is_complained_about(caplog: pytest.LogCaptureFixture) -> None:
     Jwt(JwtSettings(("HS256",), "short"))
     assert "shorter than 32 bytes" in caplog.text
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_token_of_deeply_nested_json_is_refused(part: int) -> None:
+    parts = token(ANN).split(b".")
+    parts[part] = base64.urlsafe_b64encode(b"[" * 100_000).rstrip(b"=")
+    assert Jwt(BY_SECRET)(credentials(b".".join(parts))) in (None, NO)
+    signed = jwt.api_jws.encode(b"[" * 100_000, SECRET, "HS256").encode()
+    assert Jwt(BY_SECRET)(credentials(signed)) == NO

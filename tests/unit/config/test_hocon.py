@@ -195,6 +195,8 @@ def test_a_value_cut_short_by_a_comment_is_told(files: Files) -> None:
         ),
         ('include url("http://x/y")', 'nanomq.conf:1: include takes a file: include "http://x/y"'),
         ("a {" * 70, "nanomq.conf:1: more than 64 sections and lists in each other"),
+        ("\n" + "a." * 20_000 + "a = 1", "nanomq.conf:2: more than 64 sections and lists in each other"),
+        ("a = ${" + "a." * 20_000 + "a}", "nanomq.conf:1: more than 64 sections and lists in each other"),
     ],
 )
 def test_what_is_no_hocon(files: Files, text: str, message: str) -> None:

@@ -1,0 +1,39 @@
+"""What a running broker says: to whoever has started it, and to the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from . import log
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Print ``text``, and log it. That nobody reads standard output any more keeps nothing from going on."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        abandon_output()
+    log.also_printed(text, level)
+
+
+def complain(text: str, level: int = logging.ERROR) -> None:
+    """The same on standard error."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    log.also_printed(text.strip(), level)
+
+
+def fail(message: str, status: int = 1) -> int:
+    """Say what went wrong; the exit status."""
+    complain(f"pybroker: {message}")
+    return status
+
+
+def abandon_output() -> None:
+    """Whoever read standard output has gone, as `| head` does: what is printed from now on goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
