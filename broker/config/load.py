@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .auth import auth
+from .environment import fill, put_keys
 from .errors import ConfigError
 from .event_pushers import event_pushers
 from .faults import faults
@@ -35,8 +36,6 @@ from .tree import Place, Section, describe, to_python
 from .webhooks import webhooks
 
 _TOP = list(dict.fromkeys(key.split(".")[0] for key in ROWS))
-KEY_VARIABLE = "PYBROKER__"
-"""What a variable begins with that stands for a key; two underscores are the dot."""
 
 
 def load(
@@ -49,7 +48,8 @@ def load(
     """The settings of a file, or the defaults where there is none.
 
     ``overrides`` are dotted keys that win over the file, such as command-line flags; a None is skipped.
-    With ``keys_of_environment`` so do variables such as ``PYBROKER__MQTT__MAX_PACKET_SIZE``.
+    With ``keys_of_environment`` so do variables such as ``PYBROKER__MQTT__MAX_PACKET_SIZE``, and those of
+    NanoMQ, such as ``NANOMQ_BROKER_URL``, say what the file does not.
     Raises `ConfigError` with every problem found; what is merely odd is in ``warnings``.
     """
     report = Report(environ)
@@ -57,10 +57,8 @@ def load(
     if path is not None:
         root = _parse(path, report)
     if keys_of_environment:
-        for name, text in environ.items():
-            if name.startswith(KEY_VARIABLE):
-                key = name.removeprefix(KEY_VARIABLE).lower().replace("__", ".")
-                root.put(key, text, Place(Path("environment")))
+        fill(root, environ, report)
+        put_keys(root, environ)
     for key, value in overrides.items():
         if value is not None:
             root.put(key, value, Place())

@@ -42,7 +42,8 @@ def test_no_key_on_the_page_is_unknown() -> None:
 
 
 def test_every_row_of_a_table_was_understood() -> None:
-    assert len([line for line in PAGE.splitlines() if line.startswith("| `")]) == len(SCHEMA)
+    lines = [line for line in PAGE.splitlines() if re.match(r"\| `(?!NANOMQ_)", line)]
+    assert len(lines) == len(SCHEMA)
 
 
 @pytest.mark.parametrize("row", [row for row in SCHEMA if row.default], ids=lambda row: row.key)
