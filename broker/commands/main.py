@@ -14,6 +14,7 @@ from .health import add_health
 from .options import Commands
 from .passwd import add_passwd
 from .reload import add_reload
+from .restart import add_restart
 from .run import add_run
 from .start import add_start
 from .stop import add_stop
@@ -58,6 +59,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_check,
         add_convert,
         add_stop,
+        add_restart,
         add_reload,
         add_passwd,
         add_run,

@@ -7,8 +7,12 @@ import os
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from .options import Commands, add_which, find_instance
+
+if TYPE_CHECKING:
+    from ..process.instances import Instance
 
 STOP_TIMEOUT = 30.0
 
@@ -24,17 +28,20 @@ def add_stop(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    instance = find_instance(options.conf, options.pid)
+    return 0 if instance is not None and stop_instance(instance) else 1
+
+
+def stop_instance(instance: Instance) -> bool:
+    """Stop it and wait until it is gone; what came of it is printed."""
     from ..process.instances import running
 
-    instance = find_instance(options.conf, options.pid)
-    if instance is None:
-        return 1
     os.kill(instance.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT
     while time.monotonic() < deadline:
         if instance not in running():
             print(f"stopped (pid {instance.pid})")
-            return 0
+            return True
         time.sleep(0.02)
     print(f"pybroker: pid {instance.pid} did not stop within {STOP_TIMEOUT:g} s", file=sys.stderr)
-    return 1
+    return False

@@ -45,6 +45,7 @@ def test_version() -> None:
         ("check",),
         ("convert",),
         ("stop",),
+        ("restart",),
         ("reload",),
         ("passwd",),
         ("run",),

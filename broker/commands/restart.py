@@ -1,0 +1,51 @@
+"""`pybroker restart`: one broker in the place of another."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .options import BAD_CONFIGURATION, Commands, find_instance
+from .start import add_start_options, prepare
+from .stop import stop_instance
+
+
+def add_restart(commands: Commands) -> None:
+    restart = commands.add_parser(
+        "restart",
+        help="stop the running broker and start it anew",
+        description="Stop the running broker of this user and start one in its place, with the flags of "
+        "`start`. Without --conf it serves the file of the one before. The file is checked first: where a "
+        "start would fail, the running broker is left alone. Without a running one this is `start`.",
+    )
+    add_start_options(restart)
+    restart.add_argument("--pid", type=int, metavar="PID", help="the running broker with this process number")
+    restart.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..process.instances import running
+    from ..process.preflight import preflight
+    from ..process.serve import serve
+
+    before = None
+    if options.pid is not None or running(options.conf):
+        before = find_instance(options.conf, options.pid)
+        if before is None:
+            return 1
+        if options.conf is None and before.conf is not None:
+            options.conf = Path(before.conf)
+    wanted = prepare(options)
+    problems = preflight(wanted[0]) if wanted else []
+    for problem in problems:
+        print(f"pybroker: {problem}", file=sys.stderr)
+    if wanted is None or problems:
+        if before is not None:
+            print(f"pybroker: the running broker (pid {before.pid}) is left alone", file=sys.stderr)
+        return BAD_CONFIGURATION
+    if before is None:
+        print("no broker is running; starting one", flush=True)
+    elif not stop_instance(before):
+        return 1
+    return serve(*wanted)
