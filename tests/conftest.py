@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from importlib.metadata import entry_points
@@ -20,6 +21,12 @@ of_workers: Counter[str] = Counter()
 pytest_plugins = ["pytester"]
 if not any(one.value == PLUGIN for one in entry_points(group="pytest11")):
     pytest_plugins.append(PLUGIN)  # a checkout that is not installed
+
+
+for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    # Under nohup they are ignored, and the programs that tests start inherit that.
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -40,21 +40,19 @@ def add_run(commands: Commands) -> None:
         help="log this event, as on_message_publish",
     )
     add("--webhook-log", type=Path, metavar="FILE", help="keep the log here; else it is a temporary file")
-    add(
-        "--page",
-        nargs="?",
-        type=int,
-        const=True,
-        default=False,
-        metavar="PORT",
-        help="show in a browser what goes on: serve the page at this port, or at a free one",
-    )
+    add("--page", action="store_true", help="show in a browser what goes on; its address is printed")
+    add("--page-port", type=int, metavar="PORT", help="the page at this port; without it a free one")
     add("--post", action="store_true", help="post webhooks to the URLs of the configuration too")
-    add("command", nargs="+", metavar="CMD", help="the command and its arguments, after --")
-    run.set_defaults(run=_run)
+    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments")
+    run.set_defaults(run=_run, usage=run.error)
 
 
 def _run(options: argparse.Namespace) -> int:
     from ..testing.run import run_command
 
+    # Options end at the first word of CMD: what follows is the command's own. ``--`` may stand before it.
+    if options.command[:1] == ["--"]:
+        del options.command[0]
+    if not options.command:
+        options.usage("say which command is to run: pybroker run CMD")
     return run_command(options)

@@ -9,7 +9,7 @@ from ..faults.seen import SeenPacket
 from .aio import AsyncTestBroker
 from .face import Face
 from .messages import Message
-from .queries import PacketQuery, Query, WebhookQuery
+from .queries import MessageQuery, PacketQuery, WebhookQuery
 from .running import Running
 from .setup import Conf, Setup, SetupOptions
 from .waiting import TIMEOUT, refuse_to_block, wait, wait_until
@@ -75,35 +75,38 @@ class TestBroker(Face):
 
     @overload
     def wait_for(
-        self, topic: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
+        self, topic: str, *, count: None = None, timeout: float = TIMEOUT, **query: Unpack[MessageQuery]
     ) -> Message: ...
     @overload
     def wait_for(
-        self, topic: str, count: int, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
+        self, topic: str, *, count: int, timeout: float = TIMEOUT, **query: Unpack[MessageQuery]
     ) -> list[Message]: ...
     def wait_for(
-        self, topic: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[Query[Message]]
+        self, topic: str, *, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[MessageQuery]
     ) -> Message | list[Message]:
         """The first message that matches the topic filter, be it there already or not; with ``count`` the
-        first so many. ``where`` narrows it: ``where=lambda m: m.json()["t"] > 20``. ``timeout`` is real
-        seconds. Raises WaitTimeout, which says what did arrive."""
+        first so many. ``client``, ``since`` and ``where`` narrow it: ``where=lambda m: m.json()["t"] > 20``.
+        What the test itself has published does not count, unless ``own=True``. ``timeout`` is real seconds.
+        Raises WaitTimeout, which says what did arrive."""
+        __tracebackhide__ = True
         refuse_to_block("wait_for")
         found = wait(self._messages(topic, count, **query), timeout)
         return found[0] if count is None else found
 
     @overload
     def wait_for_packet(
-        self, type: str, count: None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+        self, type: str, *, count: None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
     ) -> SeenPacket: ...
     @overload
     def wait_for_packet(
-        self, type: str, count: int, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+        self, type: str, *, count: int, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
     ) -> list[SeenPacket]: ...
     def wait_for_packet(
-        self, type: str, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
+        self, type: str, *, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
     ) -> SeenPacket | list[SeenPacket]:
         """The same for packets on the wire: ``wait_for_packet("PUBACK", client="dev", direction="out")``;
         ``CLOSED`` is the end of a connection."""
+        __tracebackhide__ = True
         refuse_to_block("wait_for_packet")
         found = wait(self._packets(type, count, **query), timeout)
         return found[0] if count is None else found
@@ -112,28 +115,37 @@ class TestBroker(Face):
     def wait_for_webhook(
         self,
         action: str | None = None,
+        *,
         count: None = None,
         timeout: float = TIMEOUT,
         **query: Unpack[WebhookQuery],
     ) -> Webhook: ...
     @overload
     def wait_for_webhook(
-        self, action: str | None, count: int, timeout: float = TIMEOUT, **query: Unpack[WebhookQuery]
+        self,
+        action: str | None = None,
+        *,
+        count: int,
+        timeout: float = TIMEOUT,
+        **query: Unpack[WebhookQuery],
     ) -> list[Webhook]: ...
     def wait_for_webhook(
         self,
         action: str | None = None,
+        *,
         count: int | None = None,
         timeout: float = TIMEOUT,
         **query: Unpack[WebhookQuery],
     ) -> Webhook | list[Webhook]:
         """The same for webhooks; one counts when it was answered 2xx, unless ``delivered=False``."""
+        __tracebackhide__ = True
         refuse_to_block("wait_for_webhook")
         found = wait(self._webhooks(action, count, **query), timeout)
         return found[0] if count is None else found
 
     def wait_for_client(self, client: str, *, connected: bool = True, timeout: float = TIMEOUT) -> None:
         """Until the client is connected, or no longer is. Raises WaitTimeout."""
+        __tracebackhide__ = True
         refuse_to_block("wait_for_client")
         wait_until(
             lambda: (client in self.clients) is connected, timeout, lambda: self._who(client, connected)
@@ -142,6 +154,7 @@ class TestBroker(Face):
     def drain(self, timeout: float = TIMEOUT) -> None:
         """Until nothing waits for clients that are connected, everything sent to them is acknowledged, and
         every webhook is settled. Raises WaitTimeout, which says what is left."""
+        __tracebackhide__ = True
         refuse_to_block("drain")
         wait_until(lambda: not self._unfinished(), timeout, self._still)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,17 @@ from ..faults.rules import Rule, make
 from ..faults.seen import SeenPacket
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
-from ..routing.topics import filter_error, matches
 from . import messages as views
+from .asked import (
+    PublishProperties,
+    checked_action,
+    checked_qos,
+    checked_topic,
+    encoded,
+    message_test,
+    packet_test,
+    properties_of,
+)
 from .clock import VirtualClock
 from .messages import ClientView, Message, SubscriptionView
 from .recorder import Recorder
@@ -144,16 +152,19 @@ class Face:
     def _recorder(self) -> Recorder:
         return self.running.recorder
 
-    def messages(self, topic_filter: str = "#") -> list[Message]:
-        """The messages that the broker took in, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT."""
-        _check(topic_filter)
-        return [one for one in list(self._recorder.messages) if matches(topic_filter, one.topic)]
+    def messages(
+        self, topic_filter: str = "#", *, client: str | None = None, since: Message | float | None = None
+    ) -> list[Message]:
+        """The messages that the broker took in, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT.
+        ``client`` published them; ``since`` is a message, or seconds since the epoch."""
+        fits = message_test(topic_filter, client, since, own=True)
+        return [one for one in list(self._recorder.messages) if fits(one)]
 
     def packets(
         self, type: str | None = None, *, client: str | None = None, direction: str | None = None
     ) -> list[SeenPacket]:
         """The packets on the wire in both directions, oldest first; ``CLOSED`` is the end of a connection."""
-        fits = _packet_test(type, client, direction)
+        fits = packet_test(type, client, direction)
         return [one for one in list(self._recorder.packets) if fits(one)]
 
     @property
@@ -195,13 +206,23 @@ class Face:
         qos: int = 0,
         retain: bool = False,
         properties: Properties | None = None,
+        **named: Unpack[PublishProperties],
     ) -> None:
-        """Publish in the broker's own name. Text is sent as UTF-8, what is neither bytes nor text as JSON."""
-        data = payload if isinstance(payload, bytes) else _encoded(payload)
+        """Publish in the broker's own name. Text is sent as UTF-8, None as an empty payload, what is neither
+        bytes nor text as JSON. MQTT 5.0's properties go by their names: ``content_type="text/plain"``,
+        ``user_properties={"unit": "K"}``. Raises ValueError where a topic or QoS is none, TypeError for
+        another name."""
+        checked_topic(topic)
+        checked_qos(qos)
+        data, given = encoded(payload), properties_of(named) or properties
 
         def send() -> None:
             engine = self.running.engine
-            broadcast(engine, topic, data, qos=qos, retain=retain, properties=properties)
+            self._recorder.publishing = True
+            try:
+                broadcast(engine, topic, data, qos=qos, retain=retain, properties=given)
+            finally:
+                self._recorder.publishing = False
             engine.flush()
 
         self._call(send)
@@ -261,11 +282,17 @@ class Face:
     # ---- what is waited for
 
     def _messages(
-        self, topic: str, count: int | None, where: Callable[[Message], object] | None = None
+        self,
+        topic: str,
+        count: int | None,
+        *,
+        client: str | None = None,
+        since: Message | float | None = None,
+        own: bool = False,
+        where: Callable[[Message], object] | None = None,
     ) -> Plan[Message]:
-        _check(topic)
-        wanted = f'messages to "{topic}"'
-        search = Search[Message](wanted, count, lambda message: matches(topic, message.topic), where)
+        wanted = f'messages to "{topic}"' + (f" of {client}" if client else "")
+        search = Search[Message](wanted, count, message_test(topic, client, since, own), where)
         return self._plan(search, Message, lambda: self._recorder.messages)
 
     def _packets(
@@ -278,7 +305,7 @@ class Face:
         where: Callable[[SeenPacket], object] | None = None,
     ) -> Plan[SeenPacket]:
         wanted = " ".join(word for word in (type, direction, client and f"of {client}") if word)
-        search = Search[SeenPacket](wanted, count, _packet_test(type, client, direction), where)
+        search = Search[SeenPacket](wanted, count, packet_test(type, client, direction), where)
         return self._plan(search, SeenPacket, lambda: self._recorder.packets)
 
     def _webhooks(
@@ -289,9 +316,10 @@ class Face:
         delivered: bool = True,
         where: Callable[[Webhook], object] | None = None,
     ) -> Plan[Webhook]:
+        named = checked_action(action)
+
         def fits(hook: Webhook) -> bool:
-            named = action is None or hook.action == action.removeprefix("on_")
-            return named and (hook.delivered or not delivered)
+            return (named is None or hook.action == named) and (hook.delivered or not delivered)
 
         wanted = " ".join(word for word in ("webhooks", action, "delivered" if delivered else "") if word)
         search = Search[Webhook](wanted, count, fits, where)
@@ -323,20 +351,3 @@ def _trusted(tls: TlsServer) -> Path:
     """The authority; where there is none, the certificate has signed itself."""
     made = tls.certfile.with_name("ca.pem")
     return tls.cacertfile or (made if made.exists() else tls.certfile)
-
-
-def _check(topic_filter: str) -> None:
-    if error := filter_error(topic_filter):
-        raise ValueError(f'topic filter "{topic_filter}": {error}')
-
-
-def _packet_test(type: str | None, client: str | None, direction: str | None) -> Callable[[SeenPacket], bool]:
-    return lambda seen: (
-        (type is None or seen.type == type.upper())
-        and (client is None or seen.client == client)
-        and (direction is None or seen.direction == direction)
-    )
-
-
-def _encoded(payload: Any) -> bytes:
-    return (payload if isinstance(payload, str) else json.dumps(payload)).encode()

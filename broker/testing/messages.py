@@ -32,6 +32,10 @@ class Message:
     """Seconds since the epoch, by the broker's clock; 0 for what is retained."""
     properties: Properties = field(default_factory=Properties, repr=False)
     """MQTT 5.0's; empty where there are none."""
+    own: bool = field(default=False, repr=False)
+    """Whether the test itself has published it."""
+    number: int = field(default=0, repr=False, compare=False)
+    """Counts up with every message since the start; 0 for what is retained."""
 
     @property
     def text(self) -> str:
@@ -47,7 +51,7 @@ class Message:
         return json.loads(self.payload)
 
     def __str__(self) -> str:
-        who = self.client or "the broker"
+        who = self.client or ("the test" if self.own else "the broker")
         retain = " retain" if self.retain else ""
         told = printable(f"{who}: {self.topic} qos {self.qos}{retain}: {shown(self.payload)}")
         return f"{moment(self.at)} {told}" if self.at else told
@@ -97,7 +101,7 @@ class SubscriptionView:
         return split_share(self.topic_filter)[0]
 
 
-def message_of_event(event: MessagePublished) -> Message:
+def message_of_event(event: MessagePublished, own: bool, number: int) -> Message:
     return Message(
         event.topic,
         event.payload,
@@ -106,6 +110,8 @@ def message_of_event(event: MessagePublished) -> Message:
         event.publisher.client_id if event.publisher else None,
         event.at,
         event.properties or Properties(),
+        own,
+        number,
     )
 
 

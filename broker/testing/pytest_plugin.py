@@ -18,9 +18,9 @@ _running = pytest.StashKey[list["TestBroker"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("mqtt", "MQTT test broker (pybroker)")
+    group = parser.getgroup("pybroker", "MQTT test broker")
     group.addoption(
-        "--mqtt-port",
+        "--pybroker-port",
         type=int,
         default=0,
         metavar="PORT",
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "free one; under pytest-xdist each worker adds its number",
     )
     group.addoption(
-        "--mqtt-conf",
+        "--pybroker-conf",
         metavar="FILE",
         help="the nanomq.conf of every broker that names none itself",
     )
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "mqtt_broker(conf=, options=, tls=, ws=, users=, plugins=, webhooks=, virtual_clock=, ...): "
-        "how the broker of the mqtt_broker fixture is made; see broker.testing.setup.Setup",
+        "how the broker of the mqtt_broker fixture is made; see pybroker.broker.testing.setup.Setup",
     )
 
 
@@ -105,7 +105,9 @@ def _maker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]:
         def make(conf: Conf = None, **setup: Unpack[SetupOptions]) -> TestBroker:
             from .broker import TestBroker
 
-            broker = TestBroker(conf or request.config.getoption("--mqtt-conf"), **setup).start()
+            if conf is None and not setup.get("conf_text"):
+                conf = request.config.getoption("--pybroker-conf")
+            broker = TestBroker(conf, **setup).start()
             running.append(broker)
             stops.callback(broker.stop)
             stops.callback(running.remove, broker)
@@ -115,7 +117,7 @@ def _maker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]:
 
 
 def _port(config: pytest.Config) -> int:
-    """``--mqtt-port``, moved by the number of the xdist worker so that none is used twice."""
-    port: int = config.getoption("--mqtt-port")
+    """``--pybroker-port``, moved by the number of the xdist worker so that none is used twice."""
+    port: int = config.getoption("--pybroker-port")
     worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
     return port + int(worker.removeprefix("gw")) if port else 0

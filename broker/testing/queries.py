@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypedDict, TypeVar
 
 from ..faults.seen import SeenPacket
+from .messages import Message
 from .webhooks import Webhook
 
 T = TypeVar("T")
@@ -16,6 +17,15 @@ class Query(TypedDict, Generic[T], total=False):
 
     where: Callable[[T], object]
     """Only items for which this is true; an exception counts as no."""
+
+
+class MessageQuery(Query[Message], total=False):
+    client: str
+    """The identifier of the client that published it."""
+    since: Message | float
+    """Only what came after this message, or at this time (seconds since the epoch) or later."""
+    own: bool
+    """Whether what the test itself has published counts too."""
 
 
 class PacketQuery(Query[SeenPacket], total=False):

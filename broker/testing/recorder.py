@@ -27,6 +27,9 @@ class Recorder:
         self.webhooks.changed = self._webhook
         self._listeners: dict[type, tuple[Listener, ...]] = {}
         self._count = 0
+        self._messages = 0
+        self.publishing = False
+        """Whether the test itself publishes at this moment."""
 
     @property
     def happenings(self) -> int:
@@ -59,7 +62,8 @@ class Recorder:
     def _published(self, event: MessagePublished) -> None:
         if len(self.messages) >= LIMIT:
             self.messages = self.messages[LIMIT // 2 :]
-        message = message_of_event(event)
+        self._messages += 1
+        message = message_of_event(event, self.publishing, self._messages)
         self.messages.append(message)
         self._tell(Message, message)
 

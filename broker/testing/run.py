@@ -42,11 +42,11 @@ def run_command(options: argparse.Namespace) -> int:
             ws=options.ws,
             webhooks=options.webhook,
             post=options.post,
-            page=options.page,
+            page=options.page if options.page_port is None else options.page_port,
         )
         with _webhook_log(options.webhook_log) as log:
             broker.start()
-            if options.page is not False:
+            if broker.running.setup.page is not False:
                 print(f"pybroker: page at {broker.page_url}", file=sys.stderr)
             try:
                 with _announced(broker, options.conf), _logged(broker, log):

@@ -224,7 +224,9 @@ class Running:
             if not channels:
                 return []
             await asyncio.sleep(0)
-        deadline = self.loop.time() + GRACE
+        # One that has been silent for so long is not about to disconnect.
+        silent = self.engine.clock.monotonic() - max(channel.heard_at for channel in channels)
+        deadline = self.loop.time() + max(0.0, GRACE - silent)
         while channels and self.loop.time() < deadline:  # noqa: ASYNC110 - it ends by the clock too
             await asyncio.sleep(0.002)
         return [_name(channel) for channel in channels]

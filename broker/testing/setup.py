@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -21,7 +22,7 @@ from ..config.settings import (
 )
 from .folder import folder
 
-_sockets = count(1)
+_numbers = count(1)
 MEMORY_URL = "memory://webhooks"
 
 Conf: TypeAlias = str | Path | Settings | None
@@ -33,6 +34,8 @@ class Setup:
 
     conf: Conf = None
     """A nanomq.conf, or settings; without it the defaults, and no ``$SYS`` topics."""
+    conf_text: str = ""
+    """The text of a nanomq.conf, in place of ``conf``."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Dotted keys of the configuration that win over the file: ``{"mqtt.max_packet_size": "1KB"}``."""
     host: str = "127.0.0.1"
@@ -60,6 +63,7 @@ class Setup:
 class SetupOptions(TypedDict, total=False):
     """The fields of `Setup` but ``conf``, as keyword arguments."""
 
+    conf_text: str
     options: Mapping[str, object]
     host: str
     port: int
@@ -75,6 +79,7 @@ class SetupOptions(TypedDict, total=False):
 
 def settings_for(setup: Setup) -> Settings:
     """Raises ConfigError, OSError, and ImportError where ``tls`` lacks what makes certificates."""
+    _check_options(setup)
     settings = _read(setup)
     listeners = [_on_free_port(one, setup) for one in settings.listeners]
     listeners += _extra_listeners(setup, {one.type for one in listeners})
@@ -87,7 +92,9 @@ def settings_for(setup: Setup) -> Settings:
         changes["plugins"] = MappingProxyType({**settings.plugins, **_plugins(setup)})
     # A test must not write into the spool of the broker whose file it borrows.
     webhooks = tuple(replace(one, spool=None) for one in settings.webhooks)
-    rules = tuple(Rule(one) if isinstance(one, str) else one for one in setup.webhooks)
+    rules = tuple(
+        Rule(f"on_{one.removeprefix('on_')}") if isinstance(one, str) else one for one in setup.webhooks
+    )
     if rules:
         webhooks = (*webhooks, WebhookSettings(_unused_name(webhooks), MEMORY_URL, rules=rules))
     changes["webhooks"] = webhooks
@@ -107,18 +114,38 @@ def _page(setup: Setup) -> HttpServerSettings | None:
 def _read(setup: Setup) -> Settings:
     if isinstance(setup.conf, Settings):
         return setup.conf
-    if setup.conf is None and not setup.options:
+    if setup.conf is None and not setup.conf_text and not setup.options:
         return Settings(sys=SysSettings(interval=0), auth=AuthSettings())
     from ..config import load
 
-    quiet = {} if setup.conf is not None else {"sys.interval": 0}
-    return load(Path(setup.conf) if setup.conf is not None else None, overrides={**quiet, **setup.options})
+    if setup.conf_text:
+        path: Path | None = folder() / f"{next(_numbers)}.conf"
+        assert path is not None
+        path.write_text(setup.conf_text, encoding="utf-8")
+    else:
+        path = None if setup.conf is None else Path(setup.conf)
+    quiet = {} if path is not None else {"sys.interval": 0}
+    return load(path, overrides={**quiet, **setup.options})
+
+
+def _check_options(setup: Setup) -> None:
+    """A key that nobody knows would change nothing, in silence."""
+    from ..config.changes import row_of
+    from ..config.schema import ROWS
+
+    if setup.conf is not None and setup.conf_text:
+        raise ValueError("conf and conf_text: a broker has one configuration, give one of them")
+    for key in setup.options:
+        if row_of(key) is None and not any(one.startswith(f"{key}.") for one in ROWS):
+            near = difflib.get_close_matches(key, ROWS, 1, 0.6)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            raise ValueError(f'options: there is no key "{key}"{hint}')
 
 
 def _on_free_port(listener: ListenerSettings, setup: Setup) -> ListenerSettings:
     if listener.type == "unix":
         # Not the file that a broker which really serves this configuration has.
-        return replace(listener, path=str(folder() / f"{next(_sockets)}.sock"))
+        return replace(listener, path=str(folder() / f"{next(_numbers)}.sock"))
     port = setup.port if listener.name == "tcp" else 0
     return replace(listener, host=setup.host, port=port)
 

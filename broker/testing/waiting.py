@@ -96,6 +96,7 @@ class Plan(Generic[T]):
 
 def wait(plan: Plan[T], timeout: float) -> list[T]:
     """Block until the search is complete. Raises WaitTimeout."""
+    __tracebackhide__ = True
     search = plan.search
     items: queue.SimpleQueue[T] = queue.SimpleQueue()
     put = items.put
@@ -114,6 +115,7 @@ def wait(plan: Plan[T], timeout: float) -> list[T]:
 
 async def wait_async(plan: Plan[T], timeout: float) -> list[T]:
     """The same for an event loop, which goes on meanwhile."""
+    __tracebackhide__ = True
     search = plan.search
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[T] = asyncio.Queue()
@@ -136,6 +138,7 @@ async def wait_async(plan: Plan[T], timeout: float) -> list[T]:
 
 def wait_until(condition: Callable[[], object], timeout: float, describe: Callable[[], str]) -> None:
     """Block until ``condition()`` is true. Raises WaitTimeout."""
+    __tracebackhide__ = True
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -147,6 +150,7 @@ async def wait_until_async(
     condition: Callable[[], object], timeout: float, describe: Callable[[], str]
 ) -> None:
     """The same for an event loop, which goes on meanwhile."""
+    __tracebackhide__ = True
     try:
         async with asyncio.timeout(timeout):
             while not condition():  # noqa: ASYNC110 - the condition is the caller's own

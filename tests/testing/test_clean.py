@@ -140,7 +140,7 @@ def test_a_forked_process_is_told_that_the_broker_is_not_its_own() -> None:
         with os.fdopen(reading) as told:
             assert told.read().startswith("the test broker is not running in this process")
         broker.publish("a", "still")
-        assert broker.wait_for("a").text == "still"
+        assert broker.wait_for("a", own=True).text == "still"
 
 
 def test_the_port_is_free_again_at_once() -> None:

@@ -266,8 +266,8 @@ def test_named_conf_wins(make_mqtt_broker):
     from pybroker.broker.config.settings import Settings
     make_mqtt_broker(conf=Settings())
 """,
-        f"--mqtt-port={port}",
-        f"--mqtt-conf={conf}",
+        f"--pybroker-port={port}",
+        f"--pybroker-conf={conf}",
     )
     result.assert_outcomes(passed=3)
 
@@ -308,7 +308,7 @@ def test_port(mqtt_broker, number, worker_id):
     assert mqtt_broker.port == {port} + int(worker_id[2:])
 """,
         "-n2",
-        f"--mqtt-port={port}",
+        f"--pybroker-port={port}",
     )
     result.assert_outcomes(passed=8)
 
@@ -325,13 +325,13 @@ class ItsTests(unittest.TestCase):
 
     def test_it(self):
         self.broker.publish("a", "x")
-        self.assertEqual(self.broker.wait_for("a").text, "x")
+        self.assertEqual(self.broker.wait_for("a", own=True).text, "x")
 
 class Async(unittest.IsolatedAsyncioTestCase):
     async def test_it(self):
         async with TestBroker() as broker:
             broker.publish("a", "x")
-            self.assertEqual((await broker.wait_for("a")).text, "x")
+            self.assertEqual((await broker.wait_for("a", own=True)).text, "x")
 """
     )
     result.assert_outcomes(passed=2)

@@ -211,7 +211,7 @@ def test_the_help_of_faults_says_what_each_may_have(capsys: pytest.CaptureFixtur
         (["--conf", "missing.conf"], ["true"], 2, "missing.conf"),
         (["--webhook", "on_lunch"], ["true"], 2, '"on_lunch" is not an event'),
         (["--port", "65536"], ["true"], 2, "pybroker: listener tcp: there is no port 65536"),
-        ([], [], 2, "the following arguments are required: CMD"),
+        ([], [], 2, "say which command is to run"),
     ],
 )
 def test_what_cannot_be_run(

@@ -63,7 +63,7 @@ def test_wait_for_several_and_where(mqtt_broker: TestBroker) -> None:
 def test_wait_for_what_comes_later(mqtt_broker: TestBroker) -> None:
     timer = threading.Timer(0.05, lambda: mqtt_broker.publish("later", {"a": 1}))
     timer.start()
-    assert mqtt_broker.wait_for("later").json() == {"a": 1}
+    assert mqtt_broker.wait_for("later", own=True).json() == {"a": 1}
     timer.join()
 
 
@@ -74,18 +74,18 @@ def test_a_wait_can_be_interrupted(mqtt_broker: TestBroker) -> None:
         mqtt_broker.wait_for("never", timeout=DEADLINE)
     timer.join()
     mqtt_broker.publish("a", "x")
-    assert mqtt_broker.wait_for("a").text == "x"
+    assert mqtt_broker.wait_for("a", own=True).text == "x"
 
 
 def test_a_failed_wait_says_what_did_arrive(mqtt_broker: TestBroker) -> None:
     mqtt_broker.publish("a/b", "not this one")
     mqtt_broker.publish("x/y", "cold")
     with pytest.raises(WaitTimeout) as caught:
-        mqtt_broker.wait_for("x/#", timeout=0.05, where=lambda m: m.json()["t"] > 20)
+        mqtt_broker.wait_for("x/#", own=True, timeout=0.05, where=lambda m: m.json()["t"] > 20)
     told = str(caught.value)
     assert told.startswith('messages to "x/#": 0 of 1 came within 0.05 s\n2 others came:\n')
-    assert "the broker: a/b qos 0: not this one" in told
-    assert "the broker: x/y qos 0: cold  (where failed: JSONDecodeError" in told
+    assert "the test: a/b qos 0: not this one" in told
+    assert "the test: x/y qos 0: cold  (where failed: JSONDecodeError" in told
     with pytest.raises(WaitTimeout, match=r"PUBACK out of dev: 0 of 1 came .*\nnothing else"):
         mqtt_broker.wait_for_packet("PUBACK", timeout=0.01, client="dev", direction="out")
 
@@ -280,7 +280,7 @@ async def test_waiting_in_an_event_loop(mqtt_broker: TestBroker) -> None:
     with pytest.raises(RuntimeError, match=r"write: await broker.aio.wait_for\(...\)"):
         mqtt_broker.wait_for("a")
     mqtt_broker.publish("a", "hi")
-    assert (await mqtt_broker.aio.wait_for("a")).text == "hi"
+    assert (await mqtt_broker.aio.wait_for("a", own=True)).text == "hi"
     with pytest.raises(WaitTimeout, match='messages to "b": 0 of 1'):
         await mqtt_broker.aio.wait_for("b", timeout=0.05)
     await mqtt_broker.aio.drain()

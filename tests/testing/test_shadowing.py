@@ -29,7 +29,7 @@ def test_both(mqtt_broker):
 
     assert isinstance(mqtt_broker, TestBroker)
     mqtt_broker.publish("a", "x")
-    assert mqtt_broker.wait_for("a").text == "x"
+    assert mqtt_broker.wait_for("a", own=True).text == "x"
     assert [module.NAME.split()[0] for module in (broker, conf, events, scripts, webhook)] == ["their"] * 5
     assert webhook.settings.NAME == "their settings"
 
