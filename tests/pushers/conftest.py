@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import pytest
 
 from pybroker.webhook import Sink, WebhookSettings
 
-from .servers import Nats, Rabbit, Redis, Server, running
+from .servers import DEADLINE, Nats, Rabbit, Redis, Server, running
+from .support import forget_everything
 
 LIBRARIES = {Redis: "redis", Nats: "nats", Rabbit: "aiormq"}
 
@@ -46,11 +49,22 @@ def nats(tmp_path: Path) -> Iterator[Server]:
     yield from _running(Nats, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def only_rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests: RabbitMQ takes seconds to start."""
+    yield from _running(Rabbit, tmp_path_factory.mktemp("rabbit"))
+
+
 @pytest.fixture
-def rabbit(tmp_path: Path) -> Iterator[Server]:
-    yield from _running(Rabbit, tmp_path)
+def rabbit(only_rabbit: Server) -> Server:
+    """As if it had just been installed, whatever the last test has done to it."""
+    only_rabbit.revive()
+    with ThreadPoolExecutor(1) as thread:  # not the loop of this test
+        thread.submit(asyncio.run, forget_everything(only_rabbit)).result(DEADLINE)
+    return only_rabbit
 
 
-@pytest.fixture(params=[Redis, Nats, Rabbit], ids=lambda kind: kind.__name__.lower())
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    yield from _running(request.param, tmp_path)
+@pytest.fixture(params=["redis", "nats", "rabbit"])
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found

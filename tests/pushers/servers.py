@@ -88,6 +88,12 @@ class Server:
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
 
+    def revive(self) -> None:
+        """Make it run, whether it was killed or paused."""
+        self.resume()
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.resume()

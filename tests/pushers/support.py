@@ -86,6 +86,18 @@ async def prepare(server: Server, queue: str = "classic") -> None:
         await connection.close()
 
 
+async def forget_everything(rabbit: Server) -> None:
+    """Delete what the tests have made."""
+    import aiormq
+
+    async with aiormq.connect(rabbit.url) as connection:
+        channel = await connection.channel()
+        for exchange in ("events", "presence", "chat", "group"):
+            await channel.exchange_delete(exchange)
+        for queue in ("all", "q", "presence", "chat", "group"):
+            await channel.queue_delete(queue)
+
+
 async def bodies(server: Server, at_least: int) -> list[bytes]:
     """Every body that has arrived, in the server's order; waits until there are as many."""
     read = {Redis: _of_redis, Nats: _of_nats, Rabbit: _of_rabbit}[type(server)]
