@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fairness, growth, page, table, webhook
+from . import fairness, growth, page, pushers, table, webhook
 from .brokers import KINDS, ROOT, Kind, StartError, available
 from .measure import prepare
 from .results import DEFAULT_PATH, Results
@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     one = _add(commands, "webhook", _webhook, "events a CPU second, PUBACK beside a hanging endpoint, memory")
     one.add_argument("--events", type=int, default=50_000, help="in a burst (%(default)s)")
     one.add_argument("--down", type=int, default=1_000_000, help="published to a dead endpoint (%(default)s)")
+    _add_rounds(one)
+
+    one = _add(
+        commands, "pushers", _pushers, "events a CPU second to real servers, PUBACK while they are stopped"
+    )
+    one.add_argument("--events", type=int, default=50_000, help="in a burst (%(default)s)")
     _add_rounds(one)
 
     one = _add(commands, "page", _page, "write docs/performance.md from what was measured")
@@ -137,6 +143,10 @@ def _fairness(options: argparse.Namespace, results: Results) -> None:
 
 def _webhook(options: argparse.Namespace, results: Results) -> None:
     webhook.measure(results, options.events, options.down, options.rounds)
+
+
+def _pushers(options: argparse.Namespace, results: Results) -> None:
+    pushers.measure(results, options.events, options.rounds)
 
 
 def _page(_: argparse.Namespace, results: Results) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import fairness, growth, table, webhook
+from . import fairness, growth, pushers, table, webhook
 from .brokers import KINDS, ROOT
 from .measure import Values
 from .results import Results
@@ -91,6 +91,9 @@ def rendered(results: Results, before: str = "") -> str:
         "## Webhooks\n",
         *_webhooks(results),
         keep("webhooks"),
+        "## Event pushers\n",
+        *_pushers(results),
+        keep("pushers"),
         GUARD,
         keep("check"),
         REPEAT,
@@ -244,6 +247,35 @@ def _webhooks(results: Results) -> list[str]:
         _puback_verdict(results),
         "The endpoint is down while messages are published; what does not fit is dropped and counted:\n",
         _table(["", "events", "kept to be sent", "memory before and after", "on disk"], down),
+    ]
+
+
+def _pushers(results: Results) -> list[str]:
+    section = pushers.SECTION
+    if section not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    off = results.median(section, f"{pushers.PUBACK} off", "pybroker", "p99_us")
+    rows = []
+    for name, place in pushers.PLACES.items():
+        rounds = list(results.find(section, name))
+        rate = results.median(section, name, "pybroker", "per_cpu_s")
+        lost = sum(values.get("lost", 0) for values in rounds)
+        sent = sum(values.get("events", 0) for values in rounds) + lost
+        met = None if place.goal is None or rate is None else rate >= place.goal and not lost
+        aim = "-" if place.goal is None else f"at least {shown(place.goal)}, none lost"
+        rows.append([name, shown(rate), f"{lost:,} of {sent:,}", aim, WORDS[met]])
+    waits = [["no event pusher", shown(off, "us"), "-"]]
+    for case in pushers.PUBACK_CASES[1:]:
+        p99 = results.median(section, f"{pushers.PUBACK} {case}", "pybroker", "p99_us")
+        waits.append([case, shown(p99, "us"), f"{p99 / off:.2f}" if p99 and off else "-"])
+    return [
+        _circumstances(results.facts(section)),
+        "A burst of events, acknowledged by a real server (Kafka: librdkafka's mock cluster), per second "
+        "of the broker's CPU time:\n",
+        _table(["", "events", "lost", "goal", "met"], rows),
+        "A publisher at QoS 1 waits for its PUBACK; the goal is at most "
+        f"{pushers.PUBACK_GOAL} times the wait without event pushers:\n",
+        _table(["", "p99", "times"], waits),
     ]
 
 

@@ -37,7 +37,7 @@ async def webhook(call: Call) -> web.Response:
 def _dead(call: Call) -> DeadLetters:
     name = call.arguments[0]
     settings: WebhookSettings | None = next(
-        (one for one in call.served.settings().webhooks if one.name == name), None
+        (one for one in call.served.settings().endpoints if one.name == name), None
     )
     if settings is None:
         raise Refused(404, Code.BAD_REQUEST, f'there is no webhook "{name}"')
