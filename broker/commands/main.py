@@ -17,6 +17,7 @@ from .reload import add_reload
 from .restart import add_restart
 from .run import add_run
 from .start import add_start
+from .state import add_state
 from .stop import add_stop
 from .top import add_top
 
@@ -66,6 +67,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_faults,
         add_health,
         add_top,
+        add_state,
     ):
         add(commands)
     if arguments and arguments[0] in ("webhook", "events"):

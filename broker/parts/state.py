@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from ..config.settings import Settings
 from ..delivery.outbox import HoldingPending
 from ..engine.engine import Engine
+from ..engine.forget import forget_everything
 from ..part import Part
 from ..state.files import open_state, reported
 from ..state.keeper import Notes
@@ -61,6 +62,15 @@ class State(Part):
             set_off(self._engine, left)
             self._engine.flush()
 
+    async def read_again(self) -> None:
+        """Forget what memory has and go on from the disk; nobody may be connected."""
+        if self._storage is None:
+            return
+        await self.stop(None)
+        forget_everything(self._engine)
+        await self.start()
+        self.set_off()
+
     async def settle(self) -> None:
         """Return when no packet is held back any more."""
         if self._storage is not None:
@@ -74,6 +84,10 @@ class State(Part):
             await storage.close()
         except sqlite3.Error as error:
             return [f"the state in {self._settings.path} cannot be written: {error}"]
+        finally:
+            for session in self._engine.sessions:
+                session.keeper = None
+            self._engine.retained.watchers = ()
         return []
 
     def sys_values(self) -> Iterable[tuple[str, str]]:

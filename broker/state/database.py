@@ -49,41 +49,46 @@ class StateDatabase(Database):
         """Write all of it or nothing. ``generation`` of the journal is in here then, whose last record was
         written at ``at``."""
         with self.transaction() as db:
-            for number in changes.ended:
-                self._end(number)
-            alive = [row for row in changes.entries.values() if row.session not in changes.ended]
-            wanted = {row.message for row in alive}
-            sessions = changes.sessions.values()
-            self.insert("session", 3, ((row.number, row.facts(), write_will(row.will)) for row in sessions))
-            subscriptions = [
-                (key, row) for key, row in changes.subscriptions.items() if key[0] not in changes.ended
-            ]
-            self.insert("subscription", 4, ((key[0], *row) for key, row in subscriptions if row is not None))
-            for key, row in subscriptions:
-                if row is None:
-                    db.execute("DELETE FROM subscription WHERE session = ? AND topic_filter = ?", key)
-            messages = changes.messages
-            self.insert("message", 8, ((n, *messages[n]) for n in sorted(wanted) if n in messages))
-            self._delete_entries(changes.gone)
-            self.insert("entry", 8, alive)
-            for number, (packet_id, state) in changes.moved.items():
-                db.execute(
-                    "UPDATE entry SET packet_id = CASE ?1 WHEN 0 THEN packet_id ELSE ?1 END, state = ?2"
-                    " WHERE number = ?3",
-                    (packet_id, state, number),
-                )
-            packets = [(key, known) for key, known in changes.packets.items() if key[0] not in changes.ended]
-            self.insert("packet", 2, (packet for packet, known in packets if known != FORGOTTEN))
-            for packet, known in packets:
-                if known == FORGOTTEN:
-                    db.execute("DELETE FROM packet WHERE session = ? AND packet_id = ?", packet)
-            retained = changes.retained_rows
-            self.insert("retained", 7, (row for row in retained.values() if row is not None))
-            cleared = [topic for topic, row in retained.items() if row is None]
-            self.each_in("DELETE FROM retained WHERE topic IN", cleared)
+            self.write(changes)
             db.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('generation', ?), ('alive', ?)", (generation, int(at))
             )
+
+    def write(self, changes: Changes) -> None:
+        """Within a transaction."""
+        db = self.db
+        for number in changes.ended:
+            self._end(number)
+        alive = [row for row in changes.entries.values() if row.session not in changes.ended]
+        wanted = {row.message for row in alive}
+        sessions = changes.sessions.values()
+        self.insert("session", 3, ((row.number, row.facts(), write_will(row.will)) for row in sessions))
+        subscriptions = [
+            (key, row) for key, row in changes.subscriptions.items() if key[0] not in changes.ended
+        ]
+        self.insert("subscription", 4, ((key[0], *row) for key, row in subscriptions if row is not None))
+        for key, row in subscriptions:
+            if row is None:
+                db.execute("DELETE FROM subscription WHERE session = ? AND topic_filter = ?", key)
+        messages = changes.messages
+        self.insert("message", 8, ((n, *messages[n]) for n in sorted(wanted) if n in messages))
+        self._delete_entries(changes.gone)
+        self.insert("entry", 8, alive)
+        for number, (packet_id, state) in changes.moved.items():
+            db.execute(
+                "UPDATE entry SET packet_id = CASE ?1 WHEN 0 THEN packet_id ELSE ?1 END, state = ?2"
+                " WHERE number = ?3",
+                (packet_id, state, number),
+            )
+        packets = [(key, known) for key, known in changes.packets.items() if key[0] not in changes.ended]
+        self.insert("packet", 2, (packet for packet, known in packets if known != FORGOTTEN))
+        for packet, known in packets:
+            if known == FORGOTTEN:
+                db.execute("DELETE FROM packet WHERE session = ? AND packet_id = ?", packet)
+        retained = changes.retained_rows
+        self.insert("retained", 7, (row for row in retained.values() if row is not None))
+        cleared = [topic for topic, row in retained.items() if row is None]
+        self.each_in("DELETE FROM retained WHERE topic IN", cleared)
 
     def _end(self, session: int) -> None:
         numbers = self.db.execute("SELECT number FROM entry WHERE session = ?", (session,)).fetchall()

@@ -13,7 +13,7 @@ from ..storage.journal import Journal, JournalBusyError, JournalDamagedError
 from . import records
 from .changes import Changes
 from .database import StateDatabase
-from .errors import StateError
+from .errors import StateBusyError, StateError
 
 DATABASE = "pybroker.db"
 JOURNAL = "pybroker.journal"
@@ -65,12 +65,12 @@ def open_state(directory: Path) -> Opened:
 @contextmanager
 def reported(directory: Path) -> Iterator[None]:
     """Make a StateError of what goes wrong with the files."""
-    where = f"sqlite.mounted_file_path: {directory}"
+    where = f"the state in {directory}"
     try:
         yield
     except JournalBusyError:
         text = "another process uses it; each broker needs a directory of its own"
-        raise StateError(f"{where}: {text}") from None
+        raise StateBusyError(f"{where}: {text}") from None
     except JournalDamagedError:
         raise StateError(
             f"{where}: {JOURNAL} is damaged; move it away to go on with what {DATABASE} has"

@@ -260,7 +260,7 @@ class Face:
             yield
         finally:
             if self.running.is_running:
-                self.running.run(self.running.app.outage.bring_up()).result()
+                self.running.run(self.running.bring_up(keep_state)).result()
 
     def restart(self, *, keep_state: bool = True) -> None:
         """Down and up again."""

@@ -205,6 +205,12 @@ class Running:
     def engine(self) -> Engine:
         return self.app.engine
 
+    async def bring_up(self, keep_state: bool) -> None:
+        """End an outage. A broker with a state on disk goes on from there, as a new process does."""
+        if keep_state:
+            await self.app.state.read_again()
+        await self.app.outage.bring_up()
+
     async def reset(self) -> list[str]:
         """As if just started, with the same ports and the same time. Returns who was still connected."""
         left = await self.left_behind()

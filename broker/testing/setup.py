@@ -17,6 +17,7 @@ from ..config.settings import (
     HttpServerSettings,
     ListenerSettings,
     Settings,
+    SqliteSettings,
     SysSettings,
     TlsServer,
 )
@@ -56,6 +57,8 @@ class Setup:
     """Post webhooks to their real URLs too; else they stay in memory."""
     page: bool | int = False
     """Serve the page and the REST API, at ``page_url``; a number is the port, True a free one."""
+    state: str | Path | None = None
+    """A directory that keeps sessions and retained messages; the next broker goes on from there."""
     virtual_clock: bool = False
     """Time stands still until `broker.clock.advance`."""
 
@@ -74,6 +77,7 @@ class SetupOptions(TypedDict, total=False):
     webhooks: Iterable[str | Rule]
     post: bool
     page: bool | int
+    state: str | Path | None
     virtual_clock: bool
 
 
@@ -90,7 +94,7 @@ def settings_for(setup: Setup) -> Settings:
         )
     if setup.plugins:
         changes["plugins"] = MappingProxyType({**settings.plugins, **_plugins(setup)})
-    # A test must not write into the spool of the broker whose file it borrows.
+    # A test must not write into the spool or the state of the broker whose file it borrows.
     webhooks = tuple(replace(one, spool=None) for one in settings.webhooks)
     rules = tuple(
         Rule(f"on_{one.removeprefix('on_')}") if isinstance(one, str) else one for one in setup.webhooks
@@ -100,7 +104,7 @@ def settings_for(setup: Setup) -> Settings:
     changes["webhooks"] = webhooks
     if not setup.post:
         changes["event_pushers"] = ()
-    changes["sqlite"] = None  # nor into its state
+    changes["sqlite"] = None if setup.state is None else SqliteSettings(Path(setup.state))
     return replace(settings, **changes)
 
 
