@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Set
+from sys import getsizeof
 from typing import Any, Generic, TypeVar
 
 from .shared import MayReceive, Member, Share, SharedGroup
 from .subscription import Subscription
-from .topics import has_wildcard, split_share
+from .topics import has_wildcard, matches, split_share
 from .trie import Trie
 
 S = TypeVar("S", bound=Member)
 Observer = Callable[[Any], None]
 
 MAX_ROUTES = 65_536
+MAX_ROUTE_BYTES = 32 << 20
+"""What the routes that are kept may take, roughly; beyond either bound all are forgotten."""
+ROUTE_OVERHEAD, TARGET_OVERHEAD = 150, 250
+"""Bytes of a topic in the table, and of a receiver in a route."""
+FEW_ROUTES = 64
+"""As many routes are looked through for those that a new subscription changes; more are all forgotten."""
 
 
 class Target(Generic[S]):
@@ -21,7 +28,7 @@ class Target(Generic[S]):
 
     __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session", "subscriptions")
 
-    def __init__(self, session: S, subscriptions: tuple[Subscription, ...]) -> None:
+    def __init__(self, session: S, subscriptions: list[Subscription]) -> None:
         self.session = session
         self.subscriptions = subscriptions
         self.qos = max(s.qos for s in subscriptions)  # [MQTT-3.3.4-2]
@@ -32,7 +39,7 @@ class Target(Generic[S]):
 
     def without_no_local(self) -> Target[S] | None:
         """What is left for the session's own messages."""
-        others = tuple(s for s in self.subscriptions if not s.no_local)
+        others = [s for s in self.subscriptions if not s.no_local]
         return Target(self.session, others) if others else None
 
 
@@ -72,8 +79,11 @@ class Router(Generic[S]):
         self.may_receive: MayReceive[S] | None = None
         """Set by :meth:`screen`."""
         self.routes: dict[str, Route[S]] = {}
-        self._nowhere: Route[S] = Route((), (), ())
-        """The route of all topics that nobody wants."""
+        self._size = 0
+        """Bytes that :attr:`routes` takes, roughly."""
+        self._same: dict[tuple[int, ...], Route[S]] = {}
+        """The routes that topics share: those to which the same filters match, and nobody is barred or
+        observes. By the identities of what the trie has for these filters."""
 
     def __len__(self) -> int:
         """How many subscriptions there are."""
@@ -118,9 +128,12 @@ class Router(Generic[S]):
         route = self.routes.get(topic)
         if route is None:
             barred = self._barred(topic, self.may_receive) if self.may_receive is not None else frozenset()
-            if len(self.routes) >= MAX_ROUTES:
-                self.routes.clear()
-            route = self.routes[topic] = self._find(topic, barred)
+            route = self._find(topic, barred)
+            size = ROUTE_OVERHEAD + getsizeof(topic)
+            if len(self.routes) >= MAX_ROUTES or self._size + size > MAX_ROUTE_BYTES:
+                self.forget_all_routes()
+            self._size += size
+            self.routes[topic] = route
         return route
 
     def screen(self, may_receive: MayReceive[S] | None) -> None:
@@ -157,25 +170,43 @@ class Router(Generic[S]):
     def forget_all_routes(self) -> None:
         """To be called when the observers change."""
         self.routes.clear()
+        self._same.clear()
+        self._size = 0
 
     def _find(self, topic: str, barred: Set[S]) -> Route[S]:
-        subscriptions: dict[S, tuple[Subscription, ...]] = {}
+        matching = self._trie.match(topic)
+        observers = self._observers(topic)
+        shared = not barred and not observers
+        same = tuple(map(id, matching)) if shared else ()
+        route = self._same.get(same) if shared else None
+        if route is None:
+            route = self._make(matching, barred, observers)
+            if shared:
+                self._same[same] = route
+            self._size += TARGET_OVERHEAD * (len(route.targets) + len(route.groups)) + 8 * len(same)
+        return route
+
+    def _make(
+        self, matching: list[dict[Any, Any]], barred: Set[S], observers: tuple[Observer, ...]
+    ) -> Route[S]:
+        subscriptions: dict[S, list[Subscription]] = {}
         groups: list[Share[S]] = []
-        for found in self._trie.match(topic):
+        for found in matching:
             for key, value in found.items():
                 if isinstance(value, SharedGroup):
                     if (share := value.share(barred)).members:
                         groups.append(share)
                 elif key not in barred:
-                    subscriptions[key] = (*subscriptions.get(key, ()), value)
-        observers = self._observers(topic)
-        if not subscriptions and not groups and not observers:
-            return self._nowhere
-        targets = tuple(Target(session, matching) for session, matching in subscriptions.items())
+                    subscriptions.setdefault(key, []).append(value)
+        targets = tuple(Target(session, those) for session, those in subscriptions.items())
         return Route(targets, tuple(groups), observers)
 
     def _forget_routes(self, topic_filter: str) -> None:
-        if has_wildcard(topic_filter):
-            self.routes.clear()
-        else:
+        self._same.clear()
+        if not has_wildcard(topic_filter):
             self.routes.pop(topic_filter, None)
+        elif len(self.routes) > FEW_ROUTES:
+            self.forget_all_routes()
+        else:
+            for topic in [topic for topic in self.routes if matches(topic_filter, topic)]:
+                del self.routes[topic]

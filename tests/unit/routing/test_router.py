@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import process_time
 
 import pytest
 
@@ -82,3 +83,60 @@ def test_the_cache_of_routes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     for number in range(1000):
         assert names(router, f"t/{number}") == ["a"]
         assert len(router.routes) <= 100
+
+
+def test_the_cache_of_routes_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MAX_ROUTE_BYTES", 1_000_000)
+    router: Router[Receiver] = Router()
+    for number in range(100):
+        router.route(f"{number}" + "x" * 60_000)
+        assert sum(map(len, router.routes)) <= 1_000_000
+    router.subscribe(Receiver("a"), Subscription("#"))
+    assert router.routes == {}
+
+
+def test_topics_with_the_same_filters_share_a_route() -> None:
+    router: Router[Receiver] = Router()
+    for number in range(1000):
+        router.subscribe(Receiver(str(number)), Subscription("t/+"))
+    assert router.route("t/1") is router.route("t/2")
+    assert router.route("u/1") is router.route("u/2")
+    receiver = Receiver("a")
+    router.subscribe(receiver, Subscription("t/2"))
+    assert "a" in names(router, "t/2")
+    assert "a" not in names(router, "t/1")
+    router.unsubscribe(receiver, "t/2")
+    assert "a" not in names(router, "t/2")
+
+
+def test_a_new_wildcard_changes_no_other_route() -> None:
+    router: Router[Receiver] = Router()
+    router.subscribe(Receiver("a"), Subscription("#"))
+    kept = router.route("a/b")
+    router.route("z/b")
+    router.subscribe(Receiver("b"), Subscription("z/+"))
+    assert router.routes == {"a/b": kept}
+    assert names(router, "z/b") == ["a", "b"]
+
+
+def test_many_filters_of_one_session_cost_their_number() -> None:
+    """Not its square: each was once copied for the next."""
+    levels = "abcdefghijkl"
+    topic = "/".join(levels)
+
+    def seconds(count: int) -> float:
+        router: Router[Receiver] = Router()
+        receiver = Receiver("a")
+        for number in range(count):
+            parts = ("+" if number >> place & 1 else level for place, level in enumerate(levels))
+            router.subscribe(receiver, Subscription("/".join(parts)))
+        best = 9.0
+        for _ in range(5):
+            router.forget_all_routes()
+            began = process_time()
+            (target,) = router.route(topic).targets
+            best = min(best, process_time() - began)
+        assert len(target.subscriptions) == count
+        return best
+
+    assert seconds(4000) < 30 * seconds(400)
