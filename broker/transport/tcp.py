@@ -28,6 +28,7 @@ Accept = Callable[[Link, asyncio.Transport], Channel]
 class TcpConnection(asyncio.Protocol):
     """Between asyncio's transport and the channel."""
 
+    turn = TURN
     __slots__ = ("_accept", "_channel", "_handled", "_held", "_lingering", "_transport", "_turn", "_waiting")
 
     def __init__(self, accept: Accept) -> None:
@@ -37,7 +38,7 @@ class TcpConnection(asyncio.Protocol):
         """Set once nothing more is written: when the client's end is no longer waited for."""
         self._held = False
         """Whether the channel wants no more to be read."""
-        self._turn = TURN
+        self._turn = self.turn
         """How many bytes are handled in the next turn."""
         self._waiting = b""
         """What was read and is to be handled in the next turns; until then nothing more is read."""
@@ -53,11 +54,18 @@ class TcpConnection(asyncio.Protocol):
         self._channel = self._accept(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= TURN and not self._waiting:
-            assert self._channel is not None
-            self._channel.received(data)
+        if len(data) <= self.turn and not self._waiting:
+            self._handle(data)
         else:
             self._in_turns(data)
+
+    def _handle(self, data: bytes) -> int:
+        """Handle what is one turn's; how many packets, or other pieces of work, that were."""
+        assert self._channel is not None
+        counters = self._channel.engine.counters
+        before = counters.packets_received
+        self._channel.received(data)
+        return counters.packets_received - before
 
     def _in_turns(self, data: bytes) -> None:
         """uvloop reads 256 KB at a time, and up to 32 times in a row from a socket that has more: handled at
@@ -75,10 +83,7 @@ class TcpConnection(asyncio.Protocol):
         turn = self._waiting[start : self._handled]
         if self._handled >= len(self._waiting):
             self._waiting, self._handled = b"", 0
-        counters = self._channel.engine.counters
-        before = counters.packets_received
-        self._channel.received(turn)
-        self._turn = LONG_TURN if counters.packets_received - before < FEW else TURN
+        self._turn = LONG_TURN if self._handle(turn) < FEW else self.turn
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._take_turn)
         elif not self._held:

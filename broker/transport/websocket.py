@@ -29,6 +29,8 @@ MAX_HEAD = 16 * 1024
 """Of a handshake."""
 MAX_BEFORE_CONNECT = 1 << 20
 """Bytes that may come until somebody has said a name; a CONNECT is half as large at most."""
+TURN = 4 * 1024
+"""In place of `tcp.TURN`: a frame, be it empty, takes as long as several packets."""
 MAX_FRAME = 256 * 1024
 """More than this is sent in several messages: clients bound what they take, too."""
 
@@ -43,7 +45,16 @@ class WebSocket:
     network and returns the MQTT bytes in it, :meth:`send` takes MQTT bytes; :meth:`to_write` is what
     the network is to get after either."""
 
-    __slots__ = ("_answer", "_frames", "_head", "_max_message", "_paths", "complaint", "finished")
+    __slots__ = (
+        "_answer",
+        "_frames",
+        "_head",
+        "_max_message",
+        "_paths",
+        "complaint",
+        "finished",
+        "frames_received",
+    )
 
     def __init__(self, path: str, max_packet_size: int) -> None:
         """``path`` is ANY_PATH, or the one path that is served; empty: DEFAULT_PATHS."""
@@ -54,6 +65,8 @@ class WebSocket:
         self._answer = b""
         self._frames: Protocol | None = None
         """Once the handshake is done."""
+        self.frames_received = 0
+        """How many the last call of :meth:`receive` has brought."""
         self.finished = False
         """Whether the connection is over: to be closed once :meth:`to_write` is written."""
         self.complaint = ""
@@ -61,6 +74,7 @@ class WebSocket:
 
     def receive(self, data: bytes) -> bytes:
         """The MQTT bytes of whole frames; frames and packets need not begin together [MQTT-6.0.0-2]."""
+        self.frames_received = 0
         if self._frames is None and not self.finished:
             data = self._receive_head(data)
         if self._frames is None or self.finished or not data:
@@ -68,6 +82,7 @@ class WebSocket:
         self._frames.receive_data(data)
         chunks = []
         for frame in self._frames.events_received():
+            self.frames_received += 1
             assert isinstance(frame, Frame)
             if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
                 chunks.append(frame.data)
@@ -154,6 +169,7 @@ def _refusal(status: HTTPStatus, text: str) -> Response:
 class WebSocketConnection(TcpConnection):
     """Between asyncio's transport and the channel, which sees MQTT bytes only."""
 
+    turn = TURN
     __slots__ = ("_before_connect", "_websocket")
 
     def __init__(self, accept: Accept, path: str, max_packet_size: int) -> None:
@@ -162,10 +178,11 @@ class WebSocketConnection(TcpConnection):
         self._before_connect = 0
         """Bytes that came while it was not known who sends them."""
 
-    def data_received(self, data: bytes) -> None:
+    def _handle(self, data: bytes) -> int:
         packets = self._websocket.receive(data)
         self._flush()
-        super().data_received(packets)  # also nothing: pongs may pile up that nobody reads
+        handled = self._websocket.frames_received
+        handled += super()._handle(packets)  # also nothing: pongs may pile up that nobody reads
         if self._channel is not None and self._channel.client is None:
             self._before_connect += len(data)
             if self._before_connect > MAX_BEFORE_CONNECT:
@@ -174,6 +191,7 @@ class WebSocketConnection(TcpConnection):
             if self._websocket.complaint and self._channel is not None and not self._channel.closed:
                 client_log.no_websocket(self._channel.peer, self._channel.listener, self._websocket.complaint)
             super().close()
+        return handled
 
     def write(self, data: bytes) -> None:
         self._websocket.send(data)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pybroker.broker.counters import Counters
 from pybroker.broker.transport.tcp import TURN, TcpConnection
+from pybroker.broker.transport.websocket import WebSocketConnection
 
 
 class Socket(asyncio.Transport):
@@ -16,6 +17,10 @@ class Socket(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.reading = True
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
     def is_closing(self) -> bool:
@@ -122,3 +127,38 @@ async def test_a_connection_that_is_lost_between_turns() -> None:
     lost.connection_lost(None)
     await turns(5)
     assert len(channel.pieces) == 1
+
+
+def websocket() -> tuple[WebSocketConnection, Socket, Channel]:
+    """One whose handshake is done."""
+    channel: Any = Channel()
+    channel.client = object()
+    made, socket = WebSocketConnection(lambda link, transport: channel, "*", 1 << 20), Socket()
+    made.connection_made(socket)
+    key = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    more = "Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n"
+    last = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    made.data_received((key + more + last).encode())
+    channel.pieces.clear()
+    return made, socket, channel
+
+
+async def test_the_pings_of_a_websocket_are_answered_in_turns() -> None:
+    flooded, socket, _ = websocket()
+    answered = len(socket.written)
+    flooded.data_received(b"\x89\x80\0\0\0\0" * 20_000)
+    assert not socket.reading
+    await turns(1)
+    assert 0 < len(socket.written) - answered < 2_000
+    await turns(100)
+    assert len(socket.written) - answered == 2 * 20_000
+    assert socket.reading
+
+
+async def test_large_frames_of_a_websocket_are_not_cut_up_for_it() -> None:
+    busy, _, channel = websocket()
+    channel.packets = 1
+    frame = b"\x82\xff" + (200_000).to_bytes(8) + bytes(4) + bytes(200_000)
+    busy.data_received(frame)
+    await turns(3)
+    assert b"".join(channel.pieces) == bytes(200_000)
