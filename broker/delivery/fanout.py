@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Generator
+from typing import Any
+
 from ..packets.encoder import publish_shape, same_shape
 from ..packets.model import Publish, PublishRun
 from ..reports import Reports
@@ -86,20 +89,31 @@ class Fanout:
         plan = route.plans.get((run.version == 5) << 3 | run.qos << 1)
         return plan if plan is not None and not plan.shapes else None
 
-    def forward(self, plan: Plan, run: PublishRun) -> None:
-        """Write messages of QoS 0 to every receiver, as they came in."""
+    def forward(self, plan: Plan, run: PublishRun) -> list[Session]:
+        """Write messages of QoS 0 to every receiver, as they came in. Returns those that cannot take them
+        now, for :meth:`forward_later`."""
         count, wire, written = len(run), run.wire, 0
+        late: list[Session] = []
         for session in plan.forward:
             outbox = session.outbox
             if outbox is None:
-                for publish in run:
-                    self._sender.send(session, Outgoing(publish, 0))
+                late.append(session)
             else:
                 self._pending.send(outbox, wire)
                 written += 1
         counters = self._reports.counters
         counters.publish_sent += count * written
         counters.packets_sent += (count - 1) * written
+        return late
+
+    def forward_later(
+        self, sessions: list[Session], run: PublishRun
+    ) -> Generator[Awaitable[Any] | None, Any, None]:
+        """Let the messages wait for each of the sessions, a message a step."""
+        for publish in run:
+            for session in sessions:
+                self._sender.send(session, Outgoing(publish, 0))
+            yield None
 
     def renumber(self, plan: Plan, publish: Publish) -> None:
         """Write a message above QoS 0 to the receivers that want it as it came in, with a packet identifier

@@ -177,6 +177,19 @@ class Sender:
             self._write_unless_expired(session, message)
         if not len(queue):
             session.queue = None
+            if session.source is not None:
+                session.source.go_on()
+
+    def has_room(self, session: Session, publish: Publish, qos: int) -> bool:
+        """Whether a message could be written at once, and nothing waits for that already."""
+        if session.outbox is None or session.queue:
+            return False
+        return not qos or len(session.inflight.messages) < session.window
+
+    def await_room(self, session: Session) -> None:
+        """Call the session's source once there may be room: whatever makes room for a queue pumps."""
+        if session.queue is None:
+            session.queue = MessageQueue(self.max_messages, self.max_bytes)
 
     def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
         expires_at = message.publish.expires_at

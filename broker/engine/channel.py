@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from . import client_log
 from .auth_method import Conversation
 from .doors import MAX_UNANNOUNCED
 from .rates import meter
+from .turns import Work
 
 if TYPE_CHECKING:
     from ..clock import Timer
@@ -221,6 +223,33 @@ class Channel:
         self.link.pause_reading()
         self.engine.spawn(self._answered(answer), lambda result: self._resume(then, result))
 
+    def in_turns(self, work: Work) -> None:
+        """Do the work of a packet that may take long, and keep nobody else waiting: when a turn is over, the
+        rest waits for the next. Nothing more from this client is handled until all is done."""
+        self._go_on(work, None)
+
+    def _go_on(self, work: Work, answer: Any) -> None:
+        turns = self.engine.turns
+        end = turns.end()
+        try:
+            while True:
+                awaited = work.send(answer)
+                if awaited is not None:
+                    self.suspend(awaited, partial(self._go_on, work))
+                    return
+                answer = None
+                if turns.now() > end:
+                    self._rest(partial(self._go_on, work))
+                    return
+        except StopIteration:
+            return
+
+    def _rest(self, then: Callable[[None], None]) -> None:
+        """Handle nothing more from this client until it has its next turn, then go on with ``then``."""
+        self._suspended = True
+        self.link.pause_reading()
+        self.engine.turns.later(lambda: self._resume(then, None))
+
     async def _answered(self, answer: Awaitable[T]) -> T | None:
         """``answer``; where there is none the client is sent away, rather than waiting for ever."""
         try:
@@ -252,6 +281,8 @@ class Channel:
         """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
         if not self.closed:
             client_log.broke_protocol(self, error)
+        if error.limit:
+            self.engine.counters.limited[error.limit] += 1
         self.lingers = self.connection.established
         self._end(self.connection.refusal(error), reason_name(error.reason))
 
@@ -315,6 +346,8 @@ class Channel:
         publish = self._verbs.publish
         publish_run = self._verbs.publish_run
         handlers = self._verbs.handlers
+        now = engine.turns.now
+        end = engine.turns.end()
         try:
             for packet in packets:
                 if packet.__class__ is Publish:
@@ -327,6 +360,10 @@ class Channel:
                     handlers[packet.__class__](engine, self, packet)
                 if self._suspended or self.closed:
                     self._backlog = packets
+                    return
+                if now() > end:
+                    self._backlog = packets
+                    self._rest(_nothing)
                     return
         except ProtocolError as error:
             self.refuse(error)
@@ -382,3 +419,6 @@ class Channel:
         self.engine.counters.limited["connect_timeout"] += 1
         client_log.silent(self.peer, self.listener, self.engine.limits.connect_timeout)
         self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")
+
+
+def _nothing(_: None) -> None: ...

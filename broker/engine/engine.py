@@ -25,6 +25,7 @@ from .auth_method import Method
 from .doors import Doors
 from .failures import LoginFailures
 from .rates import meter
+from .turns import Turns
 
 EXPIRY_SWEEP = 60.0
 """Seconds between two looks for expired retained messages."""
@@ -63,6 +64,7 @@ class Engine:
         self.clock = clock
         self.started = clock.monotonic()
         self.spawn = spawn
+        self.turns = Turns(spawn)
         self.storage: Storage | None = None
         """Where sessions are kept beside memory."""
         self.mqtt = mqtt or MqttSettings()

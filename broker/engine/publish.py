@@ -20,6 +20,8 @@ from .engine import Engine
 
 SYS = "$SYS/"
 """Topics that are the broker's own."""
+MAX_AT_ONE_GO = 2000
+"""Messages that a run above QoS 0 may come to: each is a copy of its own, and others wait meanwhile."""
 
 
 def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
@@ -78,9 +80,13 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
         if plan is None or (run.qos and engine.restricts_publish):
             return False
         if run.qos:
+            if len(run) * len(plan.renumber) > MAX_AT_ONE_GO:
+                return False
             _publish_acknowledged(engine, channel, session, run, plan)
         else:
-            engine.fanout.forward(plan, run)
+            waiting = engine.fanout.forward(plan, run)
+            if waiting:
+                channel.in_turns(engine.fanout.forward_later(waiting, run))
             counters.publish_received += len(run)
     elif run.qos or engine.hooks.message_dropped:
         return False

@@ -3,63 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from functools import partial
+from collections.abc import Awaitable, Generator
 from inspect import isawaitable
 
 from ..events import Client, ClientSubscribe, ClientUnsubscribe, SessionSubscribed, SessionUnsubscribed
 from ..hooks import tell
 from ..packets.errors import MalformedPacket, ProtocolError
-from ..packets.model import Publish, Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
+from ..packets.model import Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
 from ..packets.reasons import ReasonCode
 from ..routing.subscription import Subscription
 from ..routing.topics import SHARE, filter_error, has_wildcard, split_share
-from ..session.inflight import Outgoing
 from ..session.session import Session
 from . import client_log
 from .access import Action
 from .channel import Channel
 from .engine import Engine
+from .retained import send_retained
+from .turns import Work
+
+ASKED_AT_A_TIME = 100
+"""Filters about which access control is asked together."""
 
 
 def subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> None:
     """Ask access control for each topic filter, then grant or refuse each."""
-    for wanted in packet.filters:
-        _check_filter(channel, wanted.topic_filter)
-    if engine.hooks.client_subscribe:
-        for wanted in packet.filters:
-            event = ClientSubscribe(
-                at=engine.clock.time(), client=_client(channel), topic=wanted.topic_filter, qos=wanted.qos
-            )
-            tell(engine.hooks.client_subscribe, event)
-    if not channel.checks_topics:
-        _subscribe(engine, channel, packet, [True] * len(packet.filters))
-        return
-    answers = [_authorize(engine, channel, wanted) for wanted in packet.filters]
-    if any(isawaitable(answer) for answer in answers):
-        channel.suspend(_all(answers), partial(_subscribe, engine, channel, packet))
-    else:
-        _subscribe(engine, channel, packet, [answer is True for answer in answers])
+    channel.in_turns(_subscribe(engine, channel, packet))
 
 
 def unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> None:
     """Remove the subscriptions with exactly these filters [MQTT-3.10.4-1]."""
-    session = channel.session
-    assert session is not None
-    for topic_filter in packet.topic_filters:
-        _check_filter(channel, topic_filter)
-    reasons = []
-    for topic_filter in packet.topic_filters:
-        if engine.hooks.client_unsubscribe:
-            event = ClientUnsubscribe(at=engine.clock.time(), client=session.client, topic=topic_filter)
-            tell(engine.hooks.client_unsubscribe, event)
-        if filter_error(topic_filter):
-            reasons.append(ReasonCode.TOPIC_FILTER_INVALID)
-        elif remove_subscription(engine, session, topic_filter):
-            reasons.append(ReasonCode.SUCCESS)
-        else:
-            reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
-    channel.send(channel.connection.fitting(Unsuback(packet.packet_id, reasons)))
+    channel.in_turns(_unsubscribe(engine, channel, packet))
 
 
 def add_subscription(engine: Engine, session: Session, subscription: Subscription) -> bool:
@@ -93,24 +66,24 @@ def remove_subscription(engine: Engine, session: Session, topic_filter: str) -> 
     return True
 
 
-def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
-    """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]."""
-    may_receive = engine.router.may_receive
-    for topic, publish in engine.retained.match(subscription.topic_filter, engine.clock.monotonic()):
-        allowed = may_receive is None or may_receive(session, topic)
-        if allowed is True:
-            _send_retained(engine, session, subscription, publish)
-        elif allowed is not False:
-            engine.spawn(allowed, partial(_send_retained_if, engine, session, subscription, topic))
-
-
-def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: list[bool]) -> None:
+def _subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> Work:
+    for wanted in packet.filters:
+        _check_filter(channel, wanted.topic_filter)
+        yield None
+    if engine.hooks.client_subscribe:
+        for wanted in packet.filters:
+            event = ClientSubscribe(
+                at=engine.clock.time(), client=_client(channel), topic=wanted.topic_filter, qos=wanted.qos
+            )
+            tell(engine.hooks.client_subscribe, event)
+            yield None
     session = channel.session
     assert session is not None
     identifiers = packet.properties.subscription_identifiers if packet.properties else ()
     identifier = identifiers[0] if identifiers else 0
+    allowed = yield from _allowed(engine, channel, packet.filters)
     reasons: list[ReasonCode] = []
-    granted: list[tuple[Subscription, bool]] = []
+    granted: dict[str, bool] = {}
     refused: list[tuple[str, ReasonCode]] = []
     for wanted, may in zip(packet.filters, allowed, strict=True):
         reason = _refusal(engine, session, wanted, may)
@@ -124,20 +97,44 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe, allowed: lis
                 identifier,
             )
             new = add_subscription(engine, session, subscription)
-            granted.append((subscription, new))
+            granted.setdefault(subscription.topic_filter, new)
             reason = ReasonCode(subscription.qos)
         else:
             refused.append((wanted.topic_filter, reason))
         reasons.append(reason)
+        yield None
     if refused:
         client_log.not_subscribed(session.client, refused)
     if channel.connection.version != 5:
         # 3.x knows one refusal only [MQTT-3.9.3-2]
         reasons = [r if r <= 2 else ReasonCode.UNSPECIFIED_ERROR for r in reasons]
     channel.send(channel.connection.fitting(Suback(packet.packet_id, reasons)))
-    for subscription, new in granted:
-        if _wants_retained(subscription, new):
-            send_retained(engine, session, subscription)
+    for topic_filter, new in granted.items():  # what is named twice counts as it was named last
+        latest = session.subscriptions.get(topic_filter)
+        if latest is not None and _wants_retained(latest, new):
+            send_retained(engine, session, latest)
+        yield None
+
+
+def _unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> Work:
+    session = channel.session
+    assert session is not None
+    for topic_filter in packet.topic_filters:
+        _check_filter(channel, topic_filter)
+        yield None
+    reasons = []
+    for topic_filter in packet.topic_filters:
+        if engine.hooks.client_unsubscribe:
+            event = ClientUnsubscribe(at=engine.clock.time(), client=session.client, topic=topic_filter)
+            tell(engine.hooks.client_unsubscribe, event)
+        if filter_error(topic_filter):
+            reasons.append(ReasonCode.TOPIC_FILTER_INVALID)
+        elif remove_subscription(engine, session, topic_filter):
+            reasons.append(ReasonCode.SUCCESS)
+        else:
+            reasons.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+        yield None
+    channel.send(channel.connection.fitting(Unsuback(packet.packet_id, reasons)))
 
 
 def _check_filter(channel: Channel, topic_filter: str) -> None:
@@ -178,27 +175,27 @@ def _refusal(engine: Engine, session: Session, wanted: SubscribeFilter, allowed:
     return ReasonCode.SUCCESS
 
 
-def _send_retained(engine: Engine, session: Session, subscription: Subscription, publish: Publish) -> None:
-    identifiers = (subscription.identifier,) if subscription.identifier else ()
-    qos = min(publish.qos, subscription.qos)
-    engine.sender.send(session, Outgoing(publish, qos, True, identifiers))
-
-
-def _send_retained_if(
-    engine: Engine, session: Session, subscription: Subscription, topic: str, allowed: bool
-) -> None:
-    """Access control took its time: what counts is what is retained and subscribed to by now."""
-    if not allowed or subscription.topic_filter not in session.subscriptions:
-        return
-    for _, publish in engine.retained.match(topic, engine.clock.monotonic()):  # [MQTT-3.3.2-5]
-        _send_retained(engine, session, subscription, publish)
-        engine.flush()
-
-
 def _wants_retained(subscription: Subscription, new: bool) -> bool:
     if subscription.topic_filter.startswith(SHARE):
         return False  # [MQTT-3.8.4-4] comment: retained messages do not go to shared subscriptions
     return subscription.retain_handling == 0 or (subscription.retain_handling == 1 and new)
+
+
+def _allowed(
+    engine: Engine, channel: Channel, filters: list[SubscribeFilter]
+) -> Generator[Awaitable[list[bool]] | None, list[bool], list[bool]]:
+    """What access control says of each filter."""
+    if not channel.checks_topics:
+        return [True] * len(filters)
+    allowed: list[bool] = []
+    for start in range(0, len(filters), ASKED_AT_A_TIME):
+        answers = [_authorize(engine, channel, wanted) for wanted in filters[start : start + ASKED_AT_A_TIME]]
+        if any(isawaitable(answer) for answer in answers):
+            allowed += yield _all(answers)
+        else:
+            allowed += [answer is True for answer in answers]
+            yield None
+    return allowed
 
 
 def _authorize(

@@ -40,6 +40,9 @@ Reader: TypeAlias = Callable[[bytes, int, int, int], Packet]
 # The flags in a fixed header's lower four bits; PUBLISH has its own [MQTT-2.1.3-1].
 _FLAGS: dict[int, int] = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 
+MAX_FILTERS = 5000
+"""Topic filters of one SUBSCRIBE or UNSUBSCRIBE. Who has more sends several packets."""
+
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
 _NAMES = {name for name, _ in _PROTOCOLS}
 
@@ -162,8 +165,10 @@ def _acknowledgement(packet: type[Puback | Pubrec | Pubrel | Pubcomp], packet_ty
 
 def read_subscribe(data: bytes, pos: int, end: int, version: int) -> Subscribe:
     packet_id, properties, pos = _read_id_and_properties(data, pos, end, version, PacketType.SUBSCRIBE)
-    filters = []
+    filters: list[SubscribeFilter] = []
     while pos < end:
+        if len(filters) == MAX_FILTERS:
+            raise _too_many_filters(PacketType.SUBSCRIBE)
         topic_filter, pos = read_string(data, pos, end)
         options, pos = read_byte(data, pos, end)
         filters.append(_subscribe_filter(topic_filter, options, version))
@@ -201,13 +206,20 @@ def read_suback(data: bytes, pos: int, end: int, version: int) -> Suback:
 
 def read_unsubscribe(data: bytes, pos: int, end: int, version: int) -> Unsubscribe:
     packet_id, properties, pos = _read_id_and_properties(data, pos, end, version, PacketType.UNSUBSCRIBE)
-    topic_filters = []
+    topic_filters: list[str] = []
     while pos < end:
+        if len(topic_filters) == MAX_FILTERS:
+            raise _too_many_filters(PacketType.UNSUBSCRIBE)
         topic_filter, pos = read_string(data, pos, end)
         topic_filters.append(topic_filter)
     if not topic_filters:  # [MQTT-3.10.3-2]
         raise ProtocolError("UNSUBSCRIBE has no topic filter")
     return Unsubscribe(packet_id, topic_filters, properties)
+
+
+def _too_many_filters(packet_type: PacketType) -> ProtocolError:
+    text = f"{packet_type.name} has more than {MAX_FILTERS:,} topic filters; send several packets"
+    return ProtocolError(text, ReasonCode.QUOTA_EXCEEDED, "filters_per_packet")
 
 
 def read_unsuback(data: bytes, pos: int, end: int, version: int) -> Unsuback:

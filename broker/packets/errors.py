@@ -9,13 +9,15 @@ LONGEST_MESSAGE = 200
 
 
 class ProtocolError(Exception):
-    """The peer broke a rule of MQTT. ``reason`` is what a 5.0 CONNACK or DISCONNECT tells it."""
+    """The peer broke a rule of MQTT, or went beyond a bound. ``reason`` is what a 5.0 CONNACK or DISCONNECT
+    tells it, ``limit`` the bound by which that is counted, empty where it is none."""
 
-    def __init__(self, message: str, reason: ReasonCode = ReasonCode.PROTOCOL_ERROR) -> None:
+    def __init__(self, message: str, reason: ReasonCode = ReasonCode.PROTOCOL_ERROR, limit: str = "") -> None:
         if len(message) > LONGEST_MESSAGE:
             message = message[: LONGEST_MESSAGE - 3] + "..."
         super().__init__(message)
         self.reason = reason
+        self.limit = limit
 
 
 class MalformedPacket(ProtocolError):  # noqa: N818 - MQTT's own name for it

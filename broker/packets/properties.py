@@ -25,6 +25,10 @@ from .primitives import (
     write_two,
     write_variable,
 )
+from .reasons import ReasonCode
+
+MAX_REPEATED = 1000
+"""User properties, or subscription identifiers, of one packet: each costs time, for each receiver again."""
 
 
 @dataclass(slots=True)
@@ -169,11 +173,15 @@ def decode_properties(
         value, pos = wire.read(data, pos + 1, stop)
         if field == "user_properties":
             user_properties.append(value)
+            if len(user_properties) > MAX_REPEATED:
+                raise _too_many(field, packet_type)
             continue
         if values is not None and value not in values:
             raise ProtocolError(f"the property {field} must not be {value}")
         if field == "subscription_identifiers" and packet_type is PacketType.PUBLISH:
             subscription_identifiers.append(value)
+            if len(subscription_identifiers) > MAX_REPEATED:
+                raise _too_many(field, packet_type)
             continue
         if identifier in seen:
             raise ProtocolError(f"the property {field} appears more than once")
@@ -189,6 +197,11 @@ def decode_properties(
     if topic is not None and (not topic or "+" in topic or "#" in topic):  # [MQTT-3.3.2-14]
         raise ProtocolError(f"the response topic {topic!r} is empty or has wildcards")
     return properties, pos
+
+
+def _too_many(field: str, packet_type: PacketType) -> ProtocolError:
+    text = f"{packet_type.name} has more than {MAX_REPEATED:,} {field.replace('_', ' ')}"
+    return ProtocolError(text, ReasonCode.QUOTA_EXCEEDED, "properties_per_packet")
 
 
 def _not_allowed(identifier: int, packet_type: PacketType) -> str:

@@ -8,7 +8,8 @@ from math import inf
 from ..config.settings import PresetSession, Settings
 from ..engine.engine import Engine
 from ..engine.offline import add_offline_session
-from ..engine.subscribe import add_subscription, send_retained
+from ..engine.retained import send_retained
+from ..engine.subscribe import add_subscription
 from ..part import Part
 from ..routing.subscription import Subscription
 

@@ -95,9 +95,9 @@ class RetainedMessages(Generic[M]):
     def match(self, topic_filter: str, now: float) -> list[tuple[str, M]]:
         """The messages whose topic matches, those that expired by ``now`` removed from the store."""
         found: list[tuple[str, M]] = []
-        for topic in self._topics(topic_filter):
-            message = self._messages.get(topic)
-            if message is None:
+        for topic in self.find(topic_filter):
+            message = self._messages.get(topic) if topic is not None else None
+            if topic is None or message is None:
                 continue
             if message.expires_at is not None and message.expires_at <= now:
                 self.remove(topic)
@@ -105,45 +105,41 @@ class RetainedMessages(Generic[M]):
                 found.append((topic, message))
         return found
 
+    def find(self, topic_filter: str) -> Iterator[str | None]:
+        """The topics that match, one by one; None after a step that found none. The store may change
+        meanwhile: what is there all the time is found."""
+        if not has_wildcard(topic_filter):
+            yield topic_filter
+            return
+        wanted = topic_filter.split("/")
+        # The levels whose children are being looked at: what is wanted of these, and which are left.
+        open_levels: list[tuple[_Level, int, Iterator[str]]] = []
+        level: _Level | None = self._root
+        depth = 0
+        while level is not None or open_levels:
+            if level is None:
+                parent, depth, names = open_levels[-1]
+                name = next(names, None)
+                if name is None:
+                    open_levels.pop()
+                elif parent is not self._root or name[:1] != "$":  # [MQTT-4.7.2-1]
+                    level = (parent.below or {}).get(name)
+                yield None
+                continue
+            name = wanted[depth] if depth < len(wanted) else None
+            yield level.topic if name in (None, "#") else None  # a/# matches a too
+            below, here, level = level.below, level, None
+            if not below or name is None:
+                continue
+            if name == "#":
+                open_levels.append((here, depth, iter(list(below))))
+            elif name == "+":
+                open_levels.append((here, depth + 1, iter(list(below))))
+            elif name in below:
+                level, depth = below[name], depth + 1
+
     def expire(self, now: float) -> None:
         """Remove what expired by ``now``."""
         due = [t for t, m in self._messages.items() if m.expires_at is not None and m.expires_at <= now]
         for topic in due:
             self.remove(topic)
-
-    def _topics(self, topic_filter: str) -> list[str]:
-        if not has_wildcard(topic_filter):
-            return [topic_filter]
-        if topic_filter == "#":
-            return [topic for topic in self._messages if topic[0] != "$"]  # [MQTT-4.7.2-1]
-        topics: list[str] = []
-        wanted = topic_filter.split("/")
-        stack = [(self._root, 0)]
-        while stack:
-            level, depth = stack.pop()
-            if depth == len(wanted):
-                if level.topic is not None:
-                    topics.append(level.topic)
-                continue
-            name = wanted[depth]
-            below = level.below or {}
-            if name == "#":
-                _collect(level, topics)
-            elif name == "+":
-                for child_name, child in below.items():
-                    if depth or child_name[:1] != "$":
-                        stack.append((child, depth + 1))
-            elif (exact := below.get(name)) is not None:
-                stack.append((exact, depth + 1))
-        return topics
-
-
-def _collect(level: _Level, topics: list[str]) -> None:
-    """``level`` and all below it: ``a/#`` matches ``a`` too."""
-    stack = [level]
-    while stack:
-        node = stack.pop()
-        if node.topic is not None:
-            topics.append(node.topic)
-        if node.below:
-            stack.extend(node.below.values())

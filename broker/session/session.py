@@ -27,6 +27,14 @@ class Writable(Protocol):
     def write_all(self, chunks: list[bytes]) -> None: ...
 
 
+class Source(Protocol):
+    """Has more messages for a session than there was room for."""
+
+    def add(self, subscription: Subscription) -> None: ...
+    def go_on(self) -> None:
+        """There may be room."""
+
+
 class Session:
     """Subscriptions, messages in flight and messages waiting, of one client identifier."""
 
@@ -44,6 +52,7 @@ class Session:
         "received",
         "retry_timer",
         "screen",
+        "source",
         "subscriptions",
         "superuser",
         "version",
@@ -75,6 +84,8 @@ class Session:
         """Identifiers of QoS 2 messages that came and are not released yet [MQTT-4.3.3-10]."""
         self.queue: MessageQueue | None = None
         """Made when the first message has to wait."""
+        self.source: Source | None = None
+        """Of messages that are made once there is room for them; None: there are none."""
         self.will: Will | None = None
         self.will_generation = -1
         """Of access control when it last allowed the will; another one now: it is asked again."""

@@ -11,7 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from ...engine.publish import SYS, broadcast
-from ...engine.subscribe import add_subscription, remove_subscription, send_retained
+from ...engine.retained import send_retained
+from ...engine.subscribe import add_subscription, remove_subscription
 from ...events import Client
 from ...packets.properties import Properties
 from ...routing.subscription import Subscription

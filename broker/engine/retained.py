@@ -1,0 +1,156 @@
+"""Retained messages for new subscriptions, sent as fast as the client takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from ..packets.model import Publish
+from ..routing.subscription import Subscription
+from ..session.inflight import Outgoing
+from ..session.session import Session
+from .engine import Engine
+
+BURST_BYTES = 64 * 1024
+"""How much is gathered before it is written; then the connection says whether it takes more."""
+
+
+def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
+    """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]: now as far as there is time
+    and the client takes it, the rest by and by."""
+    sending = session.source
+    if sending is None:
+        sending = session.source = RetainedSending(engine, session)
+    sending.add(subscription)
+    sending.go_on()
+
+
+class RetainedSending:
+    """Reads the store only as far as messages can be written: what a client asks for and does not read takes
+    no memory, and nobody waits for those who ask for much."""
+
+    def __init__(self, engine: Engine, session: Session) -> None:
+        self._engine = engine
+        self._session = session
+        self._subscriptions: dict[str, Subscription] = {}
+        """Those that are to be served, by their filters; the first is being served."""
+        self._topics: Iterator[str | None] | None = None
+        """What is left of the topics of the first."""
+        self._next: str | None = None
+        """The topic that is next, where there was no room for its message."""
+        self._waits = False
+        """Whether our next turn, the answer of access control, or the disk is waited for."""
+        self._sends = False
+
+    def add(self, subscription: Subscription) -> None:
+        """Serve ``subscription`` too; one with the same filter, which it replaces, no longer."""
+        if next(iter(self._subscriptions), None) == subscription.topic_filter:
+            self._begin_next()
+        self._subscriptions[subscription.topic_filter] = subscription
+
+    def go_on(self) -> None:
+        """Send what there is room and time for."""
+        if not self._waits and not self._sends:
+            self._sends = True
+            try:
+                self._send_some()
+            finally:
+                self._sends = False
+
+    def _send_some(self) -> None:
+        engine, session = self._engine, self._session
+        turns = engine.turns
+        end = turns.end()
+        written = 0
+        while subscription := self._current():
+            if self._topics is None:
+                self._topics = engine.retained.find(subscription.topic_filter)
+            topic = self._next or next(self._topics, "")
+            if topic == "":
+                self._begin_next()
+            elif topic is not None and (publish := self._retained(topic)) is not None:
+                qos = min(publish.qos, subscription.qos)
+                if not engine.sender.has_room(session, publish, qos):
+                    self._next = topic
+                    engine.sender.await_room(session)
+                    return
+                self._next = None
+                written += self._send(subscription, publish, qos)
+                if self._waits:
+                    return
+                if written > BURST_BYTES:
+                    self._write()
+                    written = 0
+                    if self._waits:
+                        return
+            else:
+                self._next = None
+            if turns.now() > end:
+                self._waits = True
+                turns.later(self._turn)
+                return
+        session.source = None
+
+    def _current(self) -> Subscription | None:
+        """The subscription that is served; those that are gone are passed over, and all of a session that
+        has ended."""
+        if self._engine.sessions.get(self._session.client_id) is not self._session:
+            return None
+        while self._subscriptions:
+            topic_filter, subscription = next(iter(self._subscriptions.items()))
+            if self._session.subscriptions.get(topic_filter) is subscription:
+                return subscription
+            self._begin_next()
+        return None
+
+    def _begin_next(self) -> None:
+        del self._subscriptions[next(iter(self._subscriptions))]
+        self._topics = self._next = None
+
+    def _retained(self, topic: str) -> Publish | None:
+        publish = self._engine.retained.get(topic)
+        if publish is None:
+            return None
+        if publish.expires_at is not None and publish.expires_at <= self._engine.clock.monotonic():
+            self._engine.retained.remove(topic)  # [MQTT-3.3.2-5]
+            return None
+        return publish
+
+    def _send(self, subscription: Subscription, publish: Publish, qos: int) -> int:
+        """Send the message if access control lets the client have it; how many bytes that were."""
+        may_receive = self._engine.router.may_receive
+        allowed = may_receive is None or may_receive(self._session, publish.topic)
+        if not isinstance(allowed, bool):
+            self._waits = True
+            self._engine.spawn(allowed, partial(self._answered, publish.topic))
+            return 0
+        if not allowed:
+            return 0
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        self._engine.sender.send(self._session, Outgoing(publish, qos, True, identifiers))
+        return len(publish.wire)
+
+    def _write(self) -> None:
+        """Hand over what was gathered. Where sessions are kept on disk it is written once they are."""
+        outbox = self._session.outbox
+        self._engine.flush()
+        if outbox is not None:
+            self._waits = True
+            self._engine.pending.when_written(outbox, self._written)
+
+    def _written(self) -> None:
+        self._waits = False
+        if not self._sends:
+            self._turn()
+
+    def _answered(self, topic: str, allowed: bool) -> None:
+        """Access control took its time: what counts is what is retained and subscribed to by now, and
+        answers are remembered."""
+        if allowed:
+            self._next = topic
+        self._turn()
+
+    def _turn(self) -> None:
+        self._waits = False
+        self.go_on()
+        self._engine.flush()
