@@ -87,6 +87,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.storage",
     },
     "broker.rest": {
+        "broker.access.errors",
         "broker.engine",
         "broker.faults",
         "broker.live",

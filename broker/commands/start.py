@@ -53,6 +53,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="serve the page and the REST API at this port of 127.0.0.1; without PORT at a free one",
     )
+    add("--strict", action="store_true", help="do not start where the configuration has any warning")
     flags = parser.add_argument_group("NanoMQ's flags", "They win over the file.")
     add = flags.add_argument
     add("--url", action="append", default=[], metavar="URL", help=_URL_HELP)
@@ -95,6 +96,11 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, StartOptions] | None
         return None
     settings = load_settings(options, overrides)
     if settings is None:
+        return None
+    if options.strict and settings.warnings:
+        for warning in settings.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print("pybroker: not started: --strict allows no warnings", file=sys.stderr)
         return None
     reread = (
         partial(load, settings.source, overrides=overrides, keys_of_environment=True)

@@ -57,7 +57,7 @@ def _http_server(http: HttpServerSettings) -> str:
     words = f"{'https' if http.tls else 'http'}://{host}:{http.port}/" + (
         " (a free port)" if not http.port else ""
     )
-    if http.auth_type == "no_auth" or (http.auth_type == "basic" and http.password is None):
+    if http.is_open:
         return f"{words}, without a password"
     return f"{words}, {http.auth_type} authentication"
 

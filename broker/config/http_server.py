@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 
 from .listeners import tls_server
@@ -35,9 +36,26 @@ def http_server(root: Section, report: Report) -> HttpServerSettings | None:
         password=values["password"],
         auth_type=values["auth_type"],
         jwt_public_keyfile=Path(keyfile) if keyfile else None,
+        token=values["token"],
+        read_only_username=values["read_only.username"],
+        read_only_password=values["read_only.password"],
+        read_only_token=values["read_only.token"],
         tls=tls,
     )
+    _check_credentials(settings, values, report)
     return _guarded(settings, values, report)
+
+
+def _check_credentials(settings: HttpServerSettings, values: Values, report: Report) -> None:
+    if settings.auth_type == "jwt" and settings.jwt_public_keyfile is None:
+        key = "http_server.jwt.public.keyfile"
+        report.error(values.place, key, "missing: auth_type = jwt needs the public key of the tokens")
+    for key in ("password", "token", "read_only.password", "read_only.token"):
+        if values[key] == "":
+            report.error(values.place_of(key), f"http_server.{key}", "empty; leave the key out to have none")
+    if settings.read_only_username is not None and settings.read_only_username == settings.username:
+        place = values.place_of("read_only.username")
+        report.error(place, "http_server.read_only.username", "the same as http_server.username")
 
 
 def _guarded(settings: HttpServerSettings, values: Values, report: Report) -> HttpServerSettings:
@@ -45,9 +63,7 @@ def _guarded(settings: HttpServerSettings, values: Values, report: Report) -> Ht
     place = values.place_of("ip_addr") if "ip_addr" in values else values.place
     if _is_loopback(settings.host):
         return settings
-    if settings.auth_type == "basic" and settings.password is None:
-        from dataclasses import replace
-
+    if settings.auth_type == "basic" and settings.is_open:
         report.warn(
             place,
             "http_server.ip_addr",

@@ -251,7 +251,18 @@ class HttpServerSettings:
     password: str | None = field(default=None, repr=False)
     auth_type: str = "basic"
     jwt_public_keyfile: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    """With ``basic``: whoever sends it as a bearer token may do everything."""
+    read_only_username: str | None = None
+    read_only_password: str | None = field(default=None, repr=False)
+    read_only_token: str | None = field(default=None, repr=False)
     tls: TlsServer | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked who he is."""
+        secrets = (self.password, self.token, self.read_only_password, self.read_only_token)
+        return self.auth_type == "no_auth" or (self.auth_type == "basic" and not any(secrets))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ..config.settings import HttpServerSettings
 from .answers import Code, Refused
+from .jwt import Tokens
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -28,20 +29,30 @@ class Gate:
     """Lets a request in, or raises Refused."""
 
     def __init__(self, settings: HttpServerSettings) -> None:
+        """Raises AccessError where the key of the tokens cannot be used."""
         self._settings = settings
-        self._open = settings.auth_type == "no_auth" or settings.password is None
+        self._tokens = None
+        if settings.auth_type == "jwt" and settings.jwt_public_keyfile is not None:
+            self._tokens = Tokens(settings.jwt_public_keyfile)
 
-    def check(self, request: web.BaseRequest) -> None:
-        """Host and Origin first: a web page of another site gets no answer, whatever it sends."""
+    def check(self, request: web.BaseRequest) -> bool:
+        """Whether the sender may also change something. Host and Origin are checked first: a web page of
+        another site gets no answer, whatever it sends."""
         self._check_host(request)
         self._check_origin(request)
-        if not self._open:
-            self._check_credentials(request.headers.get("Authorization", ""))
+        if self._settings.is_open:
+            return True
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if self._settings.auth_type == "jwt":
+            return self._by_token(scheme, value)
+        if scheme == "Bearer" and (self._settings.token or self._settings.read_only_token):
+            return self._by_fixed_token(value)
+        return self._by_password(scheme, value)
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """A name that an attacker's DNS points to this machine would make his page ours; where a password
         is asked for, that page does not know it."""
-        if not self._open:
+        if not self._settings.is_open:
             return
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
         if host != "localhost" and not host.endswith(".localhost") and not _is_address(host):
@@ -56,8 +67,20 @@ class Gate:
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             raise Refused(403, Code.BAD_REQUEST, "requests of other web sites are refused")
 
-    def _check_credentials(self, authorization: str) -> None:
-        scheme, _, encoded = authorization.partition(" ")
+    def _by_token(self, scheme: str, token: str) -> bool:
+        if scheme != "Bearer" or not token:
+            raise Refused(401, Code.NO_CREDENTIALS)
+        if self._tokens is None:
+            raise Refused(401, Code.WRONG_CREDENTIALS)
+        return self._tokens.check(token)
+
+    def _by_fixed_token(self, token: str) -> bool:
+        may_change = _same(token, self._settings.token)
+        if not (_same(token, self._settings.read_only_token) or may_change):
+            raise Refused(401, Code.WRONG_CREDENTIALS)
+        return may_change
+
+    def _by_password(self, scheme: str, encoded: str) -> bool:
         if scheme != "Basic" or not encoded:
             raise Refused(401, Code.NO_CREDENTIALS)
         try:
@@ -65,12 +88,18 @@ class Gate:
         except (binascii.Error, ValueError):
             raise Refused(401, Code.WRONG_CREDENTIALS) from None
         settings = self._settings
-        if settings.password is None:  # tokens are asked for
+        may_change = _same(username, settings.username or "") & _same(password, settings.password)
+        may_read = _same(username, settings.read_only_username or "") & _same(
+            password, settings.read_only_password
+        )
+        if not (may_change or may_read):
             raise Refused(401, Code.WRONG_CREDENTIALS)
-        right_user = hmac.compare_digest(username.encode(), (settings.username or "").encode())
-        right_password = hmac.compare_digest(password.encode(), settings.password.encode())
-        if not (right_user and right_password):
-            raise Refused(401, Code.WRONG_CREDENTIALS)
+        return may_change
+
+
+def _same(shown: str, wanted: str | None) -> bool:
+    """Takes as long for a wrong text as for the right one. None is no text at all."""
+    return wanted is not None and hmac.compare_digest(shown.encode(), wanted.encode())
 
 
 def _is_address(host: str) -> bool:

@@ -25,6 +25,9 @@ class Code(IntEnum):
     NO_SUCH_PLUGIN = 111
     NO_SUCH_CLIENT = 112
     NO_SUCH_BRIDGE = 115
+    TOKEN_EXPIRED = 116
+    NO_CONFIGURATION = 117
+    WRITE_FAILED = 118
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer

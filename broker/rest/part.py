@@ -21,7 +21,8 @@ BACKLOG = 128
 
 
 class Rest(Part):
-    """Open from the start to the stop. Raises ListenError where the address cannot be served."""
+    """Open from the start to the stop. Raises ListenError where the address cannot be served,
+    AccessError where the key of `jwt` cannot be used."""
 
     def __init__(self, served: Served, settings: HttpServerSettings | None) -> None:
         self._served = served
@@ -47,24 +48,30 @@ class Rest(Part):
         settings = self._settings
         if settings is None:
             return
+        from .access import Gate
         from .server import Server
 
+        gate = Gate(settings)
         try:
             context = tls.server_context("http_server", settings.tls) if settings.tls else None
             sockets = await listen_tcp(settings.host, settings.port, BACKLOG)
         except ListenError as error:
             raise ListenError(f"http_server: {error}") from None
         self._port = sockets[0].getsockname()[1]
-        self._server = Server(self._served, settings)
+        self._server = Server(self._served, settings, gate)
         await self._server.listen(sockets, context)
 
     async def prepare(self, settings: Settings) -> Apply:
-        new = settings.http_server
+        server, new = self._server, settings.http_server
+        if server is None or new is None:
+            return await super().prepare(settings)
+        from .access import Gate
+
+        gate = Gate(new)
 
         def apply() -> None:
-            if self._server is not None and new is not None:
-                self._settings = new
-                self._server.use(new)
+            self._settings = new
+            server.use(new, gate)
 
         return apply
 

@@ -33,7 +33,7 @@ FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: cl
 class Server:
     """Serves one broker on the sockets that it is given."""
 
-    def __init__(self, served: Served, settings: HttpServerSettings) -> None:
+    def __init__(self, served: Served, settings: HttpServerSettings, gate: Gate) -> None:
         self._served = served
         self._routes = Routes(ROUTES)
         self._stopping = asyncio.Event()
@@ -48,12 +48,12 @@ class Server:
             access_log=None,
             logger=log,
         )
-        self.use(settings)
+        self.use(settings, gate)
 
-    def use(self, settings: HttpServerSettings) -> None:
+    def use(self, settings: HttpServerSettings, gate: Gate) -> None:
         """Go by other credentials and limits from now on."""
         self._settings = settings
-        self._gate = Gate(settings)
+        self._gate = gate
 
     async def listen(self, sockets: list[socket.socket], tls: SSLContext | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -97,11 +97,11 @@ class Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response: web.StreamResponse
         try:
-            self._gate.check(request)
-            response = await self._dispatch(request)
+            may_change = self._gate.check(request)
+            response = await self._dispatch(request, may_change)
         except Refused as refused:
             response = refusal(refused)
-            if refused.status == 401 and not _is_api(request):
+            if refused.status == 401 and not _is_api(request) and self._settings.auth_type == "basic":
                 response.headers["WWW-Authenticate"] = 'Basic realm="pybroker", charset="UTF-8"'
         except web.HTTPRequestEntityTooLarge:
             limit = self._settings.max_body
@@ -116,10 +116,12 @@ class Server:
             response.headers.update(SECURITY_HEADERS)
         return response
 
-    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _dispatch(self, request: web.BaseRequest, may_change: bool) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if _is_api(request):
             route, arguments = self._routes.find(request.method, path.removeprefix(PREFIX))
+            if route.changes and not may_change:
+                raise Refused(403, Code.BAD_REQUEST, "these credentials may read and change nothing")
             return await route.handler(Call(self._served, request, arguments))
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, Code.UNKNOWN_MISTAKE)

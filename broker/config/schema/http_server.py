@@ -23,8 +23,17 @@ def rows() -> Iterator[Row]:
         Row("username", any_text(), "", "For basic authentication.", reload=True),
         Row("password", any_text(secret=True), "", "For basic authentication.", reload=True),
         Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "Who may ask."),
-        Row("jwt.public.keyfile", path(), "", "What tokens are checked with."),
+        Row("jwt.public.keyfile", path(), "", "The public key of tokens: RSA (RS256) or EC (ES256), PEM."),
         Row("tls.enable", flag(), "true", "False: as if `tls` were not there.", ours=True),
+    )
+    yield from under(
+        "http_server",
+        Row("token", any_text(secret=True), "", "A bearer token for scripts, beside the password."),
+        Row("read_only.username", any_text(), "", "Who may look and change nothing."),
+        Row("read_only.password", any_text(secret=True), "", "The password of that user."),
+        Row("read_only.token", any_text(secret=True), "", "A bearer token, such as for Prometheus."),
+        ours=True,
+        reload=True,
     )
     yield from tls_server("http_server.tls", ours=True)
     yield ignored("http_server.jwt.private.keyfile", "Tokens are checked, not made.")
