@@ -155,6 +155,30 @@ async def test_an_event_that_is_too_large_is_dead(moto, start, tmp_path) -> None
     assert (stats.succeeded, stats.dead) == (2, 1)
 
 
+async def test_one_wrong_event_does_not_spoil_its_batch(tmp_path) -> None:
+    """SNS refuses the whole request: each is sent alone, to know which it was."""
+    from botocore.exceptions import ClientError
+
+    from pybroker.webhook.backend import Verdict
+    from pybroker.webhook.backends.sns import SnsBackend
+    from pybroker.webhook.parcels import Delivery
+
+    class Client:
+        def publish_batch(self, TopicArn: str, PublishBatchRequestEntries: list[Any]) -> dict[str, Any]:  # noqa: N803
+            if any(one["Message"] == "bad" for one in PublishBatchRequestEntries):
+                raise ClientError({"Error": {"Code": "InvalidParameter", "Message": "no"}}, "PublishBatch")
+            return {"Successful": [{"Id": one["Id"]} for one in PublishBatchRequestEntries]}
+
+    backend = SnsBackend(pushers(tmp_path, f'sns {{ topic_arn = "{ARN}" }}')[0])
+    backend._client = Client()
+    batch = [
+        Delivery(n, f"msg_{n}", 0.0, "e", "t", "c", ((":topic-arn", ARN),), b"bad" if n == 3 else b"good")
+        for n in range(8)
+    ]
+    verdicts = [one.verdict for one in await backend.send(batch)]
+    assert verdicts == [Verdict.DEAD if n == 3 else Verdict.DELIVERED for n in range(8)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

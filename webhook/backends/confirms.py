@@ -41,6 +41,11 @@ async def publish(channel: Channel, messages: Sequence[Message], mandatory: bool
     async with channel.lock:
         payload = bytearray()
         for number, message in enumerate(messages):
+            try:
+                frames = _frames(channel, message, mandatory)
+            except ValueError as error:  # a name that is too long for AMQP
+                batch.settle(number, Outcome.dead(f"AMQP cannot carry it: {words(error)}"))
+                continue
             channel.delivery_tag += 1
             tag = channel.delivery_tag
             id = message.properties.message_id
@@ -48,8 +53,9 @@ async def publish(channel: Channel, messages: Sequence[Message], mandatory: bool
             entry: Any = _Confirmation(batch, number, channel, id)
             channel.confirmations[tag] = entry
             channel.message_id_delivery_tag[id] = tag
-            payload += _frames(channel, message, mandatory)
-        await channel.write_queue.put(ChannelFrame(payload=bytes(payload), should_close=False))
+            payload += frames
+        if payload:
+            await channel.write_queue.put(ChannelFrame(payload=bytes(payload), should_close=False))
     try:
         await batch.complete
     except asyncio.CancelledError:

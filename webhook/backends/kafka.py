@@ -27,6 +27,9 @@ LOOKS = 0.001, 0.02
 class KafkaBackend:
     """librdkafka's idempotent producer: it orders the records of a key, and drops its own repeats."""
 
+    mark = ":topic"
+    """The first of the addresses that an event must have."""
+
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
         servers = [urlsplit(url) for url in settings.url.split() or ["kafka://127.0.0.1:9092"]]
@@ -113,7 +116,13 @@ def _delivered(
 
     if error is None:
         outcomes[number] = DELIVERED
-    elif error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD):
+    elif error.code() in (
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError._INVALID_ARG,
+    ):
         outcomes[number] = Outcome.dead(_said(error))
     else:
         outcomes[number] = Outcome.retry(_said(error))

@@ -18,6 +18,10 @@ _MISTAKES = (TypeError, AttributeError, NameError, LookupError)
 """Exceptions that tell of a mistake in a backend's code rather than of a server that is away."""
 
 
+STRANGER = Outcome.dead("it was addressed for another backend")
+_LOST = Outcome.retry("the backend gave too few outcomes")
+
+
 class Keeper:
     """Sends through ``backend``. What it raises means that the connection is no good: all events of the batch
     are tried again, over another connection."""
@@ -26,6 +30,7 @@ class Keeper:
         self._backend = backend
         self._label = label
         self.address: Address = getattr(backend, "address", None)
+        self._mark: str = getattr(backend, "mark", "")
         self._ready = False
         self._sending = 0
         self._none_sends = asyncio.Event()
@@ -33,6 +38,19 @@ class Keeper:
         self._opening = asyncio.Lock()
 
     async def send(self, events: Sequence[Delivery]) -> Outcomes:
+        """Events that wait since their endpoint had another backend have no address here: they are dead."""
+        mark = self._mark
+        if mark and not all(event.headers and event.headers[0][0] == mark for event in events):
+            ours = [event for event in events if event.headers and event.headers[0][0] == mark]
+            outcomes = await self._send(ours) if ours else ()
+            found = iter([outcomes] * len(ours) if isinstance(outcomes, Outcome) else outcomes)
+            return [
+                next(found, _LOST) if event.headers and event.headers[0][0] == mark else STRANGER
+                for event in events
+            ]
+        return await self._send(events)
+
+    async def _send(self, events: Sequence[Delivery]) -> Outcomes:
         try:
             if not self._ready:
                 await self._open()

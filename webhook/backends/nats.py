@@ -29,6 +29,9 @@ class NatsBackend:
     """Publishes with ``Nats-Msg-Id``, so that the server drops repeats. The stream's answer is the
     acknowledgement."""
 
+    mark = ":subject"
+    """The first of the addresses that an event must have."""
+
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
         self._servers = settings.url.split() or ["nats://127.0.0.1:4222"]
@@ -74,6 +77,8 @@ class NatsBackend:
         await self._client.subscribe(f"{self._inbox}.*.*", cb=self._answered)
 
     async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
+        from nats import errors
+
         client = self._client
         assert client is not None
         self._count += 1
@@ -84,7 +89,10 @@ class NatsBackend:
                 headers = {"Nats-Msg-Id": event.id}
                 headers.update(own_headers(event))
                 subject = address_of(event, "subject")
-                await client.publish(subject, event.body, f"{self._inbox}.{name}.{number}", headers)
+                try:
+                    await client.publish(subject, event.body, f"{self._inbox}.{name}.{number}", headers)
+                except (errors.MaxPayloadError, errors.BadSubjectError, errors.BadHeaderError) as error:
+                    waiting.answer(number, Outcome.dead(words(error)))
             await client._flush_pending()
             return await waiting.complete
         finally:

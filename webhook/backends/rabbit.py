@@ -28,6 +28,9 @@ PERSISTENT, TRANSIENT = 2, 1
 class RabbitBackend:
     """One connection and one channel with publisher confirms, and a write for each batch."""
 
+    mark = ":exchange"
+    """The first of the addresses that an event must have."""
+
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
         self._settings = settings

@@ -12,7 +12,7 @@ from ..body.template import compile_template
 from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
-from .headers import HeaderTemplates, own_headers
+from .headers import HeaderTemplates, address_of, own_headers
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 class RedisBackend:
     """XADD for each event, one pipeline for each batch. The server's reply is the acknowledgement."""
+
+    mark = ":stream"
+    """The first of the addresses that an event must have."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -59,7 +62,6 @@ class RedisBackend:
         ]
 
     def _entry(self, event: Delivery) -> tuple[Any, ...]:
-        (_, stream), *_ = event.headers
         own = own_headers(event)
         fields: tuple[Any, ...] = ("id", event.id, "at", f"{event.at:.3f}", "event", event.event)
         if event.topic is not None:
@@ -68,7 +70,7 @@ class RedisBackend:
             fields += ("clientid", event.client)
         for name, value in own:
             fields += (name, value)
-        return (stream, *self._bound, "*", *fields, "body", event.body)
+        return (address_of(event, "stream"), *self._bound, "*", *fields, "body", event.body)
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pybroker.broker import events
 
-from ..backend import DELIVERED, Outcome, words
+from ..backend import DELIVERED, Outcome, Verdict, words
 from ..body.encode import ACTIONS
 from ..body.template import compile_template
 from ..parcels import Delivery, Headers
@@ -23,6 +23,9 @@ FINAL = {"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "
 
 class SnsBackend:
     """PublishBatch for up to ten events. On a FIFO topic the event's id keeps repeats out."""
+
+    mark = ":topic-arn"
+    """The first of the addresses that an event must have."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -109,7 +112,10 @@ class SnsBackend:
         try:
             answer = client.publish_batch(TopicArn=arn, PublishBatchRequestEntries=entries)
         except ClientError as error:
-            return [_failure(error.response.get("Error", {}))] * len(events)
+            failure = _failure(error.response.get("Error", {}))
+            if failure.verdict is Verdict.DEAD and len(events) > 1:  # which of them is it?
+                return [self._publish(client, arn, [event])[0] for event in events]
+            return [failure] * len(events)
         except Exception as error:  # no connection, no answer, a certificate
             return [Outcome.retry(words(error))] * len(events)
         failed = {one["Id"]: _failure(one) for one in answer.get("Failed", ())}

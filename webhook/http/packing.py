@@ -46,7 +46,8 @@ class Packer:
         stamp = int(now)
         headers = {**self._base, "webhook-id": id, "webhook-timestamp": str(stamp)}
         if own:
-            headers.update(own)
+            # Where the spool was another backend's, addresses stand first.
+            headers.update(own if own[0][0][0] != ":" else [pair for pair in own if pair[0][0] != ":"])
         if self._signer:
             # Signed without Content-Encoding: servers take that off before they hand the body on.
             headers["webhook-signature"] = self._signer.sign(id, stamp, body)

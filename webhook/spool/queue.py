@@ -12,6 +12,9 @@ from typing import Protocol
 
 from ..parcels import Delivery
 
+BATCH_BYTES = 4 << 20
+"""A batch takes no more events once it has as many bytes; its body is copied in one go."""
+
 
 class Queue(Protocol):
     def __len__(self) -> int:
@@ -29,7 +32,7 @@ class Queue(Protocol):
         """Add behind all others."""
 
     def take(self, limit: int) -> list[Delivery]:
-        """Up to ``limit`` events that may go now; empty when there are none."""
+        """Up to ``limit`` events that may go now, or BATCH_BYTES of them; empty when there are none."""
 
     def lane(self, delivery: Delivery) -> str | None:
         """What it keeps its order with; None where no order is kept."""
@@ -67,8 +70,14 @@ class FifoQueue:
         self._waiting.append(delivery)
 
     def take(self, limit: int) -> list[Delivery]:
-        popleft = self._waiting.popleft
-        return [popleft() for _ in range(min(limit, len(self._waiting)))]
+        waiting = self._waiting
+        taken: list[Delivery] = []
+        size = 0
+        while waiting and len(taken) < limit and size < BATCH_BYTES:
+            delivery = waiting.popleft()
+            size += len(delivery.body)
+            taken.append(delivery)
+        return taken
 
     def lane(self, delivery: Delivery) -> None:
         """There are none."""
@@ -81,7 +90,9 @@ class FifoQueue:
         return taken[0] if taken else None
 
     def clear(self) -> list[Delivery]:
-        return self.take(len(self._waiting))
+        everything = list(self._waiting)
+        self._waiting.clear()
+        return everything
 
 
 class KeyedQueue:
@@ -122,12 +133,15 @@ class KeyedQueue:
 
     def take(self, limit: int) -> list[Delivery]:
         taken: list[Delivery] = []
-        while self._ready and len(taken) < limit:
+        size = 0
+        while self._ready and len(taken) < limit and size < BATCH_BYTES:
             key, _ = self._ready.popitem(last=False)
             lane = self._lanes[key]
             self._available -= len(lane)
-            while lane and len(taken) < limit:
-                taken.append(lane.popleft())
+            while lane and len(taken) < limit and size < BATCH_BYTES:
+                delivery = lane.popleft()
+                size += len(delivery.body)
+                taken.append(delivery)
         for delivery in taken:
             del self._all[delivery.seq]
         return taken
