@@ -21,7 +21,7 @@ from .disconnect import cancel_departure, end_session, expiry_seconds
 from .doors import is_full
 from .engine import Engine
 from .enhanced_auth import Authentication, known_as
-from .publish import SYS
+from .publish import is_brokers_own
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
@@ -159,7 +159,7 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
             return ReasonCode.QOS_NOT_SUPPORTED, f"the highest QoS served is {engine.mqtt.max_qos}"
         if packet.will.retain and not engine.mqtt.retain_available:  # [MQTT-3.2.2-13]
             return ReasonCode.RETAIN_NOT_SUPPORTED, "retained messages are not served"
-        if packet.will.topic.startswith(SYS):
+        if is_brokers_own(packet.will.topic):
             return ReasonCode.NOT_AUTHORIZED, "only the broker publishes to $SYS"
         if packet.will.topic.count("/") >= engine.limits.max_topic_levels:
             engine.counters.limited["max_topic_levels"] += 1

@@ -22,6 +22,7 @@ SYS = "$SYS/"
 """Topics that are the broker's own."""
 MAX_AT_ONE_GO = 2000
 """Messages that a run above QoS 0 may come to: each is a copy of its own, and others wait meanwhile."""
+_BRIDGE_STATE = "$SYS/broker/connection/"
 
 
 def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
@@ -42,7 +43,7 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
             _deny(engine, channel, packet)
             return
     topic = packet.topic
-    if topic[0] == "$" and topic.startswith(SYS):
+    if topic[0] == "$" and is_brokers_own(topic):
         _deny(engine, channel, packet)  # those are the broker's own
         return
     if engine.restricts_publish:
@@ -61,6 +62,14 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     engine.counters.publish_received += 1
     if qos:
         _acknowledge(engine, channel, packet, receivers)
+
+
+def is_brokers_own(topic: str) -> bool:
+    """Whether only the broker may publish to the topic: all of ``$SYS/``, except for
+    ``$SYS/broker/connection/NAME/state``, where a bridge of mosquitto tells whether it is connected."""
+    if not topic.startswith(SYS):
+        return False
+    return not (topic.startswith(_BRIDGE_STATE) and topic.endswith("/state") and topic.count("/") == 4)
 
 
 def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:

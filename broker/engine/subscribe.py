@@ -82,17 +82,20 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> Work:
     identifiers = packet.properties.subscription_identifiers if packet.properties else ()
     identifier = identifiers[0] if identifiers else 0
     allowed = yield from _allowed(engine, channel, packet.filters)
+    bridge = channel.connection.connect is not None and channel.connection.connect.bridge
     reasons: list[ReasonCode] = []
     granted: dict[str, bool] = {}
     refused: list[tuple[str, ReasonCode]] = []
     for wanted, may in zip(packet.filters, allowed, strict=True):
         reason = _refusal(engine, session, wanted, may)
         if not reason:
+            # A bridge of 3.x has no other way to ask for what keeps its messages from coming back to it.
+            as_bridge = bridge and not wanted.topic_filter.startswith(SHARE)
             subscription = Subscription(
                 wanted.topic_filter,
                 min(wanted.qos, engine.mqtt.max_qos),
-                wanted.no_local,
-                wanted.retain_as_published,
+                wanted.no_local or as_bridge,
+                wanted.retain_as_published or as_bridge,
                 wanted.retain_handling,
                 identifier,
             )

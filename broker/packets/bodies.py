@@ -45,6 +45,8 @@ MAX_FILTERS = 5000
 
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
 _NAMES = {name for name, _ in _PROTOCOLS}
+BRIDGE = 0x80
+"""Added to the level of 3.1 and 3.1.1 by bridges."""
 
 
 def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Packet:
@@ -67,10 +69,13 @@ def check_flags(first: int, version: int) -> None:
 # CONNECT and CONNACK
 
 
-def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, int]:
-    """The protocol name and level that CONNECT starts with, and the position behind them."""
+def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, bool, int]:
+    """The protocol name and level that CONNECT starts with, whether it is a bridge's, and the position behind
+    them."""
     name, pos = read_string(data, pos, end)
     level, pos = read_byte(data, pos, end)
+    if level in (BRIDGE | 3, BRIDGE | 4) and (name, level & ~BRIDGE) in _PROTOCOLS:
+        return name, level & ~BRIDGE, True, pos
     if (name, level) not in _PROTOCOLS:
         text = (
             f"there is no protocol {name[:32]!r} with level {level}; MQTT 3.1, 3.1.1 and 5.0 are spoken here"
@@ -78,7 +83,7 @@ def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, int]:
         if name not in _NAMES:  # [MQTT-3.1.2-1]
             raise ProtocolError(text)
         raise ProtocolError(text, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION)  # [MQTT-3.1.2-2]
-    return name, level, pos
+    return name, level, False, pos
 
 
 def read_connect(name: str, version: int, data: bytes, pos: int, end: int) -> Connect:

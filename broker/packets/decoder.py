@@ -245,11 +245,13 @@ class Decoder:
         if packet_type == PacketType.PUBLISH:
             raise MalformedPacket(f"PUBLISH has QoS 3, or DUP at QoS 0: 0x{first:02x}")
         if packet_type == PacketType.CONNECT:
-            name, self.version, flags = read_protocol(data, body, stop)
+            name, self.version, bridge, flags = read_protocol(data, body, stop)
             check_flags(first, self.version)
             if self.version == 5 and not data[body - 1]:  # [MQTT-1.5.5-1]
                 raise MalformedPacket("the remaining length takes more bytes than it needs")
-            return read_connect(name, self.version, data, flags, stop)
+            connect = read_connect(name, self.version, data, flags, stop)
+            connect.bridge = bridge
+            return connect
         return read_body(first, data, body, stop, self.version)
 
 

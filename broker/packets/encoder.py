@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from .bodies import BRIDGE
 from .model import (
     Auth,
     Connack,
@@ -217,7 +218,7 @@ def _connect(packet: Connect, version: int) -> bytes:
     return _frame(
         0x10,
         write_string(packet.protocol_name),
-        bytes((version, flags)),
+        bytes((version | (BRIDGE if packet.bridge else 0), flags)),
         write_two(packet.keepalive),
         _properties(packet.properties, PacketType.CONNECT, version),
         *payload,

@@ -117,6 +117,9 @@ class Connect:
     password: bytes | None = field(default=None, repr=False)
     will: Will | None = None
     properties: Properties | None = None
+    bridge: bool = False
+    """3.x: the client is a bridge of another broker, said by 0x80 added to the protocol level. Not in the
+    specification; mosquitto and NanoMQ do it."""
 
 
 @dataclass(slots=True)

@@ -153,7 +153,7 @@ def test_the_fixed_header_of_connect_has_reserved_flags(broker: Broker, version:
 
 
 @mqtt("3.1.1:MQTT-3.1.2-2", "5.0:MQTT-3.1.2-2", "3.1.1:MQTT-3.2.2-5")
-@pytest.mark.parametrize("level", [0, 1, 2, 3, 6, 127, 132, 255])
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 6, 127, 0x83, 0x85, 255])
 def test_another_protocol_level(broker: Broker, level: int) -> None:
     client = broker.dial(4)
     client.send_bytes(spoil(connect_packet("c", 4), 4, {8: level}))

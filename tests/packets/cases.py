@@ -135,7 +135,11 @@ CONNECT_CASES = [
     Case("connect with level 2", b"\x10\x10\0\6MQIsdp\2\x02\x00\x3c\x00\x02c1", 3, unsupported()),
     Case("connect with 3.1's name, 3.1.1's level", b"\x10\x10\0\6MQIsdp\4\x02\x00\x3c\x00\x02c1", 3, unsupported()),
     Case("connect with 3.1.1's name, 3.1's level", b"\x10\x0e\0\4MQTT\3\x02\x00\x3c\x00\x02c1", 4, unsupported()),
-    Case("connect with the bridge bit", b"\x10\x0e\0\4MQTT\x84\x02\x00\x3c\x00\x02c1", 4, unsupported()),
+    Case("connect of a bridge", b"\x10\x0e\0\4MQTT\x84\x02\x00\x3c\x00\x02c1", 4,
+         Connect("MQTT", 4, True, 60, "c1", bridge=True)),
+    Case("connect of a bridge", b"\x10\x10\0\6MQIsdp\x83\x02\x00\x3c\x00\x02c1", 3,
+         Connect("MQIsdp", 3, True, 60, "c1", bridge=True)),
+    Case("connect of a bridge of 5.0", b"\x10\x0f\0\4MQTT\x85\x02\x00\x3c\0\x00\x02c1", 5, unsupported()),
     Case("connect with flags in the fixed header", b"\x11\x0e" + MQTT4 + b"\x02\x00\x3c\x00\x02c1", 4,
          malformed("wrong flags")),  # [MQTT-2.1.3-1]
     Case("connect with the reserved flag", b"\x10\x0e" + MQTT4 + b"\x03\x00\x3c\x00\x02c1", 4,
