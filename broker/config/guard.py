@@ -22,11 +22,10 @@ _WORDS = re.compile(r"auth|anonym|passw|permit|verif|deny|(?:^|_)acls?(?:$|_)", 
 
 def may_guard(key: str, node: Node) -> bool:
     """Whether an unknown key, or anything in it, is in a section that guards access or is named like it."""
-    *above, name = key.split(".")
-    if above:
-        return above[0] in SECTIONS or _is_named_so(name) or any(map(_is_named_so, _names(node)))
-    near = difflib.get_close_matches(name.lower(), _TOP, 1, 0.75)
-    return bool(near) or _is_named_so(name) or any(map(_is_named_so, _names(node)))
+    first, *below = parts = key.split(".")
+    if first in SECTIONS or (not below and difflib.get_close_matches(first.lower(), _TOP, 1, 0.75)):
+        return True
+    return any(map(_is_named_so, parts)) or any(map(_is_named_so, _names(node)))
 
 
 def _is_named_so(name: str) -> bool:

@@ -18,6 +18,11 @@ class ConvertError(Exception):
     out, it would open the broker."""
 
 
+def not_understood(place: Place, key: str) -> ConvertError:
+    """Access control that would be lost."""
+    return ConvertError(f"{place}: {key}: access control that is not understood; correct or remove it")
+
+
 @dataclass(slots=True)
 class Converted:
     """What has become of the files."""
@@ -40,7 +45,7 @@ class Converted:
 def convert(files: list[Path]) -> Converted:
     """Read the files, each in whichever old format it is. Raises ConvertError."""
     from .flat import FlatFiles
-    from .nested import convert_tree
+    from .nested import convert_tree, flat_keys
 
     converted = Converted()
     flat = FlatFiles(converted)
@@ -58,5 +63,6 @@ def convert(files: list[Path]) -> Converted:
                 f"{file}: nothing in it is old; `pybroker check --conf {file}` reads it as it is"
             )
         convert_tree(root, converted)
+        flat.add(flat_keys(root))
     flat.finish()
     return converted

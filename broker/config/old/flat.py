@@ -6,12 +6,13 @@ import json
 import re
 from typing import Any
 
+from ..guard import may_guard
 from ..listener_url import listener_of_url
-from ..tree import Place
+from ..tree import Place, Text
 from .bridge import FlatBridge
-from .convert import Converted, ConvertError
+from .convert import Converted, ConvertError, not_understood
 from .flat_lines import Line
-from .names import RENAMED, WITHOUT_EFFECT
+from .names import RENAMED, WITHOUT_EFFECT, is_served
 from .write import put
 
 _KEPT = re.compile(
@@ -59,6 +60,8 @@ class FlatFiles:
         for line in self._lines.values():
             if line.value:
                 self._line(line)
+            elif is_served(line.key) and may_guard(line.key, Text("", line.place)):
+                raise not_understood(line.place, line.key)
         self._access()
         if self._events:
             put(self._converted.tree, "webhook.events", self._events)
@@ -82,9 +85,11 @@ class FlatFiles:
 
     def _addresses(self) -> None:
         """A file without ``url`` was served at every address."""
-        if any(key.split(".")[0] not in _PARTS_OF_THEIR_OWN for key in self._lines):
-            every = "nmq-tcp://0.0.0.0:1883"
-            self._bind("url", self._value("url", every), "tcp")
+        beside = "listeners" in self._converted.tree
+        if not beside and any(key.split(".")[0] not in _PARTS_OF_THEIR_OWN for key in self._lines):
+            self._bind("url", self._value("url", "nmq-tcp://0.0.0.0:1883"), "tcp")
+        else:
+            self._bind("url", self._value("url"), "tcp")
         self._bind("tls.url", self._value("tls.url"), "ssl")
         self._bind("websocket.url", self._value("websocket.url"), "ws")
         self._bind("websocket.tls_url", self._value("websocket.tls_url"), "wss")
@@ -115,7 +120,7 @@ class FlatFiles:
             self._put(key, value)
         elif key in ("url", "tls.url", "websocket.url", "websocket.tls_url", "websocket.tls_enable"):
             return
-        elif key in WITHOUT_EFFECT:
+        elif key in WITHOUT_EFFECT or key == "http_server.jwt.private.keyfile":
             self._converted.note(line.place, key, "has no effect here, left out")
         elif key == "log.to":
             self._put(key, [word.strip() for word in value.split(",")])
@@ -138,10 +143,8 @@ class FlatFiles:
                     self._put(("auth", "http_auth", request, "tls", match[1]), value)
         elif match := _BRIDGE.fullmatch(key):
             self._bridge.add(match[1], value, line.place)
-        elif key.startswith(("auth.", "acl", "allow_")):
-            raise ConvertError(
-                f"{line.place}: {key}: access control that is not understood; correct or remove it"
-            )
+        elif is_served(key) and may_guard(key, Text(value, line.place)):
+            raise not_understood(line.place, key)
         else:
             part = ".".join(key.split(".")[: 2 if key.startswith("bridge.") else 1])
             self._left_out.setdefault(part, []).append(line)
@@ -165,7 +168,8 @@ class FlatFiles:
                 )
             self._put(("auth", "password", user["login"]), user["password"])
         if self._rules:
-            self._put("auth.acl.rules", [rule for _, rule in sorted(self._rules.items())])
+            acl = self._converted.tree.setdefault("auth", {}).setdefault("acl", {})
+            acl["rules"] = acl.get("rules", []) + [rule for _, rule in sorted(self._rules.items())]
 
     def _off_unless_said(self) -> None:
         """What once was off without ``enable = true`` is on today where its section is there."""

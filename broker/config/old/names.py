@@ -58,6 +58,7 @@ RENAMED: dict[str, Renamed] = {
     "enable": Renamed("listeners.tcp.enable"),
     "daemon": Renamed("system.daemon"),
     **SESSION,
+    "auth_enable": Renamed("auth.password.enable"),
     "acl_enable": Renamed("auth.acl.enable"),
     "acl_nomatch": Renamed("auth.no_match"),
     "acl_deny_action": Renamed("auth.deny_action"),
@@ -120,6 +121,11 @@ FLAT_TOPS = (
 def is_old(key: str) -> bool:
     """Whether the key is written otherwise today, or not at all."""
     return key in WITHOUT_EFFECT or instead(key) is not None or bool(_NOT_SERVED.fullmatch(key))
+
+
+def is_served(key: str) -> bool:
+    """False for the keys of what NanoMQ serves and this broker does not."""
+    return not _NOT_SERVED.fullmatch(key) and not key.startswith(("sqlite.", "bridge."))
 
 
 def instead(key: str) -> str | None:

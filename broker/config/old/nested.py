@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..reader import is_off
-from ..tree import Items, Node, Place, Section, Text
+from ..tree import Items, Node, Section, Text
 from .bridge import bridge_of_node
-from .convert import Converted, ConvertError
-from .names import RENAMED, SESSION
+from .convert import Converted, ConvertError, not_understood
+from .flat_lines import Line
+from .names import FLAT_TOPS, RENAMED, SESSION
 from .write import Tree, put
 
 _REQUESTS = ("auth_req", "super_req", "acl_req")
@@ -36,8 +38,31 @@ def convert_tree(root: Section, converted: Converted) -> None:
                 _http_auth(key, node, converted.tree)
             case "bridges" if isinstance(node, Section):
                 _bridges(node, converted)
-            case _:
+            case "acl":
+                pass  # of the flat format, as those below
+            case _ if key not in FLAT_TOPS:
                 _merge(converted.tree, key, plain(node))
+
+
+def flat_keys(root: Section) -> list[Line]:
+    """What stands among the sections as in the flat format, such as ``allow_anonymous = false``."""
+    lines = []
+    for key, node in root.values.items():
+        if key == "acl":
+            rules = node.section("rule") if isinstance(node, Section) else None
+            if rules is None:
+                raise not_understood(node.place, key)
+            lines += [
+                Line(f"acl.rule.{number}", json.dumps(plain(rule)), rule.place)
+                for number, rule in rules.values.items()
+            ]
+        elif key in FLAT_TOPS:
+            leaves = node.leaves(f"{key}.") if isinstance(node, Section) else [(key, node)]
+            for name, leaf in leaves:
+                if not isinstance(leaf, Text):
+                    raise ConvertError(f"{leaf.place}: {name}: a single value is expected")
+                lines.append(Line(name, leaf.text, leaf.place))
+    return lines
 
 
 def plain(node: Node) -> Any:
@@ -59,20 +84,21 @@ def _merge(tree: Tree, key: str, value: Any) -> None:
 
 
 def _mqtt(section: Section, converted: Converted) -> None:
-    for key, node in section.values.items():
-        inner = node.values if key == "session" and isinstance(node, Section) else {key: node}
-        for name, leaf in inner.items():
-            where = (
-                f"mqtt.session.{name}" if inner is not section.values and key == "session" else f"mqtt.{name}"
-            )
-            if not isinstance(leaf, Text):
-                raise ConvertError(f"{leaf.place}: {where}: a single value is expected")
-            if renamed := SESSION.get(name):
-                put(converted.tree, renamed.new, renamed.convert(leaf.text))
-            elif name in ("property_size", "client_max_packet_size"):
-                converted.note(leaf.place, where, "has no effect here, left out")
-            else:
-                put(converted.tree, f"mqtt.{name}", leaf.text)
+    session = section.section("session")
+    leaves = {f"mqtt.{name}": node for name, node in section.values.items() if node is not session}
+    if session is not None:
+        leaves |= {f"mqtt.session.{name}": node for name, node in session.values.items()}
+    for key, node in leaves.items():
+        name = key.rpartition(".")[2]
+        if not isinstance(node, Text):
+            raise ConvertError(f"{node.place}: {key}: a single value is expected")
+        if renamed := SESSION.get(name):
+            old_unit = key.startswith("mqtt.session.")
+            put(converted.tree, renamed.new, renamed.convert(node.text) if old_unit else node.text)
+        elif name in ("property_size", "client_max_packet_size"):
+            converted.note(node.place, key, "has no effect here, left out")
+        else:
+            put(converted.tree, f"mqtt.{name}", node.text)
 
 
 def _listeners(section: Section, tree: Tree) -> None:
@@ -127,7 +153,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 def _authorization(key: str, node: Node, converted: Converted) -> None:
     if not isinstance(node, Section):
-        raise _not_understood(node.place, key)
+        raise not_understood(node.place, key)
     for name, below in node.values.items():
         match name:
             case "no_match" | "deny_action" | "allow_anonymous" if isinstance(below, Text):
@@ -139,12 +165,12 @@ def _authorization(key: str, node: Node, converted: Converted) -> None:
                 for index, source in enumerate(below.items):
                     _source(f"{key}.sources[{index}]", source, converted)
             case _:
-                raise _not_understood(below.place, f"{key}.{name}")
+                raise not_understood(below.place, f"{key}.{name}")
 
 
 def _source(key: str, node: Node, converted: Converted) -> None:
     if not isinstance(node, Section):
-        raise _not_understood(node.place, key)
+        raise not_understood(node.place, key)
     kind = plain(node.values["type"]) if "type" in node.values else ""
     if is_off(node):
         converted.note(node.place, key, f"{kind or 'it'} was off, left out")
@@ -153,11 +179,12 @@ def _source(key: str, node: Node, converted: Converted) -> None:
         case "simple" if "users" in node.values:
             _users(f"{key}.users", node.values["users"], converted.tree)
         case "file" if isinstance(rules := node.values.get("rules"), Items):
-            put(converted.tree, "auth.acl.rules", plain(rules))
+            acl = converted.tree.setdefault("auth", {}).setdefault("acl", {})
+            acl["rules"] = acl.get("rules", []) + plain(rules)
         case "http":
             _http_auth(key, node, converted.tree)
         case _:
-            raise _not_understood(node.place, key)
+            raise not_understood(node.place, key)
 
 
 def _users(key: str, node: Node, tree: Tree) -> None:
@@ -171,17 +198,13 @@ def _users(key: str, node: Node, tree: Tree) -> None:
 
 def _http_auth(key: str, node: Node, tree: Tree) -> None:
     if not isinstance(node, Section):
-        raise _not_understood(node.place, key)
+        raise not_understood(node.place, key)
     http = {name: value for name, value in plain(node).items() if name != "type"}
     for request in _REQUESTS:
         params = http.get(request, {}).get("params")
         if isinstance(params, list):  # a list of objects in some versions
             http[request]["params"] = {name: value for one in params for name, value in one.items()}
     _merge(tree.setdefault("auth", {}), "http_auth", http)
-
-
-def _not_understood(place: Place, key: str) -> ConvertError:
-    return ConvertError(f"{place}: {key}: access control that is not understood; correct or remove it")
 
 
 # -- bridges ----------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ tls.keyfile=/etc/certs/key.pem
 websocket.url=nmq-ws://127.0.0.1:8083/mqtt
 websocket.tls_url=nmq-wss://127.0.0.1:8084/mqtt
 http_server.port=8085
+http_server.jwt.private.keyfile=/q
 log.to=file,console
 log.level=warn
 log.rotation.size=1MB
@@ -258,12 +259,13 @@ class TestFlat:
     def test_what_is_left_out_is_told(self, result: tuple[Settings, list[str]], files: Files) -> None:
         notes = [
             "old0.conf:4: num_taskq_thread: has no effect here, left out",
-            "old0.conf:52: aws.bridge.mqtt.aws.host: not served here, left out",
-            "old0.conf:53: rule.event.publish.1.sql: not served here, left out",
+            "old0.conf:32: http_server.jwt.private.keyfile: has no effect here, left out",
+            "old0.conf:53: aws.bridge.mqtt.aws.host: not served here, left out",
+            "old0.conf:54: rule.event.publish.1.sql: not served here, left out",
         ]
         assert result[1] == notes
         text = files.relative((files.folder / "nanomq.conf").read_text().splitlines())
-        assert [f"#   {note}" for note in notes] == text[2:5]
+        assert [f"#   {note}" for note in notes] == text[2 : 2 + len(notes)]
 
     def test_a_file_without_url_was_served_at_every_address(self, files: Files) -> None:
         settings, _ = converted(files, "allow_anonymous=false\nauth.1.login=a\nauth.1.password=b")
@@ -276,6 +278,12 @@ class TestFlat:
         assert (settings.auth.allow_anonymous, settings.auth.passwords) == (False, {"a": "b"})
         assert len(settings.listeners) == 1
 
+    @pytest.mark.parametrize(("switch", "users"), [("true", {"a": "b"}), ("false", {})])
+    def test_the_switch_of_the_users(self, files: Files, switch: str, users: dict[str, str]) -> None:
+        text = f"auth_enable={switch}\nallow_anonymous=false\nauth.1.login=a\nauth.1.password=b"
+        auth = converted(files, text)[0].auth
+        assert (auth.passwords, auth.allow_anonymous) == (users, False)
+
     def test_the_first_bridges_had_no_name(self, files: Files) -> None:
         text = "bridge.mqtt.address=mqtt-tcp://h:1\nbridge.mqtt.subscription.1.topic=a\n"
         assert tree(files, text)["bridges"]["mqtt"]["bridge"]["server"] == "mqtt-tcp://h:1"
@@ -286,6 +294,9 @@ class TestFlat:
             ('acl.rule.1={"permit" "deny"}', "old0.conf:1: acl.rule.1: is no JSON: "),
             ("acl.rule.1=deny", "old0.conf:1: acl.rule.1: is no JSON: "),
             ("acl.rule.x=deny", "old0.conf:1: acl.rule.x: access control that is not understood; "),
+            ("alow_anonymous=false", "old0.conf:1: alow_anonymous: access control that is not understood; "),
+            ("allow_anonymous=", "old0.conf:1: allow_anonymous: access control that is not understood; "),
+            ("auth.1.password=", "old0.conf:1: auth.1.password: access control that is not understood; "),
             ("acl_ruls=1", "old0.conf:1: acl_ruls: access control that is not understood; "),
             ("auth.1.login=a", "old0.conf:1: auth.1: needs both auth.1.login and auth.1.password"),
             ("auth.http.zzz=1", "old0.conf:1: auth.http.zzz: access control that is not understood; "),
@@ -350,9 +361,31 @@ class TestNested:
         assert settings.auth.http_auth.auth_req is not None
         assert settings.auth.http_auth.auth_req.params == (("clientid", "%c"), ("username", "%u"))
 
+    def test_the_rules_of_several_sources_stand_one_after_another(self, files: Files) -> None:
+        settings, _ = converted(
+            files,
+            'authorization.sources = [ { type = file, rules = [ { permit = allow, username = "a" } ] }\n'
+            "{ type = file, rules = [ { permit = deny } ] } ]",
+        )
+        assert settings.auth.acl == (AclRule("allow", username="a"), AclRule("deny"))
+
+    def test_old_keys_among_new_sections(self, files: Files) -> None:
+        settings, _ = converted(
+            files,
+            'listeners.ws { bind = "127.0.0.1:1/mqtt" }\nallow_anonymous = false\n'
+            "mqtt { max_packet_size = 16 }\n"
+            'acl.rule.2 { "permit": "deny" }\nacl.rule.1 { "permit": "allow", "topics": ["a", "b/#"] }\n'
+            "tls { enable = false }\n",
+        )
+        assert [(one.type, one.port) for one in settings.listeners] == [("ws", 1)]
+        assert settings.auth.allow_anonymous is False
+        assert settings.auth.acl == (AclRule("allow", topics=("a", "b/#")), AclRule("deny"))
+        assert settings.mqtt.max_packet_size == 16, "it is bytes outside of mqtt.session"
+
     @pytest.mark.parametrize(
         "text",
         [
+            "acl { zzz = 1 }\nmsq_len = 1",
             "authorization = deny",
             "authorization { sources = [ { type = ldap } ] }",
             "authorization { sources = [ { users = [] } ] }",
