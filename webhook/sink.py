@@ -11,6 +11,7 @@ from pybroker.broker import events
 
 from .backend import Sender
 from .backends.make import sender_for
+from .backends.topic import Publish
 from .clock import Clock, LoopClock
 from .delivery.endpoint import Endpoint
 from .http.client import open_transport
@@ -48,6 +49,7 @@ class Sink:
 
     Raises SettingsError or TlsError where an endpoint's settings cannot work; disabled endpoints
     are left out. ``transport`` makes what posts to an endpoint; the default is `open_transport`.
+    ``publish`` gives a message to the broker, for endpoints that are topics of its own.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class Sink:
         *,
         clock: Clock | None = None,
         transport: MakeTransport = open_transport,
+        publish: Publish | None = None,
     ) -> None:
         self._clock = clock or LoopClock()
         self._make_transport = transport
+        self._publish = publish
         self._endpoints = [self._make(one) for one in settings if one.enable]
         """In the order of the configuration."""
         self._rules = _compile(self._endpoints)
@@ -69,7 +73,7 @@ class Sink:
         return Endpoint(settings, self._clock, self._make_sender)
 
     def _make_sender(self, settings: WebhookSettings) -> Sender:
-        return sender_for(settings, self._clock, self._make_transport)
+        return sender_for(settings, self._clock, self._make_transport, self._publish)
 
     # ---- events
 

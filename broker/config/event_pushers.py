@@ -52,6 +52,8 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
 def _own(backend: str, values: Values, report: Report) -> dict[str, object]:
     """What only this backend has. Keys of the others have no effect."""
     own = {row.key for row in OF_BACKEND.get(backend, ())}
+    if backend == "mqtt-topic":
+        own.add("topic")
     for key in sorted({row.key for rows in OF_BACKEND.values() for row in rows} - own):
         if key in values:
             report.warn(

@@ -197,7 +197,7 @@ def function() -> Kind:
     return Kind("Python callable", "package.module:function", parse)
 
 
-BACKENDS = ("rabbit", "nats", "redis", "kafka", "sns", "http")
+BACKENDS = ("rabbit", "nats", "redis", "kafka", "sns", "http", "mqtt-topic")
 
 
 def backend() -> Kind:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from pybroker.webhook.backends.topic import PUBLISHER
 from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.reports import sys_values
 from pybroker.webhook.sink import Sink
 
 from ..config.settings import Settings
 from ..engine.engine import Engine
+from ..engine.publish import broadcast
 from ..events import MessagePublished
 from ..hooks import Hooks
 from ..part import Apply, Part
@@ -28,7 +30,13 @@ class Webhooks(Part):
         self.sink = self._make_sink()
 
     def _make_sink(self) -> Sink:
-        return Sink(self._settings, clock=self._engine.clock, transport=self._transport)
+        return Sink(
+            self._settings, clock=self._engine.clock, transport=self._transport, publish=self._publish
+        )
+
+    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        broadcast(self._engine, topic, payload, qos=qos, retain=retain, source=PUBLISHER)
+        self._engine.flush()
 
     async def start(self) -> None:
         await self.sink.start()

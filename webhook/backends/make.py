@@ -14,6 +14,7 @@ from ..http.transport import MakeTransport
 from ..settings import SettingsError, WebhookSettings
 from .custom import custom
 from .keeper import Keeper
+from .topic import Publish, TopicBackend
 
 OURS: dict[str, tuple[str, str]] = {
     "rabbit": ("rabbit:RabbitBackend", "aiormq"),
@@ -26,16 +27,22 @@ OURS: dict[str, tuple[str, str]] = {
 
 
 def sender_for(
-    settings: WebhookSettings, clock: Clock | None = None, make_transport: MakeTransport = open_transport
+    settings: WebhookSettings,
+    clock: Clock | None = None,
+    make_transport: MakeTransport = open_transport,
+    publish: Publish | None = None,
 ) -> Sender:
-    """Raises SettingsError or TlsError where the settings cannot work. Nothing is connected yet."""
+    """Raises SettingsError or TlsError where the settings cannot work. Nothing is connected yet. ``publish``
+    gives a message to the broker, for its own topics."""
     name = settings.backend
     if name == "http":
         return HttpBackend(settings, clock or LoopClock(), make_transport)
+    if name == "mqtt-topic":
+        return TopicBackend(settings, publish)
     if ":" in name:
         return Keeper(custom(settings), settings.label)
     if name not in OURS:
-        known = ", ".join(("http", *OURS))
+        known = ", ".join(("http", "mqtt-topic", *OURS))
         raise SettingsError(
             f'{settings.label}: backend = "{name}" is none of {known}, and not package.module:Class'
         )

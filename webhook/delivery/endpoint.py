@@ -37,6 +37,8 @@ class Endpoint:
         self._running = False
         self._format = format_for(settings)
         self._sender = make_sender(settings)
+        self._ignored: events.Client | None = getattr(self._sender, "ignores", None)
+        """Whose messages are no events here."""
         self._queue = queue_for(settings.order)
         self._backlog = self._make_backlog()
         self._pool = self._make_pool()
@@ -66,6 +68,8 @@ class Endpoint:
 
     def accept(self, event: events.Event, rules: Sequence[CompiledRule]) -> None:
         """Take ``event`` in; the first of ``rules`` that wants it says how."""
+        if self._ignored is not None and getattr(event, "publisher", None) is self._ignored:
+            return
         matched = False
         for rule in rules:
             if not rule.plain:

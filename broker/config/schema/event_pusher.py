@@ -101,7 +101,7 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
         Row("maxlen", whole(0), "1000000", "About how many entries the stream keeps; 0 keeps all."),
     ),
     "kafka": (
-        Row("topic", template(), "", "The topic; `/` in MQTT topics becomes `.`."),
+        Row("topic", template(), "", "Where the events go. For kafka `/` in MQTT topics becomes `.`."),
         Row("key", template(), "{clientid}", "Events of one key keep their order, in one partition."),
         Row("client", text(secret=True), "", "Settings of librdkafka, as they are.", "map", environ=True),
     ),
@@ -117,5 +117,9 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
         Row("attributes", template(), "", "Message attributes; `{topic}` and so on.", "map"),
         Row("group_id", template(), "{clientid}", "The message group, of a FIFO topic."),
     ),
+    "mqtt-topic": (
+        Row("qos", whole(0, 2), "0", "The QoS that events are published with."),
+        Row("retain", flag(), "false", "Whether they are retained."),
+    ),
 }
-"""The keys that only one backend has."""
+"""The keys that only one backend has; `topic` of kafka is also mqtt-topic's."""
