@@ -58,6 +58,12 @@ class Sender:
         self.max_messages = max_messages
         """How many messages may wait for one session."""
         self.max_bytes = max_bytes
+        """How many bytes may wait for one session, those counted that it has not acknowledged."""
+
+    def bound(self, session: Session) -> None:
+        """To be called when the session's window or packet size, or :attr:`max_bytes`, has changed. Packets
+        of which a whole window takes a quarter of the bytes need not be counted one by one."""
+        session.small_packet = min(session.max_packet_size, self.max_bytes // (4 * session.full_window))
 
     def send(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None = None) -> None:
         """Write ``message`` now, or let it wait, or count it as dropped. ``shape`` is what
@@ -70,12 +76,14 @@ class Sender:
             self._wait(session, message)
             return
         head, tail = shape or self._shape(session, message)
-        if len(head) + len(tail) + 2 > session.max_packet_size and self._too_large(
-            session, message, head, tail
-        ):
+        size = len(head) + len(tail) + 2
+        large = size > session.small_packet
+        if large and self._not_now(session, message, size):
             return
         if qos:
             packet_id = inflight.add(message)
+            if large:
+                inflight.count(packet_id, size)
             if session.keeper is not None:
                 session.keeper.sent(message, packet_id)
             head = head + packet_id.to_bytes(2, "big") + tail
@@ -101,6 +109,7 @@ class Sender:
         messages, unsent = inflight.messages, inflight.unsent
         acked = self._hooks.message_acked
         keeper = session.keeper
+        large = inflight.large
         for packet_id in packet_ids:
             message = messages.get(packet_id)
             if message is None:
@@ -108,6 +117,8 @@ class Sender:
             if message.qos != qos or message.released != released:
                 raise _wrong_kind(packet_id, message)
             del messages[packet_id]
+            if large and inflight.uncount(packet_id):
+                session.window = session.full_window
             if unsent:
                 unsent.pop(packet_id, None)
             if keeper is not None:
@@ -149,6 +160,8 @@ class Sender:
         inflight.unsent.clear()
         room = session.window
         for packet_id, message in list(inflight.messages.items()):
+            if len(message.publish.wire) > session.small_packet:
+                inflight.count(packet_id, len(message.publish.wire))
             if message.released or room > 0:
                 self._send_again(session, packet_id, message)
                 room -= 1
@@ -161,7 +174,8 @@ class Sender:
         """Write what waits, as far as the connection and the window have room."""
         inflight = session.inflight
         messages, unsent = inflight.messages, inflight.unsent
-        while unsent and session.outbox is not None and len(messages) - len(unsent) < session.window:
+        window = session.full_window
+        while unsent and session.outbox is not None and len(messages) - len(unsent) < window:
             packet_id = next(iter(unsent))
             self._send_again(session, packet_id, unsent.pop(packet_id))
         queue = session.queue
@@ -172,8 +186,12 @@ class Sender:
         while (
             session.outbox is not None
             and len(messages) < session.window
-            and (message := queue.next_acknowledged()) is not None
+            and (message := queue.first_acknowledged()) is not None
         ):
+            if not self._fits(session, len(message.publish.wire)):
+                session.window = 0  # nothing may overtake it
+                break
+            queue.next_acknowledged()
             self._write_unless_expired(session, message)
         if not len(queue):
             session.queue = None
@@ -184,7 +202,9 @@ class Sender:
         """Whether a message could be written at once, and nothing waits for that already."""
         if session.outbox is None or session.queue:
             return False
-        return not qos or len(session.inflight.messages) < session.window
+        if not qos:
+            return True
+        return len(session.inflight.messages) < session.window and self._fits(session, len(publish.wire))
 
     def await_room(self, session: Session) -> None:
         """Call the session's source once there may be room: whatever makes room for a queue pumps."""
@@ -202,12 +222,23 @@ class Sender:
         if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
             self._counters.packets_sent += self._pending.flush_early(outbox)
 
-    def _too_large(self, session: Session, message: Outgoing, head: bytes, tail: bytes) -> bool:
-        """Whether the packet is larger than the client takes: it is dropped for it alone [MQTT-3.1.2-24]."""
-        if len(head) + len(tail) + (2 if message.qos else 0) <= session.max_packet_size:
+    def _not_now(self, session: Session, message: Outgoing, size: int) -> bool:
+        """Whether the packet is larger than the client takes, and is dropped for it alone [MQTT-3.1.2-24]; or
+        so large that it waits until others are acknowledged."""
+        if size - (0 if message.qos else 2) > session.max_packet_size:
+            self._drop(session, message, "packet_too_large")
+            return True
+        if not message.qos or self._fits(session, size):
             return False
-        self._drop(session, message, "packet_too_large")
+        self._wait(session, message)
+        if session.queue:
+            session.window = 0  # nothing may overtake it
         return True
+
+    def _fits(self, session: Session, size: int) -> bool:
+        """Whether a message of so many bytes may be unacknowledged, too; one always may."""
+        taken = session.inflight.bytes
+        return not taken or taken + size <= self.max_bytes
 
     def _wait(self, session: Session, message: Outgoing) -> None:
         if not session.connected and (not message.qos or not session.expiry):
@@ -215,11 +246,12 @@ class Sender:
         queue = session.queue
         if queue is None:
             queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
-        refused = queue.add(message)
+        taken = session.inflight.bytes
+        refused = queue.add(message, taken)
         if message in refused and (expired := queue.take_expired(self._clock.monotonic())):
             for old in expired:  # what has expired takes nobody's place [MQTT-3.3.2-5]
                 self._drop(session, old, "expired")
-            refused[-1:] = queue.add(message)
+            refused[-1:] = queue.add(message, taken)
         if message.qos and message not in refused:
             if session.keeper is not None:
                 session.keeper.queued(message)
@@ -246,6 +278,7 @@ class Sender:
         head, tail = self._shape(session, message)
         if len(head) + len(tail) + 2 > session.max_packet_size:
             del session.inflight.messages[packet_id]
+            session.inflight.uncount(packet_id)
             self._drop(session, message, "packet_too_large")
             return
         again = bytes((head[0] | DUP,)) + head[1:]  # [MQTT-3.3.1-1]

@@ -275,11 +275,12 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
         if session.expiry >= 0xFFFFFFFF:
             session.expiry = inf
     receive_maximum = (properties.receive_maximum if properties else None) or DEFAULT_RECEIVE_MAXIMUM
-    session.window = min(receive_maximum, engine.mqtt.max_inflight_window)
+    session.full_window = session.window = min(receive_maximum, engine.mqtt.max_inflight_window)
     if session.max_packet_size != channel.connection.max_packet_size:
         session.max_packet_size = channel.connection.max_packet_size
         if session.subscriptions:
             engine.router.forget_all_routes()
+    engine.sender.bound(session)
     session.will = packet.will
     session.will_generation = channel.will_generation
     session.channel = channel

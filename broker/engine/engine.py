@@ -138,6 +138,7 @@ class Engine:
         self.sender.max_bytes = limits.max_queued_bytes
         self.sender.retry_interval = mqtt.retry_interval
         for session in self.sessions:
+            self.sender.bound(session)
             if session.queue is not None:
                 session.queue.max_messages = mqtt.max_mqueue_len
                 session.queue.max_bytes = limits.max_queued_bytes

@@ -38,13 +38,28 @@ class Outgoing:
 class Inflight:
     """The messages sent to a client and not yet acknowledged, in the order they were sent."""
 
-    __slots__ = ("_last", "messages", "unsent")
+    __slots__ = ("_last", "bytes", "large", "messages", "unsent")
 
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
         self.unsent: dict[int, Outgoing] = {}
         """Those of ``messages`` that were sent before the client came back, and not again yet."""
+        self.large: dict[int, int] = {}
+        """The sizes of those of ``messages`` that are large; small ones are bounded by their number."""
+        self.bytes = 0
+        """The sum of these."""
         self._last = 0
+
+    def count(self, packet_id: int, size: int) -> None:
+        """The message is large: it counts with ``size`` bytes until :meth:`uncount`."""
+        self.bytes += size - self.large.get(packet_id, 0)
+        self.large[packet_id] = size
+
+    def uncount(self, packet_id: int) -> bool:
+        """The message is done; whether it was large."""
+        size = self.large.pop(packet_id, 0)
+        self.bytes -= size
+        return size > 0
 
     def __len__(self) -> int:
         return len(self.messages)

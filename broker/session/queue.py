@@ -30,15 +30,16 @@ class MessageQueue:
     def __len__(self) -> int:
         return len(self._plain) + len(self._acknowledged)
 
-    def add(self, message: Outgoing) -> list[Outgoing]:
-        """Put ``message`` at the end. Returns what had to go: nothing, the oldest messages of QoS 0, or
-        ``message`` itself."""
+    def add(self, message: Outgoing, taken: int = 0) -> list[Outgoing]:
+        """Put ``message`` at the end. ``taken`` is how many of the bytes others take. Returns what had to go:
+        nothing, the oldest messages of QoS 0, or ``message`` itself."""
         size = len(message.publish.wire) + OVERHEAD
         full = message.qos and len(self._acknowledged) >= self.max_messages
-        if full or size > self.max_bytes or (self.bytes + size > self.max_bytes and not message.qos):
+        room = self.max_bytes - taken
+        if full or size > room or (self.bytes + size > room and not message.qos):
             return [message]
         dropped: list[Outgoing] = []
-        while self.bytes + size > self.max_bytes:
+        while self.bytes + size > room:
             if not self._plain:
                 return [*dropped, message]
             dropped.append(self._taken(self._plain.popleft()))
@@ -49,6 +50,10 @@ class MessageQueue:
     def next_plain(self) -> Outgoing | None:
         """The QoS 0 message that has waited longest, removed."""
         return self._taken(self._plain.popleft()) if self._plain else None
+
+    def first_acknowledged(self) -> Outgoing | None:
+        """The QoS 1 or 2 message that has waited longest; it stays."""
+        return self._acknowledged[0] if self._acknowledged else None
 
     def next_acknowledged(self) -> Outgoing | None:
         """The QoS 1 or 2 message that has waited longest, removed."""

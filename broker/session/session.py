@@ -44,6 +44,7 @@ class Session:
         "client",
         "expiry",
         "expiry_timer",
+        "full_window",
         "inflight",
         "keeper",
         "max_packet_size",
@@ -52,6 +53,7 @@ class Session:
         "received",
         "retry_timer",
         "screen",
+        "small_packet",
         "source",
         "subscriptions",
         "superuser",
@@ -72,8 +74,11 @@ class Session:
         """Seconds the session outlives its connection; ``math.inf`` is for ever."""
         self.max_packet_size = inf
         """The largest packet the client takes, in bytes."""
-        self.window = 65_535
-        """How many QoS 1 and 2 messages may be unacknowledged towards it at a time."""
+        self.full_window = self.window = 65_535
+        """How many QoS 1 and 2 messages may be unacknowledged towards it at a time. ``window`` is 0 while
+        what is unacknowledged takes as many bytes as it may."""
+        self.small_packet = 0.0
+        """Bytes of the largest packet that may be sent without another look at its size."""
         self.channel: Any = None
         """The connection, or None while the client is away."""
         self.outbox: Writable | None = None
