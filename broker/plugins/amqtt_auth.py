@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import os
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hmac import compare_digest
 
 from amqtt.contexts import BaseContext
@@ -18,9 +17,10 @@ from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import Session
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from ..engine.access import Credentials
+from ..engine.access import Credentials, UnavailableError
 from ..packets.reasons import ReasonCode
 from .amqtt_views import SessionView, SessionViews
+from .password_checks import PasswordChecks
 from .step import step
 
 AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
@@ -37,13 +37,13 @@ class PasswordAuthPlugin(BaseAuthPlugin):
 
     Without a user name, and where the list is empty, it has no opinion. Whether a password belongs to a hash
     is slow to find out, by design. So that those who guess do not hold up those who know, and neither takes
-    all the processors, what was right once is known again, and threads of their own find out the rest.
+    all the processors, what was right once is known again, and the rest is found out by `PasswordChecks`.
     """
 
     def __init__(self, context: BaseContext) -> None:
         super().__init__(context)
         self._hasher = Argon2Hasher()
-        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "password")
+        self._checks = PasswordChecks(max(1, (os.cpu_count() or 1) // 2))
         self._secret = secrets.token_bytes(16)
         self._right: set[bytes] = set()
         self._passwords: dict[str, bytes] = {}
@@ -68,9 +68,9 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         if not _is_hash(expected):
             same = compare_digest(given, expected)
         elif known is None:
-            same = await self._belongs(given, expected)
+            same = await self._belongs(given, expected, session)
         else:
-            same = await self._is_right(given, expected)
+            same = await self._is_right(given, expected, session)
         if not same or known is None:
             return False
         session.is_anonymous = False
@@ -78,22 +78,22 @@ class PasswordAuthPlugin(BaseAuthPlugin):
 
     async def close(self) -> None:
         """Give up what is waiting for a thread."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._checks.close()
 
-    async def _is_right(self, given: bytes, expected: bytes) -> bool:
+    async def _is_right(self, given: bytes, expected: bytes, session: Session) -> bool:
         both = hashlib.blake2b(expected + b"\0" + given, key=self._secret).digest()
         if both in self._right:
             return True
-        if not await self._belongs(given, expected):
+        if not await self._belongs(given, expected, session):
             return False
         if len(self._right) >= MAX_REMEMBERED:
             self._right.clear()
         self._right.add(both)
         return True
 
-    async def _belongs(self, given: bytes, expected: bytes) -> bool:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._hasher.verify, given, expected)
+    async def _belongs(self, given: bytes, expected: bytes, session: Session) -> bool:
+        check = partial(self._hasher.verify, given, expected)
+        return await self._checks.make(check, session.remote_address or "", session.username or "")
 
     @dataclass
     class Config:
@@ -128,6 +128,8 @@ class AuthPlugins:
                 continue
             try:
                 answer = await plugin.authenticate(session=session)
+            except UnavailableError:
+                raise
             except Exception:
                 log.exception(
                     "plugin %s failed to authenticate client %s, which is refused",

@@ -1,0 +1,159 @@
+"""Slow password checks, in threads and in fair order: who guesses does not hold up who knows."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ..engine.access import UnavailableError
+
+MAX_FOR_A_USER = 4
+"""Checks of one user name that may wait, of those that come from one address."""
+MAX_FOR_AN_ADDRESS = 16
+MAX_WAITING = 256
+"""In all; then those of the address that has most of them give way."""
+IPV6_PREFIX = 64
+"""Addresses alike in so many bits count as one: they are one customer's."""
+
+Check = tuple[Callable[[], bool], "asyncio.Future[bool]"]
+
+
+class TooManyLoginsError(UnavailableError):
+    """The check was not made: too many wait already."""
+
+
+class PasswordChecks:
+    """Makes checks one after another in each of ``threads`` threads. Addresses have their turns one after
+    another, and so have the user names that one address tries."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "password")
+        self._idle = threads
+        self._addresses: OrderedDict[str, _Waiting] = OrderedDict()
+        """Whose turn it is next comes first."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._count
+
+    async def make(self, check: Callable[[], bool], host: str, user: str) -> bool:
+        """What ``check`` returns, in its turn. Raises TooManyLoginsError."""
+        address = network_of(host)
+        waiting = self._addresses.get(address)
+        if waiting is None:
+            waiting = _Waiting()
+        self._make_room(waiting, user)
+        self._addresses.setdefault(address, waiting)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiting.add(user, (check, answer))
+        self._count += 1
+        self._begin()
+        return await answer
+
+    def close(self) -> None:
+        """Give up what is waiting."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self) -> None:
+        """Give work to the threads that have none."""
+        while self._idle and self._addresses:
+            address, waiting = self._addresses.popitem(last=False)
+            check, answer = waiting.next()
+            self._count -= 1
+            if len(waiting):
+                self._addresses[address] = waiting
+            if answer.done():  # nobody waits for it any more
+                continue
+            self._idle -= 1
+            made = asyncio.get_running_loop().run_in_executor(self._pool, check)
+            made.add_done_callback(lambda made, answer=answer: self._made(made, answer))  # type: ignore[misc]
+
+    def _made(self, made: asyncio.Future[bool], answer: asyncio.Future[bool]) -> None:
+        self._idle += 1
+        if made.cancelled():
+            answer.cancel()
+        elif not answer.done():
+            error = made.exception()
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(made.result())
+        if not made.cancelled():
+            self._begin()
+
+    def _make_room(self, waiting: _Waiting, user: str) -> None:
+        """Let the latest of those that have most give way, where there is no room. Raises TooManyLoginsError
+        where that would be the newcomer."""
+        own = waiting.of(user)
+        crowded: _Waiting | None = None
+        if len(waiting) >= MAX_FOR_AN_ADDRESS:
+            crowded, has_most = waiting, own + 1 >= waiting.most
+        elif self._count >= MAX_WAITING:
+            crowded = max(self._addresses.values(), key=len)
+            has_most = len(waiting) + 1 >= len(crowded)
+        if own >= MAX_FOR_A_USER or (crowded is not None and has_most):
+            raise TooManyLoginsError
+        if crowded is not None:
+            _, answer = crowded.last()
+            self._count -= 1
+            if not answer.done():
+                answer.set_exception(TooManyLoginsError())
+
+
+class _Waiting:
+    """The checks of one address that wait, by user."""
+
+    def __init__(self) -> None:
+        self._users: OrderedDict[str, deque[Check]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, user: str) -> int:
+        """How many there are of one user."""
+        return len(self._users.get(user, ()))
+
+    @property
+    def most(self) -> int:
+        """How many there are of the user that has most."""
+        return max(map(len, self._users.values()), default=0)
+
+    def add(self, user: str, check: Check) -> None:
+        self._users.setdefault(user, deque()).append(check)
+        self._count += 1
+
+    def next(self) -> Check:
+        """The first of the user whose turn it is, removed."""
+        user, checks = self._users.popitem(last=False)
+        self._count -= 1
+        check = checks.popleft()
+        if checks:
+            self._users[user] = checks
+        return check
+
+    def last(self) -> Check:
+        """The latest of the user that has most, removed."""
+        user = max(self._users, key=lambda name: len(self._users[name]))
+        self._count -= 1
+        check = self._users[user].pop()
+        if not self._users[user]:
+            del self._users[user]
+        return check
+
+
+def network_of(host: str) -> str:
+    """The address that counts: of an IPv6 client its network's. All unix sockets count as one."""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False).network_address)
