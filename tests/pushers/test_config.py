@@ -192,7 +192,7 @@ def test_events_test(tmp_path, capsys) -> None:
 
 def test_events_test_of_a_server_that_is_away(tmp_path, capsys) -> None:
     path = tmp_path / "pybroker.conf"
-    path.write_text(f'event_pusher.nats {{ url = "nats://127.0.0.1:9", {EVENTS}, cancel_timeout = 2s }}')
+    path.write_text(f'event_pusher.nats {{ url = "nats://127.0.0.1:9", {EVENTS} }}')
     assert main(["events", "test", "--conf", str(path)]) == 1
     assert "cannot connect" in capsys.readouterr().out
 

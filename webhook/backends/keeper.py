@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 
 from ..backend import Address, Backend, Outcome, Outcomes, words
 from ..parcels import Delivery
@@ -26,11 +27,13 @@ class Keeper:
     """Sends through ``backend``. What it raises means that the connection is no good: all events of the batch
     are tried again, over another connection."""
 
-    def __init__(self, backend: Backend, label: str) -> None:
+    def __init__(self, backend: Backend, label: str, modules: Sequence[str] = ()) -> None:
+        """``modules`` are imported before the backend is opened: in a thread, since it takes long."""
         self._backend = backend
         self._label = label
         self.address: Address = getattr(backend, "address", None)
         self._mark: str = getattr(backend, "mark", "")
+        self._modules = modules
         self._ready = False
         self._sending = 0
         self._none_sends = asyncio.Event()
@@ -77,6 +80,9 @@ class Keeper:
                 return
             await self._none_sends.wait()  # over the connection that was: each ends within its time
             await self.close()
+            for module in self._modules:
+                await asyncio.to_thread(import_module, module)
+            self._modules = ()
             await self._backend.open()
             self._ready = True
 

@@ -16,14 +16,15 @@ from .custom import custom
 from .keeper import Keeper
 from .topic import Publish, TopicBackend
 
-OURS: dict[str, tuple[str, str]] = {
-    "rabbit": ("rabbit:RabbitBackend", "aiormq"),
-    "nats": ("nats:NatsBackend", "nats"),
-    "redis": ("redis:RedisBackend", "redis"),
-    "kafka": ("kafka:KafkaBackend", "confluent_kafka"),
-    "sns": ("sns:SnsBackend", "botocore"),
+OURS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "rabbit": ("rabbit:RabbitBackend", "aiormq", ("aiormq",)),
+    "nats": ("nats:NatsBackend", "nats", ("nats", "nats.errors")),
+    "redis": ("redis:RedisBackend", "redis", ("redis.asyncio", "redis.backoff")),
+    "kafka": ("kafka:KafkaBackend", "confluent_kafka", ("confluent_kafka",)),
+    "sns": ("sns:SnsBackend", "botocore", ("botocore.session", "botocore.config")),
 }
-"""Module and class of each backend, and the library that it needs: the extra has the backend's name."""
+"""Module and class of each backend; the library that it needs (the extra has the backend's name); what of it
+is imported before the first connection."""
 
 
 def sender_for(
@@ -46,7 +47,7 @@ def sender_for(
         raise SettingsError(
             f'{settings.label}: backend = "{name}" is none of {known}, and not package.module:Class'
         )
-    path, library = OURS[name]
+    path, library, modules = OURS[name]
     if find_spec(library) is None:
         raise SettingsError(
             f"{settings.label}: backend = {name} needs the package {library.replace('_', '-')}; "
@@ -54,4 +55,4 @@ def sender_for(
         )
     module, _, cls = path.partition(":")
     make: Callable[[WebhookSettings], Backend] = getattr(import_module(f"{__package__}.{module}"), cls)
-    return Keeper(make(settings), settings.label)
+    return Keeper(make(settings), settings.label, modules)
