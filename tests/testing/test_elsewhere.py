@@ -237,7 +237,10 @@ def test_keys_come_from_the_environment(tmp_path: Path) -> None:
 
 
 def test_a_bad_key_of_the_environment_is_said() -> None:
-    with pytest.raises(ConfigError, match=r'environment: mqtt\.max_packet_size: found "much"'):
+    named = r'environment variable PYBROKER__MQTT__MAX_PACKET_SIZE: mqtt\.max_packet_size: found "much"'
+    with pytest.raises(ConfigError, match=named):
         loaded(MQTT__MAX_PACKET_SIZE="much")
     [warning] = loaded(MQTT__MAX_PAKET_SIZE="1KB").warnings
-    assert str(warning).startswith("environment: mqtt.max_paket_size: unknown key, ignored; did you mean")
+    assert str(warning).startswith(
+        "environment variable PYBROKER__MQTT__MAX_PAKET_SIZE: mqtt.max_paket_size: unknown key, ignored"
+    )
