@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from pybroker.webhook.settings import WebhookSettings
 
-from .reader import Report, Values, is_off, read
+from .reader import Report, Values, default, is_off, read
 from .schema.event_pusher import OF_BACKEND, PREFIX
 from .tree import Section, describe
 from .units import BACKENDS
@@ -37,6 +37,8 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
         missing = f"missing: what carries the events: {', '.join(BACKENDS)}, or package.module:Class"
         report.error(values.place, f"{values.name}.backend", missing)
         return None
+    if backend == "http":
+        _as_a_webhook(values, report)
     return endpoint(
         name,
         " ".join(values["url"]),
@@ -47,6 +49,21 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
         backend=backend,
         options=MappingProxyType(_own(backend, values, report)),
     )
+
+
+def _as_a_webhook(values: Values, report: Report) -> None:
+    """HTTP here is what it is there: one URL, the same defaults, headers as they are."""
+    for key in ("batch.size", "pool_size", "cancel_timeout"):
+        if key not in values:
+            values.put(key, default(f"webhook.{key}"), values.place)
+    if len(values["url"]) != 1:
+        message = (
+            "missing: where the events are posted to" if not values["url"] else "one URL is allowed here"
+        )
+        report.error(values.place_of("url"), f"{values.name}.url", message)
+    if any("{" in text for _, text in values["headers"]):
+        words = "templates are not filled in with backend = http"
+        report.warn(values.place_of("headers"), f"{values.name}.headers", words)
 
 
 def _own(backend: str, values: Values, report: Report) -> dict[str, object]:

@@ -11,7 +11,7 @@ from pybroker.broker.config import ConfigError, describe, load
 from pybroker.webhook import Retry, Sink
 
 from . import backends
-from .support import pushers
+from .support import drained, published, pushers
 
 HERE = "tests.pushers.backends"
 EVENTS = "events = [{ event = on_message_publish }]"
@@ -60,6 +60,8 @@ def test_off(tmp_path, text) -> None:
             'event_pusher.orders.backend: found "rabbitmq"; allowed: rabbit, nats',
         ),
         ("orders = 3", 'event_pusher.orders: found "3"; allowed: a section'),
+        ("http { }", "event_pusher.http.url: missing: where the events are posted to"),
+        ('http { url = ["http://a/", "http://b/"] }', "event_pusher.http.url: one URL is allowed here"),
         ("nats { url = here }", "event_pusher.nats.url: found a value that does not fit; allowed: a URL"),
         (
             'nats { subject = "a.{name}" }',
@@ -86,6 +88,7 @@ def test_errors_name_file_line_and_key(tmp_path, text, said) -> None:
         (f"nats {{ options.a = 3, {EVENTS} }}", "event_pusher.nats.options: has no effect"),
         (f"nats {{ sujbect = a, {EVENTS} }}", "did you mean event_pusher.nats.subject?"),
         ("nats { }", "event_pusher.nats.events: there are none"),
+        (f'http {{ url = "http://h/", headers.a = "{{topic}}", {EVENTS} }}', "templates are not filled in"),
     ],
 )
 def test_warnings(tmp_path, text, said) -> None:
@@ -116,6 +119,25 @@ def test_a_reload_tells_what_changes_without_secrets(tmp_path) -> None:
     assert all(change.applied for change in changes)
     assert "passw0rd" not in "".join(map(str, changes))
     assert settings.event_pushers == new.event_pushers
+
+
+def test_http_is_what_webhooks_are(tmp_path) -> None:
+    (one,) = pushers(tmp_path, f'http {{ url = "http://h/hook", {EVENTS} }}')
+    assert (one.batch.size, one.pool_size, one.cancel_timeout, one.url) == (1, 32, 5.0, "http://h/hook")
+    (one,) = pushers(tmp_path, f'http {{ url = "http://h/hook", batch.size = 7, {EVENTS} }}')
+    assert one.batch.size == 7
+
+
+async def test_http_posts(tmp_path, start) -> None:
+    from tests.webhook.receiver import Receiver
+
+    receiver = Receiver()
+    await receiver.start()
+    sink = await start(*pushers(tmp_path, f'http {{ url = "{receiver.url}", {EVENTS} }}'))
+    sink.offer(published(1))
+    assert (await drained(sink)).succeeded == 1
+    assert receiver.requests[0].json["payload"] == "1"
+    await receiver.stop()
 
 
 # ---- somebody's own class
