@@ -12,8 +12,8 @@ _DESCRIPTION = """\
 Print the configuration of old NanoMQ files as it is written today: the flat format (key=value) and the
 HOCON of NanoMQ 0.14 to 0.18. What is otherwise than it was is told on stderr, and in comments.
 
-  pybroker convert /etc/nanomq_old.conf > nanomq.conf
-  pybroker check --conf nanomq.conf
+  pybroker convert nanomq.conf > new.conf
+  pybroker check --conf new.conf
 
 Where users, bridges or webhooks have files of their own, name them all: they become one file. It holds
 the passwords as they were; `pybroker passwd` makes hashes of them."""

@@ -116,8 +116,8 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
 
     if options.old_conf is not None:
         raise ValueError(
-            f"--old_conf: `pybroker convert {options.old_conf} > nanomq.conf` writes the file anew; "
-            "then start with --conf nanomq.conf"
+            f"--old_conf: `pybroker convert {options.old_conf} > new.conf` writes the file anew; "
+            "then start with --conf new.conf"
         )
     overrides: dict[str, object] = {
         "system.daemon": options.daemon,

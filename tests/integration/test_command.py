@@ -144,7 +144,7 @@ def test_an_old_file_is_refused_and_converted(tmp_path: Path, start_broker: Star
     )
     refused = pybroker("start", "--conf", old)
     assert refused.returncode == 2
-    assert f"`pybroker convert {old} > nanomq.conf`" in refused.stderr
+    assert f"`pybroker convert {old} > new.conf`" in refused.stderr
     assert f"{old}:3: allow_anonymous: an old key; write auth.allow_anonymous" in refused.stderr
 
     converted = pybroker("convert", old)
@@ -182,7 +182,7 @@ def test_flags_of_nanomq(tmp_path: Path, start_broker: Start) -> None:
     ("arguments", "message"),
     [
         (["-E", "none.pem"], 'command line: listeners.ssl.certfile: found "none.pem"; no such file'),
-        (["--old_conf", "old.conf"], "pybroker: --old_conf: `pybroker convert old.conf > nanomq.conf` "),
+        (["--old_conf", "old.conf"], "pybroker: --old_conf: `pybroker convert old.conf > new.conf` "),
         (["--url", "1883"], "pybroker: --url 1883: write SCHEME://HOST:PORT with one of mqtt, "),
     ],
 )

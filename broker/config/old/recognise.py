@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def _refuse(file: Path, found: list[tuple[Place, str]]) -> None:
             str(file),
             "",
             "a file of NanoMQ before 0.19, which is not read as it is; "
-            f"`pybroker convert {file} > nanomq.conf` writes it anew",
+            f"`pybroker convert {shlex.quote(str(file))} > new.conf` writes it anew",
         )
     ]
     told = [(place, key, instead(key)) for place, key in found if key not in WITHOUT_EFFECT] or [

@@ -16,7 +16,7 @@ from .conftest import Files
 
 HEAD = (
     "nanomq.conf: a file of NanoMQ before 0.19, which is not read as it is; "
-    "`pybroker convert nanomq.conf > nanomq.conf` writes it anew"
+    "`pybroker convert nanomq.conf > new.conf` writes it anew"
 )
 
 FLAT = """\
