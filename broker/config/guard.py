@@ -12,7 +12,7 @@ from .tree import Items, Node, Section
 SECTIONS = ("auth", "listeners", "limits", "http_server")
 """Any unknown key in these is an error."""
 
-_TOP = (*SECTIONS, "acl", "authentication", "authorization", "password", "access")
+_TOP = (*SECTIONS, "acl", "authentication", "authorization", "password", "access", "plugins")
 _NAMES = (
     *("allow_anonymous", "no_match", "deny_action", "passwords", "http_auth", "username", "clientid"),
     *("verify_peer", "fail_if_no_peer_cert", "cacertfile", "peer_cert_as_username", "super_req"),

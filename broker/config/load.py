@@ -32,7 +32,7 @@ from .settings import (
     SysSettings,
 )
 from .sqlite import sqlite
-from .tree import Place, Section, describe, to_python
+from .tree import Items, Node, Place, Section, describe, to_python
 from .webhooks import webhooks
 
 _TOP = list(dict.fromkeys(key.split(".")[0] for key in ROWS))
@@ -118,8 +118,17 @@ def _check_sections(root: Section, report: Report) -> None:
             report.unknown(node, key, _TOP)
         elif row is not None and row.accepted:
             report.without_effect(node.place, key)
+            _refuse_what_may_guard(key, node, report)
         elif not isinstance(node, Section):
             report.error(node.place, key, f"found {describe(node)}; allowed: a section {{ }}")
+
+
+def _refuse_what_may_guard(key: str, node: Node, report: Report) -> None:
+    """Access rules, or plugins of ours, in a section that has NanoMQ's name for something else."""
+    if key == "rules" and isinstance(node, Items):
+        report.error(node.place, key, "access rules have no effect here; write auth.acl.rules = [ ... ]")
+    elif key == "plugin" and isinstance(node, Section) and node.values.keys() - {"libs"}:
+        report.error(node.place, key, "plugins have no effect here; write plugins { ... }")
 
 
 def _section(root: Section, key: str) -> Section:

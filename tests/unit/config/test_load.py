@@ -442,6 +442,7 @@ class TestUnknownKeysThatMayGuardAccess:
             ("zzz { a { b = [ { permit = deny } ] } }", "zzz", "; correct or remove it."),
             ("pasword { ann = secret }", "pasword", "; correct or remove it."),
             ("lisener.tcp {}", "lisener", "; did you mean listeners?"),
+            ('plugns { "my.Gate" {} }', "plugns", "; did you mean plugins?"),
             ("limit { max_connections = 5 }", "limit", "; did you mean limits?"),
             ("htp_server.username = x", "htp_server", "; did you mean http_server?"),
             ("auth.alow_anonymous = false", "auth.alow_anonymous", "; did you mean auth.allow_anonymous?"),
@@ -476,6 +477,21 @@ class TestUnknownKeysThatMayGuardAccess:
     def test_message(self, files: Files, text: str, key: str, hint: str) -> None:
         why = "The broker does not start with it, because it may be meant to guard access"
         assert files.error(text) == f"nanomq.conf:1: {key}: unknown key{hint} {why}"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "rules = [ { permit = deny } ]",
+                "rules: access rules have no effect here; write auth.acl.rules = [ ... ]",
+            ),
+            ('plugin { "my.Gate" {} }', "plugin: plugins have no effect here; write plugins { ... }"),
+        ],
+    )
+    def test_what_stands_in_a_section_of_nanomq_for_something_else(
+        self, files: Files, text: str, message: str
+    ) -> None:
+        assert files.error(text) == f"nanomq.conf:1: {message}"
 
     def test_those_of_the_environment_and_the_command_line_too(self, files: Files) -> None:
         assert files.error("", auht__allow_anonymous=False).startswith("command line: auht: unknown key; ")
