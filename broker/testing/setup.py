@@ -102,8 +102,8 @@ def settings_for(setup: Setup) -> Settings:
     if rules:
         webhooks = (*webhooks, WebhookSettings(_unused_name(webhooks), MEMORY_URL, rules=rules))
     changes["webhooks"] = webhooks
-    if not setup.post:
-        changes["event_pushers"] = ()
+    pushers = settings.event_pushers if setup.post else ()
+    changes["event_pushers"] = tuple(replace(one, spool=None) for one in pushers)
     changes["sqlite"] = None if setup.state is None else SqliteSettings(Path(setup.state))
     return replace(settings, **changes)
 

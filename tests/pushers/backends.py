@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pybroker.webhook.backend import DELIVERED, Outcome
+from pybroker.webhook.backend import DELIVERED, Outcome, Verdict
 from pybroker.webhook.parcels import Delivery
 
 
@@ -76,6 +76,16 @@ class Wrong(Moody):
 
     async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
         return [DELIVERED] * (len(events) - 1)
+
+
+class Leaving(Moody):
+    """Wants no more after the third event."""
+
+    async def open(self) -> None: ...
+
+    async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
+        gone = Outcome(Verdict.DISABLE, "is gone")
+        return [gone if event.seq == 3 else DELIVERED for event in events]
 
 
 class Mistaken(Moody):

@@ -34,6 +34,7 @@ async def test_every_event_has_one_end(tmp_path, start, order, spooled, seed) ->
             assert sink.stats()[0].adds_up
     stats = await drained(sink)
     assert stats.matched == stats.succeeded + stats.dead == 300
+    assert (stats.queued_bytes, stats.in_flight, stats.spooled_bytes) == (0, 0, 0)
     first = {event.seq for event in Moody.taken}
     assert len(first) >= stats.succeeded
     if order != "none":
@@ -54,6 +55,17 @@ async def test_a_backend_that_says_too_little_is_tried_again(tmp_path, start, ca
     await until(lambda: sink.stats()[0].retries > 2)
     assert "the backend gave 1 outcomes for 2 events" in caplog.text
     assert sink.stats()[0].succeeded == 0
+
+
+async def test_one_outcome_may_disable_the_endpoint(tmp_path, start) -> None:
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Leaving", {QUICK}, {EVENTS} }}')
+    sink = await start(one)
+    for number in range(10):
+        sink.offer(published(number))
+    await until(lambda: sink.stats()[0].state == "disabled")
+    sink.offer(published(10))
+    stats = await drained(sink)
+    assert (stats.succeeded, stats.dead, stats.queued) == (9, 1, 1)
 
 
 async def test_a_mistake_in_a_backend_is_told_with_its_place(tmp_path, start, caplog) -> None:

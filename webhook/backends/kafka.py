@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOKS = 0.001, 0.02
 """Seconds between two looks for acknowledgements, at first and at most."""
 
+CONNECTING = 3.0
+"""Seconds that a look for a server may take. It cannot be broken off: a stop of the broker waits for it."""
+
 
 class KafkaBackend:
     """librdkafka's idempotent producer: it orders the records of a key, and drops its own repeats."""
@@ -68,7 +71,7 @@ class KafkaBackend:
         quiet.setLevel(logging.CRITICAL)  # what fails is told by the delivery
         try:
             producer = Producer(self._settings, logger=quiet)
-            producer.list_topics(timeout=self._timeout)
+            producer.list_topics(timeout=min(self._timeout, CONNECTING))
         except KafkaException as error:
             raise ConnectionError(_said(error.args[0])) from error
         self._producer = producer

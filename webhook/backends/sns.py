@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from pybroker.broker import events
 
@@ -14,6 +16,8 @@ from ..body.template import compile_template
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
 from .headers import HeaderTemplates, address_of, own_headers
+
+T = TypeVar("T")
 
 BATCH, BATCH_BYTES = 10, 256 << 10
 """What one PublishBatch takes."""
@@ -39,6 +43,7 @@ class SnsBackend:
         self._group = compile_template(options["group_id"])
         self._attributes = HeaderTemplates((*settings.headers, *options["attributes"]))
         self._client: Any = None
+        self._threads: ThreadPoolExecutor | None = None
 
     def _check(self) -> None:
         label = self._settings.label
@@ -59,7 +64,12 @@ class SnsBackend:
         return ((":topic-arn", arn), (":group", self._group(event)), *self._attributes(event))
 
     async def open(self) -> None:
-        self._client = await asyncio.to_thread(self._connect)
+        # Threads of its own: those of a server that hangs must not keep others waiting.
+        self._threads = ThreadPoolExecutor(self._settings.pool_size, thread_name_prefix="sns")
+        self._client = await self._in_thread(self._connect)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _connect(self) -> Any:
         """Blocking: credentials may have to be asked for."""
@@ -99,7 +109,8 @@ class SnsBackend:
             raise ConnectionError("it is closed")
         outcomes: list[Outcome] = [DELIVERED] * len(events)
         for arn, numbers in _batches(events):
-            found = await asyncio.to_thread(self._publish, client, arn, [events[n] for n in numbers])
+            batch = [events[number] for number in numbers]
+            found = await self._in_thread(partial(self._publish, client, arn, batch))
             for number, outcome in zip(numbers, found, strict=True):
                 outcomes[number] = outcome
         return outcomes
@@ -139,8 +150,11 @@ class SnsBackend:
 
     async def close(self) -> None:
         client, self._client = self._client, None
+        threads, self._threads = self._threads, None
         if client is not None:
             client.close()
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _batches(events: Sequence[Delivery]) -> Iterator[tuple[str, list[int]]]:

@@ -230,7 +230,7 @@ class Endpoint:
         return EndpointStats(
             name=self.name,
             section=self.settings.section,
-            url=shown_url(self.settings.url),
+            url=shown_url(self.settings.url) or self.settings.backend,
             state=state,
             last_failure=pool.last_failure,
             matched=counters.matched,

@@ -281,6 +281,10 @@ class Pool:
         if outcome.verdict is Verdict.DELIVERED:
             self._deliver(parcel)
             return
+        self._end(parcel, outcome)
+
+    def _end(self, parcel: Parcel, outcome: Outcome) -> None:
+        """The other side will never take it, and perhaps nothing else."""
         if outcome.verdict is Verdict.DISABLE and not self.disabled:
             self.disabled = True
             log.error(
@@ -321,7 +325,7 @@ class Pool:
             self._deliver(Parcel(delivered, parcel.tries))
         for item, outcome in settled:
             if outcome.verdict is not Verdict.DELIVERED:
-                self._ends.died(Parcel([item], parcel.tries), outcome, expired=False)
+                self._end(Parcel([item], parcel.tries), outcome)
         if again and failed is not None:
             self._try_again(Parcel(again, parcel.tries), failed)
 
