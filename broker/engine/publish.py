@@ -20,6 +20,8 @@ from .engine import Engine
 
 SYS = "$SYS/"
 """Topics that are the broker's own."""
+LONGEST_REMEMBERED = 1024
+"""Characters of topics of which many are remembered, with what a client may do."""
 MAX_AT_ONE_GO = 2000
 """Messages that a run above QoS 0 may come to: each is a copy of its own, and others wait meanwhile."""
 _BRIDGE_STATE = "$SYS/broker/connection/"
@@ -288,8 +290,8 @@ def _answered(
 
 
 def _remember(engine: Engine, session: Session, topic: str, allowed: bool) -> None:
-    if len(session.allowed) >= engine.access.max_remembered:
-        session.allowed.clear()
+    if len(session.allowed) >= engine.access.max_remembered or len(topic) > LONGEST_REMEMBERED:
+        session.allowed.clear()  # so there is one long topic at most
     session.allowed[topic] = allowed
 
 

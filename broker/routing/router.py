@@ -31,11 +31,21 @@ class Target(Generic[S]):
     def __init__(self, session: S, subscriptions: list[Subscription]) -> None:
         self.session = session
         self.subscriptions = subscriptions
-        self.qos = max(s.qos for s in subscriptions)  # [MQTT-3.3.4-2]
-        self.retain_as_published = any(s.retain_as_published for s in subscriptions)
-        self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)  # [MQTT-3.3.4-4]
-        self.no_local = any(s.no_local for s in subscriptions)
+        self.qos = 0
+        self.retain_as_published = False
+        self.no_local = False
         """Whether some of the subscriptions are not for what the session publishes itself."""
+        identifiers: list[int] = []
+        for subscription in subscriptions:
+            if subscription.qos > self.qos:
+                self.qos = subscription.qos  # [MQTT-3.3.4-2]
+            if subscription.retain_as_published:
+                self.retain_as_published = True
+            if subscription.no_local:
+                self.no_local = True
+            if subscription.identifier:
+                identifiers.append(subscription.identifier)  # [MQTT-3.3.4-4]
+        self.identifiers = tuple(identifiers)
 
     def without_no_local(self) -> Target[S] | None:
         """What is left for the session's own messages."""
@@ -197,7 +207,11 @@ class Router(Generic[S]):
                     if (share := value.share(barred)).members:
                         groups.append(share)
                 elif key not in barred:
-                    subscriptions.setdefault(key, []).append(value)
+                    those = subscriptions.get(key)
+                    if those is None:
+                        subscriptions[key] = [value]
+                    else:
+                        those.append(value)
         targets = tuple(Target(session, those) for session, those in subscriptions.items())
         return Route(targets, tuple(groups), observers)
 

@@ -187,6 +187,16 @@ def test_answers_are_kept_for_so_many_topics(broker: Broker, book: Book) -> None
     assert len(client.channel.session.allowed) <= 2
 
 
+def test_long_topics_take_no_memory(broker: Broker, book: Book) -> None:
+    client = broker.connect("c")
+    for number in range(20):
+        client.send_publish(f"{number}/" + "x" * 60_000)
+        broker.answer()
+    assert client.channel.session is not None
+    assert len(client.channel.session.allowed) == 1
+    assert broker.dropped("not_authorized") == 20
+
+
 def test_nobody_to_ask_is_a_refusal_that_is_not_remembered(broker: Broker, book: Book) -> None:
     client = broker.connect("c")
     book.down = True
