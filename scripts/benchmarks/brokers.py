@@ -27,7 +27,7 @@ MOSQUITTO_CONF = """\
 listener {port} 127.0.0.1
 allow_anonymous true
 max_queued_messages 2048
-# pybroker writes no line for a connection either.
+# pybroker is started without lines for connections, too.
 connection_messages false
 """
 NANOMQ_CONF = """\
@@ -105,7 +105,7 @@ def variant(directory: Path, *lines: str) -> Path:
 
 
 def pybroker_command(directory: Path, conf: Path, *python: str) -> list[str]:
-    options = ["--url=mqtt://127.0.0.1:0", f"--ready-file={directory / 'ready.json'}"]
+    options = ["--url=mqtt://127.0.0.1:0", f"--ready-file={directory / 'ready.json'}", "--log_level=warn"]
     return [*(python or (sys.executable,)), "-m", "pybroker", "start", f"--conf={conf}", *options]
 
 

@@ -66,6 +66,11 @@ def write(results: Results) -> None:
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(rendered(results, before), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}", flush=True)
+    for section in results.sections:
+        if results.facts(section)["commit"].endswith("-dirty"):
+            print(
+                f"warning: {section} was measured on code that is not committed; measure it again", flush=True
+            )
 
 
 def rendered(results: Results, before: str = "") -> str:

@@ -111,6 +111,12 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    """What was measured; ``-dirty`` where it has changed since that commit. The pages and pictures of an
+    earlier part are in docs/: those are not measured."""
+    described = _git("describe", "--always")
+    return described + ("-dirty" if _git("status", "--porcelain", "--", ":/", ":(top,exclude)docs") else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import page, table
+from benchmarks import page, results, table
 from benchmarks.load.__main__ import SCENARIOS
 from benchmarks.measure import receiver
 from benchmarks.picture import Curve, Panel, drawn
@@ -137,6 +137,27 @@ def test_the_page_keeps_what_was_written_by_hand(tmp_path: Path) -> None:
     mark = "<!-- keep: obstacles -->\n"
     by_hand = empty.replace(mark, f"{mark}The kernel.\n")
     assert page.rendered(Results(tmp_path / "none.json"), by_hand) == by_hand
+
+
+def test_figures_of_changed_code_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    for name in ("broker.py", "docs/page.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("before")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    clean = results.circumstances()["commit"]
+    assert clean
+    assert "dirty" not in clean
+    (tmp_path / "docs" / "page.md").write_text("figures")
+    assert results.circumstances()["commit"] == clean
+    (tmp_path / "broker.py").write_text("after")
+    assert results.circumstances()["commit"] == f"{clean}-dirty"
 
 
 def test_rows_that_share_a_run_are_chosen_together() -> None:
