@@ -13,6 +13,21 @@ from pybroker.webhook import Sink, WebhookSettings
 from .servers import DEADLINE, Nats, Rabbit, Redis, Server, running
 from .support import forget_everything
 
+SLOW_WITH_RABBIT = (
+    "test_a_server_that_comes_late",
+    "test_the_order_of_a_client_survives_a_restart",
+    "test_a_server_that_is_not_trusted",
+)
+"""RabbitMQ takes seconds to start; the others show the same in less than one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        here = item.path.parent == Path(__file__).parent
+        if here and item.name.endswith("[rabbit]") and item.name.startswith(SLOW_WITH_RABBIT):
+            item.add_marker(pytest.mark.slow)
+
+
 LIBRARIES = {Redis: "redis", Nats: "nats", Rabbit: "aiormq"}
 
 
