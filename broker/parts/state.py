@@ -21,6 +21,9 @@ from ..state.storage import DiskStorage
 
 log = logging.getLogger("pybroker.state")
 
+MANY = 100_000
+"""Objects of the state that are left out of garbage collection."""
+
 
 class State(Part):
     """The first part to start and the last to stop. Its start raises StateError."""
@@ -112,11 +115,14 @@ class Overdue(Part):
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """A million new objects, none of which is garbage, need no search for garbage."""
-    enabled = gc.isenabled()
+    """A million new objects, none of which is garbage, need no search for garbage: neither while they are
+    made nor, where they are many, in each full collection later on."""
+    enabled, before = gc.isenabled(), gc.get_count()[0]
     gc.disable()
     try:
         yield
     finally:
+        if gc.get_count()[0] - before > MANY:
+            gc.freeze()
         if enabled:
             gc.enable()

@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("pybroker.state")
 
-PROGRESS = 1.0
-"""Seconds of loading after which it is said how far it is, again and again."""
+FIRST_WORD, NEXT_WORD = 1.0, 5.0
+"""Seconds of loading after which it is said how far it is, and then again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +103,19 @@ class Progress:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._began = self._said = monotonic()
+        self._began = monotonic()
+        self._due = self._began + FIRST_WORD
 
     def of(self, rows: Iterable[T], what: str) -> Iterator[T]:
         for count, row in enumerate(rows, 1):
             yield row
-            if not count & 0x3FFF and self._monotonic() - self._said > PROGRESS:
-                self._said = self._monotonic()
+            if not count & 0xFFF and self._monotonic() > self._due:
+                self._due = self._monotonic() + NEXT_WORD
                 log.info("the state is read: %d %s so far", count, what)
 
     def end(self) -> None:
         seconds = self._monotonic() - self._began
-        if seconds > PROGRESS:
+        if seconds > FIRST_WORD:
             log.info("the state is read, which took %.1f s", seconds)
 
 

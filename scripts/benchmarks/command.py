@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fairness, growth, page, pushers, table, webhook
+from . import fairness, growth, page, persistence, pushers, table, webhook
 from .brokers import KINDS, ROOT, Kind, StartError, available
 from .measure import prepare
 from .results import DEFAULT_PATH, Results
@@ -70,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--events", type=int, default=50_000, help="in a burst (%(default)s)")
     _add_rounds(one)
+
+    one = _add(commands, "persistence", _persistence, "what `sqlite {}` costs; a queue over a restart")
+    one.add_argument("--messages", type=int, default=200_000, help="(%(default)s)")
+    one.add_argument("--queued", type=int, default=200_000, help="for a session that is away (%(default)s)")
 
     one = _add(commands, "page", _page, "write docs/performance.md from what was measured")
     one = _add(commands, "all", _all, "all of these, and the page, in a quarter of an hour")
@@ -147,6 +151,10 @@ def _webhook(options: argparse.Namespace, results: Results) -> None:
 
 def _pushers(options: argparse.Namespace, results: Results) -> None:
     pushers.measure(results, options.events, options.rounds)
+
+
+def _persistence(options: argparse.Namespace, results: Results) -> None:
+    persistence.measure(results, options.messages, options.queued)
 
 
 def _page(_: argparse.Namespace, results: Results) -> None:
