@@ -237,6 +237,8 @@ class SqliteSettings:
     """Seconds until a commit to the database begins."""
     max_size: int = 4 << 30
     """Bytes of the database; 0 is without bound."""
+    disk_cache_size: int = 1000
+    """Messages that wait for one session and are in memory as well."""
 
 
 @dataclass(frozen=True, slots=True)

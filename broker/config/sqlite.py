@@ -20,4 +20,5 @@ def sqlite(root: Section, report: Report) -> SqliteSettings | None:
         sync=values["sync"],
         interval=values["interval"],
         max_size=values["max_size"],
+        disk_cache_size=values["disk_cache_size"],
     )

@@ -36,6 +36,7 @@ class Sender:
         "max_bytes",
         "max_messages",
         "retry_interval",
+        "window",
     )
 
     def __init__(
@@ -59,6 +60,8 @@ class Sender:
         """How many messages may wait for one session."""
         self.max_bytes = max_bytes
         """How many bytes may wait for one session, those counted that it has not acknowledged."""
+        self.window = 0
+        """How many messages of a session's queue are in memory where a keeper has them too."""
 
     def bound(self, session: Session) -> None:
         """To be called when the session's window or packet size, or :attr:`max_bytes`, has changed. Packets
@@ -72,7 +75,7 @@ class Sender:
         qos = message.qos
         inflight = session.inflight
         # A queue with room in the window there never is: whatever makes room pumps.
-        if outbox is None or (qos and len(inflight.messages) >= session.window):
+        if outbox is None or (qos and (session.behind or len(inflight.messages) >= session.window)):
             self._wait(session, message)
             return
         head, tail = shape or self._shape(session, message)
@@ -181,6 +184,7 @@ class Sender:
         queue = session.queue
         if queue is None:
             return
+        behind, session.behind = session.behind, False  # those that are taken out now are before the others
         while session.outbox is not None and (message := queue.next_plain()) is not None:
             self._write_unless_expired(session, message)
         while (
@@ -193,10 +197,13 @@ class Sender:
                 break
             queue.next_acknowledged()
             self._write_unless_expired(session, message)
+        session.behind = behind
         if not len(queue):
             session.queue = None
             if session.source is not None:
                 session.source.go_on()
+        elif session.keeper is not None and queue.runs_low:
+            session.keeper.fetch(session)
 
     def has_room(self, session: Session, publish: Publish, qos: int) -> bool:
         """Whether a message could be written at once, and nothing waits for that already."""
@@ -245,8 +252,15 @@ class Sender:
             return  # QoS 0 is not kept for a client that is away, nor anything for a session that ends now
         queue = session.queue
         if queue is None:
-            queue = session.queue = MessageQueue(self.max_messages, self.max_bytes)
+            queue = session.queue = MessageQueue(self.max_messages, self.max_bytes, self.window)
         taken = session.inflight.bytes
+        if session.keeper is not None and message.qos and queue.leaves(message, taken):
+            session.keeper.queued(message)
+            queue.elsewhere += 1
+            session.behind = True
+            if not session.connected:
+                self._reports.queued(session.client, message.publish, message.qos, message.retain)
+            return
         refused = queue.add(message, taken)
         if message in refused and (expired := queue.take_expired(self._clock.monotonic())):
             for old in expired:  # what has expired takes nobody's place [MQTT-3.3.2-5]
@@ -255,6 +269,7 @@ class Sender:
         if message.qos and message not in refused:
             if session.keeper is not None:
                 session.keeper.queued(message)
+                queue.last = message.number
             if not session.connected:
                 self._reports.queued(session.client, message.publish, message.qos, message.retain)
         for dropped in refused:

@@ -250,6 +250,9 @@ def _pass_on(engine: Engine, session: Session) -> None:
     now = engine.clock.monotonic()
     sent = {id(message) for message in session.inflight.messages.values()}
     unfinished = session.unfinished()
+    if session.queue is not None:
+        engine.counters.dropped["session_terminated"] += session.queue.elsewhere
+    session.behind = False
     session.inflight = Inflight()
     session.queue = None
     for message in unfinished:

@@ -41,6 +41,7 @@ class State(Part):
         opened = await asyncio.to_thread(open_state, settings.path)
         try:
             notes = Notes(engine.clock)
+            engine.sender.window = settings.disk_cache_size
             assert isinstance(engine.pending, HoldingPending)
             storage = DiskStorage(engine, opened, notes, settings)
             with reported(settings.path), _without_collecting():

@@ -27,6 +27,9 @@ class Keeper(Protocol):
     def queued(self, message: Outgoing) -> None:
         """A message of QoS 1 or 2 waits."""
 
+    def fetch(self, session: Session) -> None:
+        """Bring the next messages that ``session.queue`` has left to the keeper, later, and pump then."""
+
     def sent(self, message: Outgoing, packet_id: int) -> None:
         """A message of QoS 1 or 2 is in flight; it may have waited before."""
 
@@ -50,5 +53,5 @@ class Storage(Protocol):
     """Whether nothing more can be kept just now."""
 
     def bound(self, session: Session) -> None:
-        """A client has connected, or the session was made for one that is away: keep it or, where it ends
-        with its connection, forget it. Sets ``session.keeper``."""
+        """A client has connected, or the session was made for one that is away. Sets ``session.keeper`` where
+        the session outlives its connection."""

@@ -40,6 +40,7 @@ class Session:
 
     __slots__ = (
         "allowed",
+        "behind",
         "channel",
         "client",
         "expiry",
@@ -91,6 +92,8 @@ class Session:
         """Made when the first message has to wait."""
         self.source: Source | None = None
         """Of messages that are made once there is room for them; None: there are none."""
+        self.behind = False
+        """Whether messages wait that the keeper alone has: new ones wait behind them."""
         self.will: Will | None = None
         self.will_generation = -1
         """Of access control when it last allowed the will; another one now: it is asked again."""

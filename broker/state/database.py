@@ -166,6 +166,26 @@ class StateDatabase(Database):
         )
         return ((EntryRow(*row[:8]), MessageRow(*row[8:])) for row in rows)
 
+    def waiting(
+        self, session: int, after: int, limit: int, max_bytes: int
+    ) -> list[tuple[EntryRow, MessageRow]]:
+        """The messages that wait for ``session`` behind the entry ``after``: ``limit`` of them, or fewer
+        where they are large."""
+        rows = self.db.execute(
+            "SELECT e.*, m.topic, m.flags, m.payload_at, m.expires_at, m.client, m.username, m.wire"
+            " FROM entry e JOIN message m ON m.number = e.message"
+            " WHERE e.session = ? AND e.number > ? AND e.state = 0 ORDER BY e.number LIMIT ?",
+            (session, after, limit),
+        )
+        found, size = [], 0
+        for row in rows:
+            found.append((EntryRow(*row[:8]), MessageRow(*row[8:])))
+            size += len(row[-1])
+            if size >= max_bytes:
+                break
+        rows.close()
+        return found
+
     def packets(self) -> Iterator[tuple[int, int]]:
         return iter(self.db.execute("SELECT session, packet_id FROM packet"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..clock import Clock
 from ..packets.model import Publish
 from ..routing.subscription import Subscription
@@ -26,6 +28,8 @@ class Notes:
         self.next_session = 1
         self.next_message = 1
         self.next_entry = 1
+        self.fetch: Callable[[Session], None] = _cannot_fetch
+        """Bring a session the messages that are on disk alone."""
         self._last: Publish | None = None
         """The message that was noted last: most are noted for many receivers in a row."""
         self._last_number = 0
@@ -58,6 +62,10 @@ class Notes:
         row = None if publish is None else message_row(publish, self.epoch)
         self.changes.retained(topic, row)
         self.unwritten.append(records.unretained(topic) if row is None else records.retained(row))
+
+
+def _cannot_fetch(session: Session) -> None:
+    """The broker is starting or has stopped."""
 
 
 class KeptSession:
@@ -99,7 +107,11 @@ class KeptSession:
         self._notes.unwritten.append(records.unsubscribed(self.number, topic_filter))
 
     def queued(self, message: Outgoing) -> None:
-        self._enter(message, 0, WAITS)
+        if not message.number:  # else it waited before, and still does
+            self._enter(message, 0, WAITS)
+
+    def fetch(self, session: Session) -> None:
+        self._notes.fetch(session)
 
     def sent(self, message: Outgoing, packet_id: int) -> None:
         number = message.number

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ..engine.disconnect import depart, happen_until, wait_for_end, wait_for_will
 from ..engine.engine import Engine
+from ..packets.model import Publish
 from ..session.inflight import Outgoing
 from ..session.queue import MessageQueue
 from ..session.session import Session
@@ -128,30 +129,47 @@ def _session(row: SessionRow, notes: Notes) -> Session:
     return session
 
 
+def outgoing(engine: Engine, entry: EntryRow, publish: Publish) -> Outgoing:
+    """The message on its way again."""
+    identifiers = tuple(map(int, entry.identifiers.split(","))) if entry.identifiers else ()
+    group = engine.router.group(entry.share) if entry.share else None
+    message = Outgoing(publish, entry.flags & 3, bool(entry.flags & 4), identifiers, group)
+    message.number = entry.number
+    message.released = entry.state == RELEASED
+    return message
+
+
 def _restore_messages(
     engine: Engine,
     entries: Iterable[tuple[EntryRow, MessageRow]],
     sessions: dict[int, Session],
     epoch: float,
 ) -> None:
+    sender = engine.sender
     last, publish = 0, None
     for entry, row in entries:
         session = sessions.get(entry.session)
         if session is None:
             continue
+        if session.behind and entry.state == WAITS:
+            assert session.queue is not None
+            session.queue.elsewhere += 1
+            continue
         if publish is None or entry.message != last:
             last, publish = entry.message, publish_of(row, epoch)
-        identifiers = tuple(map(int, entry.identifiers.split(","))) if entry.identifiers else ()
-        group = engine.router.group(entry.share) if entry.share else None
-        message = Outgoing(publish, entry.flags & 3, bool(entry.flags & 4), identifiers, group)
-        message.number = entry.number
-        if entry.state == WAITS:
-            if session.queue is None:
-                session.queue = MessageQueue(engine.sender.max_messages, engine.sender.max_bytes)
-            for dropped in session.queue.add(message):
-                assert session.keeper is not None
-                session.keeper.done(dropped)
-                engine.reports.dropped("queue_full", dropped.publish, session.client)
-        else:
-            message.released = entry.state == RELEASED
+        message = outgoing(engine, entry, publish)
+        if entry.state != WAITS:
             session.inflight.restore(entry.packet_id, message)
+            continue
+        queue = session.queue
+        if queue is None:
+            queue = session.queue = MessageQueue(sender.max_messages, sender.max_bytes, sender.window)
+        if queue.is_beyond(message):
+            queue.elsewhere += 1
+            session.behind = True
+            continue
+        queue.last = entry.number
+        for dropped in queue.add(message):
+            assert session.keeper is not None
+            session.keeper.done(dropped)
+            engine.reports.dropped("queue_full", dropped.publish, session.client)

@@ -24,6 +24,8 @@ from . import records
 from .changes import Changes
 from .files import Opened, advice_for
 from .keeper import KeptSession, Notes
+from .restore import outgoing
+from .rows import publish_of
 
 T = TypeVar("T")
 
@@ -74,6 +76,9 @@ class DiskStorage:
         """Nothing is held back."""
         self._settled.set()
         self._paused = False
+        self._fetching: dict[Session, None] = {}
+        """Sessions that want messages which are on disk alone."""
+        self._fetch_wanted = asyncio.Event()
         self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="state-commit")
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="state-sync")
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,10 +86,12 @@ class DiskStorage:
     def start(self) -> None:
         self._engine.storage = self
         self._pending.keep = self._keep
+        self._notes.fetch = self._fetch
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._commit_when_due(), name="state: commit"),
             loop.create_task(self._release_when_safe(), name="state: release"),
+            loop.create_task(self._fetch_when_wanted(), name="state: fetch"),
         ]
 
     async def settle(self) -> None:
@@ -118,16 +125,12 @@ class DiskStorage:
 
     def bound(self, session: Session) -> None:
         keeper = session.keeper
-        if not session.expiry:
-            if keeper is not None:
-                keeper.ended()
-                session.keeper = None
-        elif keeper is None:
+        if keeper is not None:
+            keeper.changed(session)
+        elif session.expiry:
             session.keeper = keeper = KeptSession(self._notes, self._notes.next_session)
             self._notes.next_session += 1
             keeper.everything(session)
-        else:
-            keeper.changed(session)
 
     # ---- before packets are written
 
@@ -172,9 +175,7 @@ class DiskStorage:
     async def _make_safe(self) -> bool:
         unjournaled, self._unjournaled = self._unjournaled, False
         if unjournaled:
-            async with self._one_commit:
-                older = self._committing is not None
-                return await self._commit() and (not older or await self._commit())
+            return await self._commit_everything()
         if self._unsynced and self._always:
             self._unsynced = False
             await self._in(self._sync_thread, self._journal.sync)
@@ -236,6 +237,12 @@ class DiskStorage:
                     log.exception("the state cannot be written")
                     self._commit_later(RETRY)
 
+    async def _commit_everything(self) -> bool:
+        """All that is noted by now; whether it is done."""
+        async with self._one_commit:
+            older = self._committing is not None
+            return await self._commit() and (not older or await self._commit())
+
     async def _commit(self) -> bool:
         """Commit what happened; after a failure, the same again before anything newer. Whether it is done."""
         notes = self._notes
@@ -269,6 +276,52 @@ class DiskStorage:
             else:
                 self._commit_later()
         return True
+
+    # ---- messages that are on disk alone
+
+    def _fetch(self, session: Session) -> None:
+        self._fetching[session] = None
+        self._fetch_wanted.set()
+
+    async def _fetch_when_wanted(self) -> None:
+        while True:
+            await self._fetch_wanted.wait()
+            self._fetch_wanted.clear()
+            sessions, self._fetching = list(self._fetching), {}
+            try:
+                safe = await self._commit_everything()
+                for session in sessions if safe else ():
+                    await self._bring(session)
+            except Exception:
+                log.exception("messages that wait on disk cannot be read")
+                safe = False
+            if not safe:
+                self._fetching.update(dict.fromkeys(sessions))
+                self._clock.call_at(self._clock.monotonic() + RETRY, self._fetch_wanted.set)
+
+    async def _bring(self, session: Session) -> None:
+        queue, keeper = session.queue, session.keeper
+        if queue is None or not isinstance(keeper, KeptSession) or not queue.elsewhere:
+            return
+        number, after = keeper.number, queue.last
+        commits, pending = self.commits, bool(self._notes.changes.entries)
+        limit, room = max(1, queue.window), max(1, queue.max_bytes - session.inflight.bytes)
+        rows = await self._in(self._commit_thread, lambda: self._database.waiting(number, after, limit, room))
+        if session.queue is not queue or session.keeper is not keeper or queue.last != after:
+            return  # the session has ended meanwhile
+        pending |= commits != self.commits or self._committing is not None
+        pending |= bool(self._notes.changes.entries)
+        for entry, row in rows:
+            queue.bring(outgoing(self._engine, entry, publish_of(row, self._notes.epoch)))
+        if not rows and not pending:
+            log.error(
+                "%d messages that wait for the client %s are not on disk", queue.elsewhere, session.client_id
+            )
+            self._engine.counters.dropped["session_terminated"] += queue.elsewhere
+            queue.elsewhere = 0
+        session.behind = queue.elsewhere > 0
+        self._engine.sender.pump(session)
+        self._engine.flush()
 
     def _commit_now(self, changes: Changes, generation: int, at: float) -> int:
         self._database.commit(changes, generation, at)

@@ -13,7 +13,7 @@ listeners.tcp {{ bind = "127.0.0.1:0" }}
 mqtt {{ max_mqueue_len = 1000000, retry_interval = 0 }}
 sys.interval = 0
 log {{ to = [console], level = warn }}
-sqlite {{ mounted_file_path = "{path}", sync = {sync}, interval = {interval} }}
+sqlite {{ mounted_file_path = "{path}", sync = {sync}, interval = {interval}, disk_cache_size = {cache} }}
 """
 
 
@@ -26,6 +26,7 @@ class Keeper:
         self.broker: RunningBroker | None = None
         self.sync = "interval"
         self.interval = "20ms"
+        self.cache = 1000
         self._starts = 0
 
     async def start(self) -> int:
@@ -33,7 +34,7 @@ class Keeper:
         self._starts += 1
         directory = self.directory / str(self._starts)
         directory.mkdir()
-        conf = CONF.format(path=self.path, sync=self.sync, interval=self.interval)
+        conf = CONF.format(path=self.path, sync=self.sync, interval=self.interval, cache=self.cache)
         self.broker = await asyncio.to_thread(RunningBroker, directory, conf)
         return self.broker.port
 

@@ -27,7 +27,7 @@ async def test_nothing_acknowledged_is_lost_in_fifty_crashes(keeper: Keeper, syn
 
 async def crash(keeper: Keeper, sync: str, rounds: int) -> None:
     rng = random.Random(rounds)
-    keeper.sync = sync
+    keeper.sync, keeper.cache = sync, 50
     port = await keeper.start()
     publisher, reader, away = Keeping("p"), Keeping("r", 4), Keeping("away")
     for client in (publisher, reader, away):

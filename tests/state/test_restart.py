@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -34,6 +35,7 @@ class Kept:
         broker = Broker(**mqtt)
         broker.clock = ManualClock(time=self.broker.clock.time())
         broker.engine = Engine(broker.clock, broker._spawn, broker.engine.mqtt, pending=HoldingPending())
+        broker.engine.turns.now = lambda: 0.0  # no turn is over, however busy the machine is
         self.state = State(broker.engine, Settings(sqlite=self.settings))
         await self.state.start()
         self.state.set_off()
@@ -347,3 +349,78 @@ async def test_a_full_disk_refuses_what_would_have_to_be_kept(
     publisher.publish("kept", b"again", qos=1)
     assert [len(m.payload) for m in reader.again(session_expiry_interval=FOR_EVER).messages()] == [10_000, 5]
     assert caplog.text.count("takes nothing more") == 1
+
+
+async def until_sent(client: Client, count: int) -> list[bytes]:
+    """The payloads, acknowledged as they come."""
+    found: list[bytes] = []
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            found += [message.payload for message in client.messages()]
+            await asyncio.sleep(0)
+    return found
+
+
+async def test_memory_holds_a_window_of_what_waits(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "state", disk_cache_size=3)
+    broker = await kept.start(max_inflight_window=2)
+    client = subscriber(broker)
+    client.subscribe("a", qos=1)
+    client.disconnect()
+    publisher = broker.connect("p")
+    expected = [b"%d" % number for number in range(40)]
+    for payload in expected[:20]:
+        publisher.publish("a", payload, qos=1)
+    queue = broker.engine.sessions.get("s").queue  # type: ignore[union-attr]
+    assert queue is not None
+    assert (len(queue), len(queue.messages())) == (20, 3)
+    broker = await kept.restart(max_inflight_window=2)
+    queue = broker.engine.sessions.get("s").queue  # type: ignore[union-attr]
+    assert queue is not None
+    assert (len(queue), len(queue.messages())) == (20, 3)
+    client = subscriber(broker)
+    publisher = broker.connect("p")
+    for payload in expected[20:30]:
+        publisher.publish("a", payload, qos=1)
+    found = await until_sent(client, 10)
+    for payload in expected[30:]:
+        publisher.publish("a", payload, qos=1)
+    found += await until_sent(client, 40 - len(found))
+    assert found == expected
+    session = broker.engine.sessions.get("s")
+    assert session is not None
+    assert not session.behind
+    assert session.queue is None
+    publisher.publish("a", b"now", qos=1)
+    assert client.message().payload == b"now"
+    assert broker.engine.counters.dropped.total() == 0
+    await kept.stop()
+
+
+async def test_a_session_that_ends_has_its_messages_on_disk_counted(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "state", disk_cache_size=3)
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=1)
+    client.disconnect()
+    for _ in range(10):
+        broker.connect("p").publish("a", b"x", qos=1)
+    broker.connect("s", clean_start=True)
+    assert broker.dropped("session_terminated") == 10
+    await kept.stop()
+
+
+async def test_a_client_that_keeps_its_session_no_longer_gets_what_waited(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "state", disk_cache_size=3)
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=1)
+    client.disconnect()
+    for number in range(10):
+        broker.connect("p").publish("a", b"%d" % number, qos=1)
+    client = broker.connect("s", clean_start=False)
+    assert await until_sent(client, 10) == [b"%d" % number for number in range(10)]
+    client.disconnect()
+    broker = await kept.restart()
+    assert "s" not in broker.engine.sessions
+    await kept.stop()

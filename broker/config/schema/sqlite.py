@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..units import choice, flag, path, size, time
+from ..units import choice, flag, path, size, time, whole
 from .row import Row, ignored, under
 
 
@@ -14,6 +14,13 @@ def rows() -> Iterator[Row]:
         "sqlite",
         Row("enable", flag(), "true", "Off where there is no such section."),
         Row("mounted_file_path", path(), ".", directory),
+        Row(
+            "disk_cache_size",
+            whole(1),
+            "1000",
+            "Messages that wait for one session and are in memory too; the others are on disk alone.",
+            differs="NanoMQ: messages on disk, 102400.",
+        ),
     )
     yield from under(
         "sqlite",
@@ -29,7 +36,6 @@ def rows() -> Iterator[Row]:
     )
     yield from under(
         "sqlite",
-        ignored("disk_cache_size", "`mqtt.max_mqueue_len` bounds the messages of a session."),
         ignored("flush_mem_threshold", "Each message is safe from a crash before it is acknowledged."),
         ignored("resend_interval", "A message is sent again when its client is back."),
     )
