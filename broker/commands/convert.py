@@ -31,7 +31,8 @@ def add_convert(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ..config.old.convert import ConvertError, convert
+    from ..config.old.convert import convert
+    from ..config.old.errors import ConvertError
 
     files: list[Path] = options.files
     try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..tree import Place
+from .errors import ConvertError
 from .names import seconds
 from .write import put
 
@@ -69,7 +70,7 @@ class FlatBridge:
     def finish(self) -> None:
         for (name, kind), numbered in self._topics.items():
             topics = [_topic(topic) for _, topic in sorted(numbered.items())]
-            self._bridges[name].setdefault(kind, []).extend(topics)
+            put(self._bridges[name], kind, _listed(self._bridges[name].get(kind, []), kind) + topics)
         for name, bridge in self._bridges.items():
             put(self._converted.tree, ("bridges", "mqtt", name), bridge_without_unused_tls(bridge))
 
@@ -88,18 +89,31 @@ def bridge_without_unused_tls(bridge: dict[str, Any]) -> dict[str, Any]:
 
 
 def bridge_of_node(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node of `bridges.mqtt.nodes`, of 0.14 to 0.18."""
+    """A node of `bridges.mqtt.nodes`, of 0.14 to 0.18. Raises ConvertError."""
     bridge = {key: value for key, value in node.items() if key not in ("name", "connector", "parallel")}
-    bridge |= node.get("connector", {})
+    connector = node.get("connector", {})
+    if not isinstance(connector, Mapping):
+        raise ConvertError("bridges: connector: write a section { ... }")
+    bridge |= connector
     if "parallel" in node:
         bridge["max_parallel_processes"] = node["parallel"]
     for kind in ("forwards", "subscription"):
         if kind in bridge:
-            bridge[kind] = [both_ways(one) if isinstance(one, str) else _topic(one) for one in bridge[kind]]
+            bridge[kind] = [_topic(one) for one in _listed(bridge[kind], kind)]
     return bridge_without_unused_tls(bridge)
 
 
-def _topic(topic: Mapping[str, Any]) -> dict[str, Any]:
+def _listed(value: Any, kind: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConvertError(f"bridges: {kind}: write a list [ ... ]")
+    return value
+
+
+def _topic(topic: Any) -> dict[str, Any]:
+    if isinstance(topic, str):
+        return both_ways(topic)
+    if not isinstance(topic, Mapping):
+        raise ConvertError("bridges: a topic is a text, or a section { remote_topic, local_topic }")
     if "topic" not in topic:
         return dict(topic)
     return both_ways(topic["topic"]) | {key: value for key, value in topic.items() if key != "topic"}

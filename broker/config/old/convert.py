@@ -8,19 +8,10 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..hocon import parse
 from ..tree import Place
+from .errors import ConvertError
 from .flat_lines import flat_lines
 from .recognise import old_keys
 from .write import Tree, text_of
-
-
-class ConvertError(Exception):
-    """Nothing is converted: one line for people. Access control that is not understood is one reason: left
-    out, it would open the broker."""
-
-
-def not_understood(place: Place, key: str) -> ConvertError:
-    """Access control that would be lost."""
-    return ConvertError(f"{place}: {key}: access control that is not understood; correct or remove it")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from ..guard import may_guard
 from ..listener_url import listener_of_url
 from ..tree import Place, Text
 from .bridge import FlatBridge
-from .convert import Converted, ConvertError, not_understood
+from .convert import Converted
+from .errors import ConvertError, not_understood
 from .flat_lines import Line
 from .names import RENAMED, WITHOUT_EFFECT, is_served
 from .write import put

@@ -9,7 +9,8 @@ from typing import Any
 from ..reader import is_off
 from ..tree import Items, Node, Section, Text
 from .bridge import bridge_of_node
-from .convert import Converted, ConvertError, not_understood
+from .convert import Converted
+from .errors import ConvertError, not_understood
 from .flat_lines import Line
 from .names import FLAT_TOPS, RENAMED, SESSION
 from .write import Tree, put
@@ -132,7 +133,10 @@ def _webhook(section: Section, tree: Tree) -> None:
     ]
     _merge(tree, "webhook", webhook)
     if events:
-        tree["webhook"]["events"] = tree["webhook"].get("events", []) + events
+        named = tree["webhook"].get("events", [])
+        if not isinstance(named, list):
+            raise ConvertError(f"{section.place}: webhook.events: write a list [ ... ]")
+        tree["webhook"]["events"] = named + events
     if "url" not in tree["webhook"]:  # as shipped: rules, and no endpoint
         del tree["webhook"]
 
@@ -188,10 +192,12 @@ def _source(key: str, node: Node, converted: Converted) -> None:
 
 
 def _users(key: str, node: Node, tree: Tree) -> None:
-    for user in node.items if isinstance(node, Items) else ():
+    if not isinstance(node, Items):
+        raise not_understood(node.place, key)
+    for user in node.items:
         values = plain(user) if isinstance(user, Section) else {}
         name = values.get("username") or values.get("login")
-        if not name or not isinstance(values.get("password"), str):
+        if not (name and isinstance(name, str) and isinstance(values.get("password"), str)):
             raise ConvertError(f"{user.place}: {key}: needs username and password")
         put(tree, ("auth", "password", name), values["password"])
 
@@ -201,8 +207,13 @@ def _http_auth(key: str, node: Node, tree: Tree) -> None:
         raise not_understood(node.place, key)
     http = {name: value for name, value in plain(node).items() if name != "type"}
     for request in _REQUESTS:
-        params = http.get(request, {}).get("params")
+        asked = http.get(request, {})
+        if not isinstance(asked, dict):
+            raise not_understood(node.place, f"{key}.{request}")
+        params = asked.get("params")
         if isinstance(params, list):  # a list of objects in some versions
+            if not all(isinstance(one, dict) for one in params):
+                raise not_understood(node.place, f"{key}.{request}.params")
             http[request]["params"] = {name: value for one in params for name, value in one.items()}
     _merge(tree.setdefault("auth", {}), "http_auth", http)
 
@@ -216,9 +227,15 @@ def _bridges(section: Section, converted: Converted) -> None:
         if not isinstance(node, Section) or not isinstance(nodes, Items):
             _merge(converted.tree, "bridges", {kind: plain(node)})
             continue
-        for index, one in enumerate(map(plain, nodes.items)):
-            name = one.get("name") or f"node{index}"
-            put(converted.tree, ("bridges", kind, name), bridge_of_node(one))
+        for index, one in enumerate(nodes.items):
+            bridge = plain(one)
+            if not isinstance(bridge, dict):
+                raise ConvertError(f"{one.place}: bridges.{kind}.nodes[{index}]: write a section {{ ... }}")
+            put(
+                converted.tree,
+                ("bridges", kind, str(bridge.get("name") or f"node{index}")),
+                bridge_of_node(bridge),
+            )
         if "sqlite" in node.values:
             place = node.values["sqlite"].place
             converted.note(place, f"bridges.{kind}.sqlite", "not served here, left out")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from .errors import ConvertError
+
 Tree: TypeAlias = dict[str, Any]
 """Sections: each value is a text, a list, or again sections."""
 
@@ -16,11 +18,18 @@ _INDENT = "    "
 
 
 def put(tree: Tree, path: str | tuple[str, ...], value: Any) -> None:
-    """Set a value; a path of text is cut at its dots."""
-    *sections, last = path.split(".") if isinstance(path, str) else path
-    for name in sections:
+    """Set a value; a path of text is cut at its dots. Raises ConvertError where a section is in the way, or a
+    value where a section should be."""
+    parts = tuple(path.split(".")) if isinstance(path, str) else path
+    for name in parts[:-1]:
         tree = tree.setdefault(name, {})
-    tree[last] = value
+        if not isinstance(tree, dict):
+            break
+    if not isinstance(tree, dict) or (
+        parts[-1] in tree and isinstance(tree[parts[-1]], dict) is not isinstance(value, dict)
+    ):
+        raise ConvertError(f"{'.'.join(parts)}: written as a value and as a section; keep one of them")
+    tree[parts[-1]] = value
 
 
 def text_of(tree: Mapping[str, Any]) -> str:

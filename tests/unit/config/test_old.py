@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pybroker.broker.config import ConfigError, Settings, load
-from pybroker.broker.config.old.convert import ConvertError, convert
+from pybroker.broker.config.hocon import parse
+from pybroker.broker.config.old.convert import Converted, convert
+from pybroker.broker.config.old.errors import ConvertError
+from pybroker.broker.config.old.nested import convert_tree, flat_keys
 from pybroker.broker.config.settings import AclRule, HttpRequestSettings
+from pybroker.broker.config.tree import Items, Node, Place, Section, Text
 from pybroker.webhook.settings import Rule
 
 from .conftest import Files
@@ -423,3 +429,49 @@ def test_an_old_file_says_how_it_is_refused_in_a_reload_too(tmp_path: Path) -> N
     file.write_text("allow_anonymous=false")
     with pytest.raises(ConfigError, match="pybroker convert"):
         load(file)
+
+
+class TestOddFiles:
+    """Every part of another kind than it should be: converted, or refused in one line; never a traceback."""
+
+    @pytest.mark.parametrize(
+        "instead", [Text("x", Place()), Items((Text("x", Place()),), Place()), Section(Place())]
+    )
+    def test_nested(self, files: Files, instead: Node) -> None:
+        text = NESTED.replace("http, enable = false", "http")
+        more = "webhook.events = [ { event = on_client_connected } ]\n"
+        more += 'auth_http.acl_req.params = [ { a = "%c" } ]\n'
+        root, _ = parse(files.write(text + more))
+        for put_there in odd_places(root, instead):
+            with put_there, suppress(ConvertError):
+                convert_tree(root, Converted())
+                flat_keys(root)
+
+    def test_flat(self, files: Files) -> None:
+        keys = [line.partition("=")[0].strip() for line in FLAT.splitlines() if "=" in line]
+        for key in dict.fromkeys(".".join(key.split(".")[:end]) for key in keys for end in range(1, 8)):
+            for text in (f"{FLAT}{key}=x\n", f"{key}=x\n{FLAT}", f"{FLAT}{key}.y=x\n", f"{key}.y=x\n{FLAT}"):
+                file = files.write(text)
+                with suppress(ConvertError):
+                    convert([file]).text([file])
+
+
+def odd_places(node: Node, instead: Node) -> Iterator[AbstractContextManager[None]]:
+    """Puts ``instead`` in the place of each node below, one at a time."""
+    if isinstance(node, Section):
+        for key, below in list(node.values.items()):
+            yield replaced(node.values, key, instead)
+            yield from odd_places(below, instead)
+    elif isinstance(node, Items):
+        for below in node.items:
+            yield from odd_places(below, instead)
+
+
+@contextmanager
+def replaced(values: dict[str, Node], key: str, instead: Node) -> Iterator[None]:
+    before = values[key]
+    values[key] = instead
+    try:
+        yield
+    finally:
+        values[key] = before
