@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..session.session import Writable
+
+log = logging.getLogger("pybroker")
 
 LARGE = 8192
 """Packets of this size are written one by one: joining them would cost a copy, and saves little."""
@@ -148,7 +151,11 @@ class HoldingPending(Pending):
         count = 0
         for outbox, chunks in held.packets:
             if chunks:
-                outbox.write_all(chunks)
+                try:
+                    outbox.write_all(chunks)
+                except Exception:  # it has been closed meanwhile; the others must not wait for ever
+                    log.exception("packets that were held back cannot be written to their connection")
+                    continue
                 count += len(chunks)
                 self.bytes += outbox.written
         self.forget(held)

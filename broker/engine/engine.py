@@ -124,7 +124,7 @@ class Engine:
 
     def flush(self) -> None:
         """Write what the last packets brought about: called once after all of them."""
-        if self.pending.outboxes:
+        if self.pending.outboxes or self.storage is not None:
             self.counters.packets_sent += self.pending.flush()
             self.counters.bytes_sent = self.pending.bytes
 
@@ -157,4 +157,5 @@ class Engine:
 
     def _sweep(self) -> None:
         self.retained.expire(self.clock.monotonic())
+        self.flush()
         self.start()

@@ -128,6 +128,20 @@ async def test_a_killed_broker_goes_on_from_the_journal(kept: Kept, tmp_path: Pa
     assert [type(p) for p in subscriber(broker).packets()] == [Pubrel]
 
 
+async def test_what_is_answered_by_nothing_is_written_down_as_well(kept: Kept, tmp_path: Path) -> None:
+    broker = await kept.start()
+    client = subscriber(broker)
+    client.subscribe("a", qos=1)
+    publisher = broker.connect("p")
+    publisher.publish("a", b"x", qos=1)
+    sent = client.message(acknowledge=False)
+    client.send(Puback(sent.packet_id))
+    publisher.send_publish("b", b"kept", retain=True)
+    broker = await kept.crash(tmp_path / "copy")
+    assert broker.retained() == {"b": b"kept"}
+    assert subscriber(broker).packets() == []
+
+
 async def test_a_received_qos_2_message_is_not_handed_out_again(kept: Kept, tmp_path: Path) -> None:
     broker = await kept.start()
     reader = subscriber(broker)
