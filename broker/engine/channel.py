@@ -279,8 +279,8 @@ class Channel:
 
     def refuse(self, error: ProtocolError) -> None:
         """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
-        if not self.closed:
-            client_log.broke_protocol(self, error)
+        if not self.closed and error.reason != ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR:
+            client_log.broke_rule(self, error)
         if error.limit:
             self.engine.counters.limited[error.limit] += 1
         self.lingers = self.connection.established

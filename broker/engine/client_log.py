@@ -46,12 +46,12 @@ def disconnected(client: Client, reason: str) -> None:
     log.info("client %s disconnected: %s", client.client_id, reason)
 
 
-def broke_protocol(channel: Channel, error: ProtocolError) -> None:
+def broke_rule(channel: Channel, error: ProtocolError) -> None:
     """``channel`` may not have said yet who it is."""
     client = channel.client
     who = f"client {client.client_id} from " if client is not None else "a connection from "
     where = _where(channel.peer, channel.listener)
-    log.info("%s%s broke the protocol: %s (%s)", who, where, error, reason_name(error.reason))
+    log.info("%s%s broke a rule: %s (%s)", who, where, error, reason_name(error.reason))
 
 
 def silent(peer: str, listener: str, seconds: float) -> None:

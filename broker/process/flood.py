@@ -12,6 +12,8 @@ LINES_PER_SECOND = 200
 """Of each kind, at info and above; as many may come at once."""
 TELL_AFTER = 1.0
 """Seconds until it is told how many were left out."""
+MAX_KINDS = 1000
+"""Kinds that are told apart; there are some ten, unless a plugin's lines have values in their text."""
 
 
 class Kind:
@@ -36,19 +38,25 @@ class Flood(logging.Filter):
         self._kinds: dict[str, Kind] = {}
         """By the text, as it stands in the source: there are not many."""
         self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
+        """When the first line was left out, of those that are not told yet."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.INFO:
             return True
         now = time.monotonic()
-        kind = self._kinds.get(record.msg)
+        if self._since and now - self._since > 2 * TELL_AFTER:  # no event loop has done it
+            self.flush()
+        text = record.msg if len(self._kinds) < MAX_KINDS else ""
+        kind = self._kinds.get(text)
         if kind is None:
-            kind = self._kinds[record.msg] = Kind(now)
+            kind = self._kinds[text] = Kind(now)
         if kind.last is None and kind.bucket.has_one(now):
             return True
         if kind.last is not None:
             kind.left_out += 1
         kind.last = record
+        self._since = self._since or now
         self._plan()
         return False
 
@@ -57,6 +65,7 @@ class Flood(logging.Filter):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._since = 0.0
         for kind in self._kinds.values():
             record, kind.last = kind.last, None
             if record is not None:
@@ -69,6 +78,6 @@ class Flood(logging.Filter):
         if self._timer is None:
             try:
                 loop = asyncio.get_running_loop()
-            except RuntimeError:  # nothing runs any more: who stops the log flushes
+            except RuntimeError:  # a thread: the next line tells, or the end of the log
                 return
             self._timer = loop.call_later(TELL_AFTER, self.flush)

@@ -16,7 +16,8 @@ def say(text: str, level: int = logging.INFO) -> None:
         print(text, flush=True)
     except OSError:
         abandon_output()
-    log.also_printed(text, level)
+    for line in text.splitlines():
+        log.also_printed(line, level)
 
 
 def complain(text: str, level: int = logging.ERROR) -> None:

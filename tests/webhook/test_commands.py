@@ -337,3 +337,15 @@ def test_sys_topics() -> None:
 
 def test_every_event_has_a_sample_client() -> None:
     assert isinstance(sample(Rule("on_client_connack"), 0.0), events.ClientConnack)
+
+
+def test_what_clients_and_endpoints_sent_moves_no_cursor(tmp_path, capsys) -> None:
+    store = Store(tmp_path / "webhook.db")
+    body = '{"payload": "\u202eevil\x1b[2J\u2028"}'.encode()
+    item = Delivery(1, "msg_1", 1.0, "message_publish", "t/\x1b[31m\u202e", "c", (), body)
+    store.commit([], [], [DeadLetter(item, 2.0, "answered 400", 400, b"\x1b[2Jno")], 0, 1, 1 << 30)
+    store.close()
+    settings = [endpoint("http://127.0.0.1:1/", spool=Spool(tmp_path))]
+    for command in (("dead", "list"), ("dead", "show", "1")):
+        assert pybroker(*command, settings=settings) == 0
+        assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

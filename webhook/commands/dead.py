@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from pybroker.broker.printable import printable
 from pybroker.broker.routing.topics import filter_error
 
 from ..backends.make import sender_for
@@ -96,9 +97,8 @@ def _dead_list(_: argparse.Namespace, kept: list[DeadLetters], selection: Select
             item = letter.delivery
             about = item.topic if item.topic is not None else item.client
             died = _when(letter.died_at)
-            print(
-                f"{item.seq:>8}  {died}  {dead.settings.name:12}  {item.event:20}  {about:28}  {letter.why}"
-            )
+            row = f"{item.seq:>8}  {died}  {dead.settings.name:12}  {item.event:20}  {about:28}  {letter.why}"
+            print(printable(row))
     print(f"{count} dead letters")
     return 0
 
@@ -106,7 +106,7 @@ def _dead_list(_: argparse.Namespace, kept: list[DeadLetters], selection: Select
 def _dead_show(_: argparse.Namespace, kept: list[DeadLetters], selection: Selection) -> int:
     for dead in kept:
         for letter in dead.find(selection):
-            print("\n".join(_described(dead.settings.name, letter)))
+            print(printable("\n".join(_described(dead.settings.name, letter)), keep="\n\t"))
     return 0
 
 

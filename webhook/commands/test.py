@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from pybroker.broker.printable import printable
+
 from ..backend import Address, MakeSender, Verdict
 from ..backends.make import sender_for
 from ..body.encode import ACTIONS
@@ -58,7 +60,7 @@ async def send_samples(
             outcome, said = await poster.post(delivery)
             about = f"  {rule.event}" + (f" {delivery.topic}" if delivery.topic is not None else "")
             text = outcome.body.decode(errors="replace").strip()
-            show(f"{about}: {said}" + (f": {text[:200]}" if text else ""))
+            show(printable(f"{about}: {said}" + (f": {text[:200]}" if text else ""), keep="\n\t"))
             all_taken = all_taken and outcome.verdict is Verdict.DELIVERED
     finally:
         await poster.close()
