@@ -25,6 +25,7 @@ from .faults.channel import WatchedChannel
 from .faults.outage import Outage
 from .faults.rules import Faults
 from .live.feed import Feed
+from .live.numbers import Lag
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .part import Part
@@ -39,7 +40,7 @@ from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
 from .plugins.errors import PluginError
 from .rest.part import Rest
-from .rest.served import Served
+from .rest.served import End, Served
 from .state.errors import StateError
 from .transport.errors import ListenError
 from .transport.listener import OpenChannel
@@ -76,6 +77,8 @@ class App:
         open_channel: OpenChannel | None = None,
     ) -> None:
         self.settings = settings
+        self.end: End | None = None
+        """Set by a program that can stop and restart: what HTTP asks for that."""
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -161,10 +164,13 @@ class App:
         return Served(
             engine=self.engine,
             settings=lambda: self.settings,
+            reload=self.reload,
             webhooks=lambda: self.webhooks.sink,
             listeners=self.listeners.all,
             faults=self.faults,
             feed=Feed(self.engine),
+            lag=Lag(self.engine),
+            end=lambda: self.end,
         )
 
     def _sys_values(self) -> Iterable[tuple[str, str]]:

@@ -88,6 +88,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "broker.rest": {
         "broker.access.errors",
+        "broker.config",
         "broker.engine",
         "broker.faults",
         "broker.live",
@@ -98,6 +99,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.transport",
         "webhook.backends",
         "webhook.delivery",
+        "webhook.metrics",
         "webhook.sink",
         "webhook.spool",
     },

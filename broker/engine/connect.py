@@ -41,7 +41,9 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     )
     if engine.hooks.client_connect:
         tell(engine.hooks.client_connect, ClientConnect(at=engine.clock.time(), client=client))
-    reason, text = _no_room(engine, channel, client) or _unacceptable(engine, packet)
+    reason, text = (
+        _no_room(engine, channel, client) or _banned(engine, client) or _unacceptable(engine, packet)
+    )
     if channel.certified_username == "":
         reason, text = ReasonCode.BAD_USER_NAME_OR_PASSWORD, "a certificate with a common name is needed"
     if reason:
@@ -135,6 +137,13 @@ def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCo
         engine.counters.limited["max_connections"] += 1
         return ReasonCode.QUOTA_EXCEEDED, text
     return None
+
+
+def _banned(engine: Engine, client: Client) -> tuple[ReasonCode, str] | None:
+    ban = engine.bans.of(client, engine.clock.time()) if engine.bans else None
+    if ban is None:
+        return None
+    return ReasonCode.BANNED, f"the {ban.kind} is banned"
 
 
 def _assigned_client_id(engine: Engine) -> str:

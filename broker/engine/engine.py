@@ -22,6 +22,7 @@ from ..session.registry import Registry
 from ..session.session import Session
 from .access import AccessControl
 from .auth_method import Method
+from .bans import Bans
 from .doors import Doors
 from .failures import LoginFailures
 from .rates import meter
@@ -77,6 +78,7 @@ class Engine:
         self.topics = TopicCache(max_levels=self.limits.max_topic_levels, limited=self.counters.limited)
         self.doors = Doors()
         self.failures = LoginFailures()
+        self.bans = Bans()
         self.sessions = Registry()
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""

@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
@@ -141,6 +142,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "faults": fault_command(app.faults, app.outage),
         },
     )
+    app.end = ending = Ending(stopping)
     announced = None
     try:
         try:
@@ -164,7 +166,21 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         commands.close()
         if announced is not None:
             announced.unlink(missing_ok=True)  # `pybroker stop` waits for this
+    if ending.restart:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command
     return 0
+
+
+class Ending:
+    """What HTTP may ask for: a stop, after which the process may begin anew."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self.restart = False
+
+    def __call__(self, restart: bool) -> None:
+        self.restart = restart
+        self._stopping.set()
 
 
 async def _stop(app: App) -> None:

@@ -33,12 +33,16 @@ class Call:
             raise Refused(400, Code.BAD_BODY, "the body is not a JSON object")
         return found
 
-    async def json(self) -> Any:
-        """The JSON in the body. Raises Refused."""
+    async def body(self) -> bytes:
+        """Raises Refused where it does not come in time."""
         try:
-            body = await asyncio.wait_for(self.request.read(), BODY_TIMEOUT)
+            return await asyncio.wait_for(self.request.read(), BODY_TIMEOUT)
         except TimeoutError:
             raise Refused(408, Code.BAD_BODY, f"the body did not come within {BODY_TIMEOUT:g} s") from None
+
+    async def json(self) -> Any:
+        """The JSON in the body. Raises Refused."""
+        body = await self.body()
         try:
             return DECODER.raw_decode(body.decode().lstrip())[0]
         except (ValueError, RecursionError):

@@ -58,6 +58,7 @@ class Rest(Part):
         except ListenError as error:
             raise ListenError(f"http_server: {error}") from None
         self._port = sockets[0].getsockname()[1]
+        self._served.lag.start()
         self._server = Server(self._served, settings, gate)
         await self._server.listen(sockets, context)
 
@@ -77,5 +78,6 @@ class Rest(Part):
 
     async def leave(self) -> None:
         if self._server is not None:
+            self._served.lag.stop()
             await self._server.close()
             self._server = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pybroker.webhook.sink import Sink
 
@@ -11,7 +12,15 @@ from ..config.settings import Settings
 from ..engine.engine import Engine
 from ..faults.rules import Faults
 from ..live.feed import Feed
+from ..live.numbers import Lag
 from ..transport.listener import Listener
+from .peaks import Peaks
+
+NODE = "pybroker@127.0.0.1"
+"""EMQX names the node of a cluster in many answers; there is one."""
+
+End = Callable[[bool], None]
+"""Stops the broker; with True it starts again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +30,14 @@ class Served:
     engine: Engine
     settings: Callable[[], Settings]
     """As they hold now: a reload exchanges them."""
+    reload: Callable[[Settings], Awaitable[Any]]
+    """Go by other settings, as far as that is possible while running."""
     webhooks: Callable[[], Sink]
     listeners: Sequence[Listener]
     faults: Faults | None
     """Where the configuration has a section `faults {}`."""
     feed: Feed
+    lag: Lag
+    end: Callable[[], End | None]
+    """None where another program runs the broker."""
+    peaks: Peaks = field(default_factory=Peaks)

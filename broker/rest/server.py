@@ -17,6 +17,7 @@ from .api import ROUTES
 from .calls import Call
 from .page.assets import asset
 from .page.events import EVENTS, watch
+from .prometheus import CONTENT_TYPE, exposition
 from .routes import PREFIX, Routes
 from .served import Served
 
@@ -26,6 +27,7 @@ HEAD_TIMEOUT = 10.0
 """Seconds that a new connection may take to send the head of its first request."""
 KEPT_FOR = 75.0
 """Seconds that a connection may lie idle between two requests."""
+METRICS = "/metrics"
 STOP_TIMEOUT = 1.0
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -125,6 +127,9 @@ class Server:
             return await route.handler(Call(self._served, request, arguments))
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, Code.UNKNOWN_MISTAKE)
+        if path == METRICS:
+            text = exposition(self._served).encode()
+            return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
         if path == EVENTS:
             return await watch(Call(self._served, request, ()), self._stopping, SECURITY_HEADERS)
         return asset(path)

@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 from ..calls import Route
-from . import clients, faults, mqtt, nodes, overview, retained, subscriptions, webhooks
-
-ROUTES: tuple[Route, ...] = tuple(
-    route
-    for resource in (nodes, overview, clients, subscriptions, mqtt, retained, webhooks, faults)
-    for route in resource.ROUTES
+from . import (
+    banned,
+    bridges,
+    clients,
+    configuration,
+    control,
+    faults,
+    listeners,
+    mqtt,
+    nodes,
+    numbers,
+    overview,
+    retained,
+    sessions,
+    subscriptions,
+    topics,
+    webhooks,
 )
+from .index import index_of
+
+RESOURCES = (
+    nodes,
+    clients,
+    subscriptions,
+    topics,
+    sessions,
+    mqtt,
+    retained,
+    webhooks,
+    faults,
+    banned,
+    listeners,
+    numbers,
+    overview,
+    configuration,
+    control,
+    bridges,
+)
+ROUTES: tuple[Route, ...] = index_of([route for resource in RESOURCES for route in resource.ROUTES])

@@ -1,0 +1,62 @@
+"""Clients that may not connect until a given time, whatever they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from ..events import Client
+
+KINDS = ("clientid", "username", "peerhost")
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    kind: str
+    """One of KINDS."""
+    who: str
+    reason: str = ""
+    by: str = ""
+    at: float = 0.0
+    """Seconds since the epoch."""
+    until: float = inf
+
+
+class Bans:
+    """At most ``MOST``; kept in memory."""
+
+    def __init__(self) -> None:
+        self._bans: dict[tuple[str, str], Ban] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._bans)
+
+    def put(self, ban: Ban) -> bool:
+        """Put it in force; False where there are too many."""
+        if len(self._bans) >= MOST and (ban.kind, ban.who) not in self._bans:
+            return False
+        self._bans[ban.kind, ban.who] = ban
+        return True
+
+    def lift(self, kind: str, who: str) -> bool:
+        """False where there was none."""
+        return self._bans.pop((kind, who), None) is not None
+
+    def all(self, now: float) -> list[Ban]:
+        """Those in force."""
+        for key in [key for key, ban in self._bans.items() if ban.until <= now]:
+            del self._bans[key]
+        return list(self._bans.values())
+
+    def of(self, client: Client, now: float) -> Ban | None:
+        """The ban that keeps ``client`` out."""
+        for key in (
+            ("clientid", client.client_id),
+            ("username", client.username or ""),
+            ("peerhost", client.host),
+        ):
+            ban = self._bans.get(key)
+            if ban is not None and ban.until > now:
+                return ban
+        return None

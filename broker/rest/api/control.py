@@ -1,0 +1,28 @@
+"""`/ctrl`: stop or restart the broker."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from ..answers import Code, Refused, done
+from ..calls import Call, Route
+
+DELAY = 0.2
+"""Seconds until it acts, so that the answer gets out. NanoMQ: 2."""
+
+
+async def control(call: Call) -> web.Response:
+    """Refused where the broker is a part of another program, such as a test."""
+    action = call.arguments[0]
+    if action not in ("stop", "restart"):
+        raise Refused(404, Code.RPC_ERROR, f'"{action}" is no action; there are stop and restart')
+    end = call.served.end()
+    if end is None:
+        raise Refused(404, Code.RPC_ERROR, "this broker is a part of another program, which stops it")
+    asyncio.get_running_loop().call_later(DELAY, end, action == "restart")
+    return done()
+
+
+ROUTES = (Route("POST", "/ctrl/:action", control, "ctrl_broker", "stop or restart", True),)

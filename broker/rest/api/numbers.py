@@ -1,0 +1,55 @@
+"""`/metrics`, `/prometheus` and `/stats`: the numbers of the broker as NanoMQ and EMQX name them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from aiohttp import web
+
+from ...live.numbers import MOST_COUNTED, overview
+from ..answers import as_json, data
+from ..calls import Call, Route
+from ..prometheus import CONTENT_TYPE, nanomq
+from ..served import NODE
+
+
+async def metrics(call: Call) -> web.Response:
+    """NanoMQ's keys, without a ``code``; a bridge would have an element."""
+    now = overview(call.served.engine)
+    return as_json(
+        {
+            "metrics": [],
+            "cpuinfo": f"{call.served.peaks.cpu_percent(now):.2f}%",
+            "memory": str(now["memory_bytes"]),
+            "connections": now["sessions"],
+        }
+    )
+
+
+async def prometheus(call: Call) -> web.Response:
+    engine = call.served.engine
+    filters = {one for session in islice(engine.sessions, MOST_COUNTED) for one in session.subscriptions}
+    text = nanomq(overview(engine), len(filters), call.served.peaks)
+    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def stats(call: Call) -> web.Response:
+    """EMQX's keys. The ``.max`` are the most at one time: of connections since the start, of the others at
+    the times somebody asked."""
+    now = overview(call.served.engine)
+    peaks = call.served.peaks
+    found: dict[str, int] = {
+        "connections.count": now["clients"],
+        "connections.max": now["clients_maximum"],
+    }
+    for name in ("sessions", "subscriptions", "retained"):
+        found[f"{name}.count"] = now[name]
+        found[f"{name}.max"] = int(peaks.of(name, now[name]))
+    return data([{"node": NODE, "stats": found}])
+
+
+ROUTES = (
+    Route("GET", "/metrics", metrics, "metrics", "Memory, CPU and the counters of bridges"),
+    Route("GET", "/prometheus", prometheus, "prometheus", "NanoMQ's numbers in Prometheus' format"),
+    Route("GET", "/stats", stats, "list_stats", "Counts and their maxima"),
+)
