@@ -69,7 +69,7 @@ def reported(directory: Path) -> Iterator[None]:
     try:
         yield
     except JournalBusyError:
-        text = "another process uses it; each broker needs a directory of its own"
+        text = "another process uses it; each broker needs a directory of its own (sqlite.mounted_file_path)"
         raise StateBusyError(f"{where}: {text}") from None
     except JournalDamagedError:
         raise StateError(
