@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import fairness, growth, pushers, table, webhook
+from . import fairness, growth, persistence, pushers, table, webhook
 from .brokers import KINDS, ROOT
 from .measure import Values
 from .results import Results
@@ -99,6 +99,9 @@ def rendered(results: Results, before: str = "") -> str:
         "## Event pushers\n",
         *_pushers(results),
         keep("pushers"),
+        "## State on disk\n",
+        *_persistence(results),
+        keep("persistence"),
         GUARD,
         keep("check"),
         REPEAT,
@@ -252,6 +255,38 @@ def _webhooks(results: Results) -> list[str]:
         _puback_verdict(results),
         "The endpoint is down while messages are published; what does not fit is dropped and counted:\n",
         _table(["", "events", "kept to be sent", "memory before and after", "on disk"], down),
+    ]
+
+
+def _persistence(results: Results) -> list[str]:
+    section = persistence.SECTION
+    if section not in results.sections:
+        return [NOT_MEASURED + "\n"]
+
+    def cell(row: str, case: str, key: str, unit: str = "") -> str:
+        return shown(results.median(section, f"{row} {case}", "pybroker", key), unit)
+
+    rows = []
+    for case in persistence.CASES:
+        title = case if case == "mosquitto" else f"pybroker, {case}"
+        rows.append(
+            [
+                title,
+                cell("pairs", case, "rate"),
+                cell("publishers", case, "rate"),
+                cell("publishers", case, "p99_ms", "ms"),
+                *(cell("queue", case, key) for key in ("queued_per_s", "delivered_per_s")),
+                cell("queue", case, "start_s", "s"),
+            ]
+        )
+    head = ["", "pairs", "to one that is away", "p99 of a PUBACK", "queued", "delivered", "restart"]
+    return [
+        _circumstances(results.facts(section)),
+        f"Messages a second at QoS 1 of {len(persistence.PAYLOAD)} bytes: {persistence.PAIRS} pairs whose"
+        f" subscribers have sessions that are kept; {persistence.PUBLISHERS} publishers with"
+        f" {persistence.WINDOW} in flight each for one session that is away; and a queue that is delivered"
+        " after a restart. mosquitto has `persistence true`; it writes at its stop and every 30 minutes.\n",
+        _table(head, rows),
     ]
 
 
