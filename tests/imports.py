@@ -16,6 +16,7 @@ LEAVES = {
     "broker.config.settings",
     "broker.clock",
     "broker.faults.fault",
+    "broker.bad_requests",
     "broker.printable",
     "webhook.settings",
 }

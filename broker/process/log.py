@@ -30,7 +30,9 @@ SYSLOG = "/dev/log"
 SYSLOG_TEXT = "%(levelname)s %(name)s: %(message)s"
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
-_floods = [Flood(logging.getLogger(name)) for name in ("pybroker.clients", "pybroker.access")]
+_floods = [
+    Flood(logging.getLogger(name)) for name in ("pybroker.clients", "pybroker.access", "pybroker.rest")
+]
 """Of the loggers whose lines clients can bring about."""
 
 

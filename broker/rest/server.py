@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from ssl import SSLContext
 from typing import Any, cast
 
 from aiohttp import web
 
+from ..bad_requests import server_logger
 from ..config.settings import HttpServerSettings
 from .access import SECURITY_HEADERS, Gate
 from .answers import Code, Refused, refusal
@@ -21,7 +21,7 @@ from .prometheus import CONTENT_TYPE, exposition
 from .routes import PREFIX, Routes
 from .served import Served
 
-log = logging.getLogger("pybroker.rest")
+log = server_logger("pybroker.rest")
 
 HEAD_TIMEOUT = 10.0
 """Seconds that a new connection may take to send the head of its first request."""

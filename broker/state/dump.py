@@ -58,7 +58,7 @@ def read_dump(lines: Iterable[str], database: StateDatabase, taken: set[str]) ->
             _take(changes, kind, row, base, taken)
         except DumpError as error:
             raise DumpError(f"line {position}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DumpError(f"line {position} cannot be read: {error!r}") from error
         count += 1
         if count >= 5000 and kind != "message":  # a message goes with the first that waits for it

@@ -349,3 +349,19 @@ def test_what_clients_and_endpoints_sent_moves_no_cursor(tmp_path, capsys) -> No
     for command in (("dead", "list"), ("dead", "show", "1")):
         assert pybroker(*command, settings=settings) == 0
         assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+async def test_what_is_no_http_leaves_no_traceback(caplog) -> None:
+    caplog.set_level("INFO")
+    ports: list[int] = []
+    serving = asyncio.create_task(Listener([], 200, print).run("127.0.0.1", 0, ports.append))
+    await until(lambda: ports)
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), DEADLINE)
+    writer.close()
+    serving.cancel()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("pybroker")] == [
+        "a request is no HTTP (BadHttpMessage)"
+    ]
+    assert "Traceback" not in caplog.text

@@ -145,7 +145,7 @@ def _meaning(message: Msg) -> Outcome:
     try:
         error = json.loads(message.data)["error"]
         return Outcome.retry(f"JetStream: {error['description']}")
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return Outcome.retry("the answer is not understood")
 
 

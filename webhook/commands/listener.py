@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pybroker.broker.bad_requests import server_logger
 from pybroker.broker.printable import printable
 
 from ..body.signature import check
@@ -30,7 +31,10 @@ class Listener:
         """Serve until cancelled. ``started`` is told the port. Raises OSError where it cannot be bound."""
         from aiohttp import web
 
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
+        runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, logger=server_logger("pybroker.webhook.listen")),
+            shutdown_timeout=1.0,
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

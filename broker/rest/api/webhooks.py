@@ -74,7 +74,7 @@ def _element(letter: DeadLetter) -> dict[str, Any]:
     }
     try:
         found["body"] = json.loads(item.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found["body"] = b64encode(item.body).decode()
     return found
 
