@@ -15,8 +15,9 @@ environment, stop the broker, and exit with CMD's status.
 
 Further variables where there are such listeners: MQTT_TLS_URL, MQTT_TLS_PORT, MQTT_CA_FILE,
 MQTT_WS_URL, MQTT_WS_PORT, MQTT_WSS_URL, MQTT_WSS_PORT. With --page, PYBROKER_PAGE
-is the address of the page. Every webhook request becomes a line of JSON in WEBHOOK_LOG; nothing is
-posted unless --post says so. `pybroker faults` works in CMD."""
+is the address of the page. PYBROKER_CONTROL is an address at which tests in any language see, wait
+for and change what happens; docs/testing.md has its calls. Every webhook request becomes a line of
+JSON in WEBHOOK_LOG; nothing is posted unless --post says so. `pybroker faults` works in CMD."""
 
 
 def add_run(commands: Commands) -> None:
@@ -40,11 +41,27 @@ def add_run(commands: Commands) -> None:
         help="log this event, as on_message_publish",
     )
     add("--webhook-log", type=Path, metavar="FILE", help="keep the log here; else it is a temporary file")
+    add(
+        "--user",
+        action="append",
+        default=[],
+        type=_user,
+        metavar="NAME:PASSWORD",
+        help="who may connect, and nobody else; may be repeated",
+    )
+    add("--virtual-clock", action="store_true", help="time stands still until it is advanced")
     add("--page", action="store_true", help="show in a browser what goes on; its address is printed")
     add("--page-port", type=int, metavar="PORT", help="the page at this port; without it a free one")
     add("--post", action="store_true", help="post webhooks to the URLs of the configuration too")
     add("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments")
     run.set_defaults(run=_run, usage=run.error)
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, separator, password = text.partition(":")
+    if not separator or not name:
+        raise argparse.ArgumentTypeError(f'"{text}": write NAME:PASSWORD')
+    return name, password
 
 
 def _run(options: argparse.Namespace) -> int:

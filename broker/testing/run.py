@@ -32,6 +32,7 @@ def run_command(options: argparse.Namespace) -> int:
     from ..app import START_ERRORS
     from ..config import ConfigError
     from .broker import TestBroker
+    from .control import served
 
     try:
         broker = TestBroker(
@@ -43,16 +44,24 @@ def run_command(options: argparse.Namespace) -> int:
             webhooks=options.webhook,
             post=options.post,
             page=options.page if options.page_port is None else options.page_port,
+            users=dict(options.user) or None,
+            virtual_clock=options.virtual_clock,
         )
         with _webhook_log(options.webhook_log) as log:
             broker.start()
             if broker.running.setup.page is not False:
                 print(f"pybroker: page at {broker.page_url}", file=sys.stderr)
             try:
-                with _announced(broker, options.conf), _logged(broker, log):
-                    return _run(
-                        options.command, {**os.environ, **_variables(broker), "WEBHOOK_LOG": log.name}
+                with _announced(broker, options.conf), _logged(broker, log), served(broker) as address:
+                    variables = {**_variables(broker), "WEBHOOK_LOG": log.name, "PYBROKER_CONTROL": address}
+                    status = _run(options.command, {**os.environ, **variables})
+                if status not in (0, NOT_FOUND, NOT_EXECUTABLE):
+                    print(
+                        f"pybroker: {options.command[0]} ended with {status}. What the broker saw last:\n"
+                        f"{broker.report()}",
+                        file=sys.stderr,
                     )
+                return status
             finally:
                 broker.close()
     except KeyboardInterrupt:  # before there was a command

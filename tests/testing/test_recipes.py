@@ -95,6 +95,15 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+@pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="mosquitto_pub is not installed")
+@pytest.mark.parametrize("recipe", recipes("javascript"), ids=heading)
+def test_javascript(recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.test.mjs").write_text(recipe, encoding="utf-8")
+    done = pybroker_run(tmp_path, "--", "node", "--test")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("recipe", recipes("node"), ids=heading)
 def test_node(recipe: str, node_folder: Path) -> None:
     (node_folder / "recipe.test.js").write_text(recipe, encoding="utf-8")

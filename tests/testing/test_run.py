@@ -70,7 +70,7 @@ def test_the_status_is_the_commands_own(run, status: int) -> None:
     done = run(f"import os; print(os.environ['MQTT_URL']); raise SystemExit({status})")
     assert done.returncode == status
     assert done.stdout.startswith("mqtt://127.0.0.1:")
-    assert done.stderr == ""
+    assert (done.stderr == "") is (status == 0)
 
 
 def test_webhooks_are_logged(run, tmp_path: Path) -> None:
@@ -344,3 +344,29 @@ def test_a_client_written_in_c(environment: dict[str, str]) -> None:
     shell = 'mosquitto_pub -h "$MQTT_HOST" -p "$MQTT_PORT" -t a -m hi -q 2'
     done = subprocess.run([*PYBROKER, "run", "--", "sh", "-c", shell], env=environment, timeout=60)
     assert done.returncode == 0
+
+
+def test_the_report_where_the_command_fails(run) -> None:
+    done = run(CLIENT + "publish('a/b'); raise SystemExit(3)")
+    assert done.returncode == 3
+    assert "ended with 3. What the broker saw last:" in done.stderr
+    assert "PUBLISH" in done.stderr
+
+
+def test_users_and_a_virtual_clock(run) -> None:
+    script = """
+import urllib.request
+def ask(call, **values):
+    data = json.dumps(values).encode()
+    return json.load(urllib.request.urlopen(os.environ["PYBROKER_CONTROL"] + "/" + call, data, timeout=60))
+try:
+    publish("a")  # without a password
+except RuntimeError:
+    pass
+assert ask("wait_for_packet", type="CONNACK")
+ask("advance", seconds=3600)
+print(json.load(urllib.request.urlopen(os.environ["PYBROKER_CONTROL"] + "/messages", timeout=60)))
+"""
+    done = run(CLIENT + script, "--user", "ann:xyzzy", "--virtual-clock")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
