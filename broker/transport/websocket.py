@@ -180,7 +180,10 @@ class WebSocketConnection(TcpConnection):
 
     def _handle(self, data: bytes) -> int:
         packets = self._websocket.receive(data)
-        self._flush()
+        if self._channel is not None and self._channel.closed:
+            self._websocket.to_write()  # we have said that this is the end: pings are answered no more
+        else:
+            self._flush()
         handled = self._websocket.frames_received
         handled += super()._handle(packets)  # also nothing: pongs may pile up that nobody reads
         if self._channel is not None and self._channel.client is None:

@@ -39,6 +39,7 @@ class Channel:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.packets = 1000
+        self.closed = False
         self.engine = SimpleNamespace(counters=Counters())
 
     def received(self, data: bytes) -> None:
@@ -152,6 +153,18 @@ async def test_the_pings_of_a_websocket_are_answered_in_turns() -> None:
     assert 0 < len(socket.written) - answered < 2_000
     await turns(100)
     assert len(socket.written) - answered == 2 * 20_000
+    assert socket.reading
+
+
+async def test_pings_are_not_answered_once_the_client_is_sent_away() -> None:
+    """It is waited for a while, and may flood all that time."""
+    flooded, socket, channel = websocket()
+    channel.closed = True
+    flooded.close()
+    answered = len(socket.written)
+    flooded.data_received(b"\x89\x80\0\0\0\0" * 20_000)
+    await turns(100)
+    assert len(socket.written) == answered
     assert socket.reading
 
 
