@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pybroker.broker.config import load
 from pybroker.broker.rest.api import ROUTES
 
+from ..imports import ROOT
 from .conftest import Serve, basic, url
 from .test_api import ask, mqtt, until
 
@@ -200,3 +201,20 @@ def test_the_document_names_every_route() -> None:
     operations = [one for path in found["paths"].values() for one in path.values()]
     assert len(operations) == len(ROUTES)
     assert len({one["operationId"] for one in operations}) == len(ROUTES)
+
+
+# ---- the dashboard
+
+
+async def test_the_dashboard_asks_for_metrics_that_there_are(
+    serve: Serve, http: aiohttp.ClientSession
+) -> None:
+    app = await serve("", WEBHOOK)
+    async with http.get(url(app, "/metrics")) as answer:
+        types = dict(re.findall(r"# TYPE (\S+) (\S+)", await answer.text()))
+    served = {name if kind != "histogram" else f"{name}_bucket" for name, kind in types.items()}
+    dashboard = json.loads((ROOT / "conf/grafana-dashboard.json").read_text())
+    asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    names = set(re.findall(r"\b((?:pybroker|process|python)_\w+)", asked))
+    assert len(names) > 20
+    assert names <= served
