@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # A process for each core, as far as that helps.
 PYTEST := -m pytest -q -n auto --maxprocesses 8
 
-.PHONY: help run check test test-all wheel compiled test-compiled format bench clean
+.PHONY: help run check test test-all test-plugins wheel compiled test-compiled format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,6 +16,7 @@ help: ## this list
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "pybroker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "installing into $(VENV); the first time this takes half a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -33,6 +34,11 @@ test: $(STAMP) ## all tests that finish in minutes
 
 test-all: $(STAMP) ## every test, the long ones too
 	$(BIN)/python $(PYTEST)
+
+test-plugins: ## the fixtures beside other plugins of pytest, in an environment of their own
+	rm -rf build/plugins && $(PYTHON) -m venv build/plugins
+	build/plugins/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[testing,plugins]' hypothesis
+	build/plugins/bin/python -m pytest -q -p no:randomly tests/testing/test_other_plugins.py
 
 wheel: $(STAMP) ## dist/: a wheel with the hot path compiled from the same source (needs a C compiler)
 	rm -rf build/wheel dist && mkdir -p build/wheel dist

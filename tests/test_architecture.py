@@ -50,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "broker.delivery": {"broker.packets", "broker.reports", "broker.routing", "broker.session"},
     "broker.engine": ENGINE,
     "broker.access": {"broker.engine", "broker.packets", "broker.routing", "broker.session"},
+    "broker.client": {"broker.packets"},
     "broker.live": {"broker.engine", "broker.routing", "broker.session"},
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "broker.plugins": {

@@ -13,12 +13,14 @@ from .faults import add_faults
 from .health import add_health
 from .options import Commands
 from .passwd import add_passwd
+from .pub import add_pub
 from .reload import add_reload
 from .restart import add_restart
 from .run import add_run
 from .start import add_start
 from .state import add_state
 from .stop import add_stop
+from .sub import add_sub
 from .top import add_top
 
 BROKEN_PIPE = 141
@@ -63,6 +65,8 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_restart,
         add_reload,
         add_passwd,
+        add_pub,
+        add_sub,
         add_run,
         add_faults,
         add_health,

@@ -55,18 +55,37 @@ def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]
 def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeTestBroker) -> TestBroker:
     """A broker of the test's own, made as its ``mqtt_broker`` marker says."""
     setup: SetupOptions = {"port": _port(request.config)}
-    for marker in reversed(list(request.node.iter_markers("mqtt_broker"))):
-        if marker.args:
-            raise ValueError("the marker mqtt_broker takes names only, such as mqtt_broker(conf=...)")
-        setup.update(marker.kwargs)
+    _take_markers(request.node, setup)
     return make_mqtt_broker(**setup)
 
 
 @pytest.fixture(scope="session")
-def mqtt_broker_session(request: pytest.FixtureRequest) -> Iterator[TestBroker]:
-    """One broker for all tests, as if just started for each that uses it."""
+def mqtt_broker_setup() -> SetupOptions:
+    """How the brokers of the module and of the session are made: override it in a conftest.py. The keys are
+    those of the ``mqtt_broker`` marker."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def mqtt_broker_module(
+    request: pytest.FixtureRequest, mqtt_broker_setup: SetupOptions
+) -> Iterator[TestBroker]:
+    """One broker for the tests of a module, as if just started for each that uses it. The marker
+    ``mqtt_broker`` in the module's ``pytestmark`` says how it is made."""
+    setup: SetupOptions = {**mqtt_broker_setup}
+    _take_markers(request.node, setup)
     with _maker(request) as make:
-        yield make(port=_port(request.config))
+        yield make(**setup)
+
+
+@pytest.fixture(scope="session")
+def mqtt_broker_session(
+    request: pytest.FixtureRequest, mqtt_broker_setup: SetupOptions
+) -> Iterator[TestBroker]:
+    """One broker for all tests, as if just started for each that uses it."""
+    setup: SetupOptions = {"port": _port(request.config), **mqtt_broker_setup}
+    with _maker(request) as make:
+        yield make(**setup)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,7 +93,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     try:
         yield
     finally:
-        for broker in _of_the_run(item):
+        for broker in _shared(item):
             broker.reset()
 
 
@@ -84,16 +103,29 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed and report.when != "teardown":
-        for broker in [*_of_the_run(item), *item.stash.get(_running, ())]:
+        for broker in [*_shared(item), *item.stash.get(_running, ())]:
             report.sections.append((f"MQTT broker {broker.url}", broker.report()))
     return report
 
 
-def _of_the_run(item: pytest.Item) -> list[TestBroker]:
-    """The broker of the whole run, where this test uses it, be it by ``getfixturevalue``."""
-    request = getattr(item, "_request", None) or item
-    used = "mqtt_broker_session" in getattr(request, "fixturenames", ())
-    return item.session.stash.get(_running, []) if used else []
+def _shared(item: pytest.Item) -> list[TestBroker]:
+    """The brokers of the module and of the whole run that this test uses, be it by ``getfixturevalue``."""
+    used = getattr(getattr(item, "_request", None) or item, "fixturenames", ())
+    nodes: list[pytest.Item | pytest.Collector] = []
+    module = item.getparent(pytest.Module)
+    if "mqtt_broker_module" in used and module is not None:
+        nodes.append(module)
+    if "mqtt_broker_session" in used:
+        nodes.append(item.session)
+    return [broker for node in nodes for broker in node.stash.get(_running, ())]
+
+
+def _take_markers(node: pytest.Item | pytest.Collector, setup: SetupOptions) -> None:
+    """The nearest marker wins."""
+    for marker in reversed(list(node.iter_markers("mqtt_broker"))):
+        if marker.args:
+            raise ValueError("the marker mqtt_broker takes names only, such as mqtt_broker(conf=...)")
+        setup.update(marker.kwargs)  # type: ignore[typeddict-item]
 
 
 @contextmanager

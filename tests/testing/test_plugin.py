@@ -353,3 +353,39 @@ def test_nothing_is_imported_before_a_fixture_is_used() -> None:
         "pybroker.broker.testing",
         "pybroker.broker.testing.pytest_plugin",
     }
+
+
+def test_a_broker_for_a_module_or_for_all_is_made_as_asked(run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+import pytest
+
+@pytest.fixture(scope="session")
+def mqtt_broker_setup():
+    return {"options": {"limits.max_subscriptions": 7}}
+"""
+    )
+    result = run(
+        """
+pytestmark = pytest.mark.mqtt_broker(users={"ann": "x"})
+ports = []
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_of_the_module(mqtt_broker_module, number):
+    ports.append(mqtt_broker_module.port)
+    assert len(set(ports)) == 1
+    assert mqtt_broker_module.messages() == []
+    mqtt_broker_module.publish("a", "x")
+    settings = mqtt_broker_module.running.settings
+    assert (settings.limits.max_subscriptions, list(settings.auth.passwords)) == (7, ["ann"])
+
+def test_of_all(mqtt_broker_session):
+    settings = mqtt_broker_session.running.settings
+    assert (settings.limits.max_subscriptions, list(settings.auth.passwords)) == (7, [])
+
+def test_report(mqtt_broker_module):
+    assert False
+"""
+    )
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*MQTT broker mqtt://127.0.0.1:*"])

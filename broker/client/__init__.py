@@ -1,0 +1,1 @@
+"""An MQTT client over the broker's own codec: for `pybroker pub` and `sub`."""

@@ -1,0 +1,253 @@
+"""One connection to a broker as a client: CONNECT, PUBLISH at every QoS, SUBSCRIBE.
+
+It does not reconnect: that is for its user to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ..packets.decoder import Decoder
+from ..packets.encoder import encode, make_publish
+from ..packets.model import (
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    SubscribeFilter,
+    Will,
+    singly,
+)
+from ..packets.properties import Properties
+from ..packets.reasons import ReasonCode, reason_name
+
+MAX_PACKET = 268_435_460
+READ = 1 << 16
+REFUSED = 0x80
+"""Reason codes from here on are refusals."""
+
+
+class ClientError(Exception):
+    """The broker refused something, or the connection ended: one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What CONNECT says."""
+
+    client_id: str = ""
+    """Empty: the broker gives one, but to clients of 3.1, which need their own."""
+    version: int = 4
+    """3 (MQTT 3.1), 4 (3.1.1) or 5 (5.0)."""
+    clean_start: bool = True
+    keepalive: int = 60
+    """Seconds; a PINGREQ goes out when half of them have passed."""
+    username: str | None = None
+    password: bytes | None = field(default=None, repr=False)
+    will: Will | None = None
+    session_expiry: int = 0
+    """5.0: seconds that the session outlives the connection."""
+
+
+class Client:
+    """An open connection; made by :meth:`connect`."""
+
+    def __init__(self, login: Login, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._login = login
+        self._reader = reader
+        self._writer = writer
+        self._decoder = Decoder(MAX_PACKET)
+        self._decoder.version = login.version
+        self._packets: list[Packet] = []
+        self._last_id = 0
+        self._answers: dict[tuple[type, int], asyncio.Future[Packet]] = {}
+        self._messages: asyncio.Queue[Publish | None] = asyncio.Queue()
+        self._received: set[int] = set()
+        """Identifiers of QoS 2 messages that came and are not released yet [MQTT-4.3.3-10]."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended: ClientError | None = None
+
+    @classmethod
+    async def connect(cls, host: str, port: int, login: Login, tls: ssl.SSLContext | None = None) -> Client:
+        """Raises ClientError where the broker refuses, OSError where it cannot be reached."""
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        client = cls(login, reader, writer)
+        try:
+            await client._begin()
+        except BaseException:
+            writer.close()
+            raise
+        return client
+
+    async def _begin(self) -> None:
+        login = self._login
+        properties = None
+        if login.version == 5 and login.session_expiry:
+            properties = Properties(session_expiry_interval=login.session_expiry)
+        name = "MQIsdp" if login.version == 3 else "MQTT"
+        await self._send(
+            Connect(
+                name,
+                login.version,
+                login.clean_start,
+                login.keepalive,
+                login.client_id,
+                login.username,
+                login.password,
+                login.will,
+                properties,
+            )
+        )
+        answer = await self._next()
+        if not isinstance(answer, Connack):
+            raise ClientError("the broker answers CONNECT with something else than CONNACK")
+        if answer.reason:
+            why = reason_name(answer.reason).replace("_", " ")
+            raise ClientError(f"the broker refuses the connection: {why}")
+        self._tasks = [asyncio.create_task(self._read())]
+        if login.keepalive:
+            self._tasks.append(asyncio.create_task(self._ping()))
+
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Returns when the broker has the message; at QoS 0 when it is written. Raises ClientError."""
+        version = self._login.version
+        packet_id = self._next_id() if qos else 0
+        packet = make_publish(topic, payload, qos=qos, retain=retain, properties=properties, version=version)
+        packet.packet_id = packet_id
+        answered = [self._answer(kind, packet_id) for kind in ((), (Puback,), (Pubrec, Pubcomp))[qos]]
+        await self._send(packet)
+        if qos == 1:
+            self._check(await answered[0], topic)
+        elif qos == 2:
+            self._check(await answered[0], topic)
+            await self._send(Pubrel(packet_id))
+            await answered[1]
+
+    async def subscribe(self, filters: Sequence[SubscribeFilter]) -> list[int]:
+        """The granted QoS of each. Raises ClientError where one is refused."""
+        packet_id = self._next_id()
+        answered = self._answer(Suback, packet_id)
+        await self._send(Subscribe(packet_id, list(filters)))
+        suback = await answered
+        assert isinstance(suback, Suback)
+        for wanted, reason in zip(filters, suback.reasons, strict=True):
+            if reason >= REFUSED:
+                why = reason_name(reason).replace("_", " ")
+                raise ClientError(f'the broker refuses the subscription to "{wanted.topic_filter}": {why}')
+        return [int(reason) for reason in suback.reasons]
+
+    async def messages(self) -> AsyncIterator[Publish]:
+        """What comes, until the connection ends; then ClientError, unless this side has ended it."""
+        while (message := await self._messages.get()) is not None:
+            yield message
+        if self._ended is not None:
+            raise self._ended
+
+    async def disconnect(self) -> None:
+        """Take leave; the will is not published [MQTT-3.14.4-3]."""
+        for task in self._tasks:
+            task.cancel()
+        if self._ended is None:
+            with suppress(OSError):
+                await self._send(Disconnect())
+        self._writer.close()
+        with suppress(OSError, ssl.SSLError):
+            await self._writer.wait_closed()
+        self._messages.put_nowait(None)
+
+    # ---- packets
+
+    async def _send(self, packet: Packet) -> None:
+        self._writer.write(encode(packet, self._login.version))
+        await self._writer.drain()
+
+    async def _next(self) -> Packet:
+        while not self._packets:
+            data = await self._reader.read(READ)
+            if not data:
+                raise ClientError("the broker has closed the connection")
+            self._packets = [*singly(self._decoder.feed(data))]
+            if self._decoder.error is not None:
+                raise ClientError(f"the broker sends what is no MQTT: {self._decoder.error}")
+        return self._packets.pop(0)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                await self._handle(await self._next())
+        except (ClientError, OSError) as error:
+            self._end(error if isinstance(error, ClientError) else ClientError(f"connection lost: {error}"))
+
+    async def _handle(self, packet: Packet) -> None:
+        if isinstance(packet, Publish):
+            await self._take(packet)
+        elif isinstance(packet, Pubrel):
+            self._received.discard(packet.packet_id)
+            await self._send(Pubcomp(packet.packet_id))
+        elif isinstance(packet, Disconnect):
+            raise ClientError(f"the broker disconnects: {reason_name(packet.reason).replace('_', ' ')}")
+        elif isinstance(packet, Puback | Pubrec | Pubcomp | Suback):
+            answer = self._answers.pop((type(packet), packet.packet_id), None)
+            if answer is not None and not answer.done():
+                answer.set_result(packet)
+
+    async def _take(self, message: Publish) -> None:
+        if message.qos == 2 and message.packet_id in self._received:
+            await self._send(Pubrec(message.packet_id))
+            return
+        self._messages.put_nowait(message)
+        if message.qos == 1:
+            await self._send(Puback(message.packet_id))
+        elif message.qos == 2:
+            self._received.add(message.packet_id)
+            await self._send(Pubrec(message.packet_id))
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(self._login.keepalive / 2)
+            with suppress(OSError):
+                await self._send(Pingreq())
+
+    def _end(self, error: ClientError) -> None:
+        self._ended = error
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        self._messages.put_nowait(None)
+
+    def _next_id(self) -> int:
+        self._last_id = self._last_id % 65_535 + 1
+        return self._last_id
+
+    def _answer(self, kind: type, packet_id: int) -> asyncio.Future[Packet]:
+        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        if self._ended is not None:
+            answer.set_exception(self._ended)
+        else:
+            self._answers[kind, packet_id] = answer
+        return answer
+
+    def _check(self, answer: Packet, topic: str) -> None:
+        reason = getattr(answer, "reason", ReasonCode.SUCCESS)
+        if reason >= REFUSED:
+            why = reason_name(reason).replace("_", " ")
+            raise ClientError(f'the broker refuses the message to "{topic}": {why}')

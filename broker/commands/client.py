@@ -1,0 +1,169 @@
+"""What `pybroker pub` and `pybroker sub` have in common: mosquitto's options for a connection."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import ssl
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from ..client.client import Client, Login
+    from ..packets.properties import Properties
+
+VERSIONS = {"31": 3, "mqttv31": 3, "311": 4, "mqttv311": 4, "5": 5, "mqttv5": 5}
+WILL_FOR_EVER = 0xFFFFFFFF
+PROPERTIES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "content-type": ("content_type", str),
+    "response-topic": ("response_topic", str),
+    "correlation-data": ("correlation_data", str.encode),
+    "message-expiry-interval": ("message_expiry_interval", int),
+    "payload-format-indicator": ("payload_format_indicator", int),
+}
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """The options for where to connect, and as whom."""
+    add = parser.add_argument_group("connection").add_argument
+    add("--help", action="help", help="show this help message and exit")
+    add("-h", "--host", metavar="HOST", help="the broker (127.0.0.1)")
+    add("-p", "--port", type=int, metavar="PORT", help="its port (1883; with TLS 8883)")
+    add(
+        "-L",
+        "--url",
+        metavar="URL",
+        help="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC",
+    )
+    add("-i", "--id", default="", metavar="ID", help="the client identifier; without it one is made")
+    add("-u", "--username", metavar="NAME")
+    add("-P", "--pw", metavar="PASSWORD")
+    add("-V", "--protocol-version", choices=VERSIONS, default="311", help="31, 311 (default) or 5")
+    add("-k", "--keepalive", type=int, default=60, metavar="SECONDS", help="(%(default)s)")
+    add("-d", "--debug", action="store_true", help="say what is done")
+    add(
+        "--cafile",
+        type=Path,
+        metavar="FILE",
+        help="connect by TLS, and check the broker's certificate",
+    )
+    add("--cert", type=Path, metavar="FILE", help="our certificate, for a broker that asks for one")
+    add("--key", type=Path, metavar="FILE", help="its private key")
+    add("--insecure", action="store_true", help="do not check the name in the broker's certificate")
+    add("--will-topic", metavar="TOPIC")
+    add("--will-payload", default="", metavar="TEXT")
+    add("--will-qos", type=int, choices=(0, 1, 2), default=0)
+    add("--will-retain", action="store_true")
+
+
+def run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
+    """Connect, let ``work`` do its part, take leave; the exit status."""
+    from ..client.client import ClientError
+
+    _take_url(options)
+    try:
+        return asyncio.run(_run(options, work))
+    except ClientError as error:
+        print(f"pybroker: {error}", file=sys.stderr)
+    except ssl.SSLError as error:
+        print(f"pybroker: TLS with {options.host}:{options.port}: {error.reason or error}", file=sys.stderr)
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        print(f"pybroker: {options.host}:{options.port} cannot be reached: {why}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+async def _run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
+    from ..client.client import Client
+
+    tls = _context(options)
+    client = await Client.connect(options.host, options.port, _login(options), tls)
+    if options.debug:
+        print(f"connected to {options.host}:{options.port}", file=sys.stderr)
+    try:
+        return await work(client)
+    finally:
+        await client.disconnect()
+
+
+def _take_url(options: argparse.Namespace) -> None:
+    """Fill in what ``-L`` says, and the defaults."""
+    secure = options.cafile is not None
+    if options.url is not None:
+        parts = urlsplit(options.url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise SystemExit(f'pybroker: -L "{options.url}": write mqtt://HOST:PORT/TOPIC or mqtts://...')
+        secure = secure or parts.scheme == "mqtts"
+        options.host = options.host or parts.hostname
+        options.port = options.port or parts.port
+        options.username = options.username or (unquote(parts.username) if parts.username else None)
+        options.pw = options.pw or (unquote(parts.password) if parts.password else None)
+        if topic := unquote(parts.path.removeprefix("/")):
+            options.topic = options.topic or ([topic] if isinstance(options.topic, list) else topic)
+    options.secure = secure
+    options.host = options.host or "127.0.0.1"
+    options.port = options.port or (8883 if secure else 1883)
+
+
+def _login(options: argparse.Namespace) -> Login:
+    from ..client.client import Login
+    from ..packets.model import Will
+
+    will = None
+    if options.will_topic:
+        payload = options.will_payload.encode()
+        will = Will(options.will_topic, payload, options.will_qos, options.will_retain)
+    clean = getattr(options, "clean", True)
+    return Login(
+        client_id=options.id or f"pybroker-{secrets.token_hex(6)}",
+        version=VERSIONS[options.protocol_version],
+        clean_start=clean,
+        keepalive=options.keepalive,
+        username=options.username,
+        password=None if options.pw is None else options.pw.encode(),
+        will=will,
+        session_expiry=0 if clean else WILL_FOR_EVER,
+    )
+
+
+def _context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if not options.secure:
+        return None
+    context = ssl.create_default_context(cafile=options.cafile)
+    if options.insecure:
+        context.check_hostname = False
+    if options.cert is not None:
+        context.load_cert_chain(options.cert, options.key)
+    return context
+
+
+def properties_of(words: list[list[str]] | None) -> Properties | None:
+    """``-D publish NAME VALUE``, and ``-D publish user-property NAME VALUE``. Exits with what is wrong."""
+    from ..packets.properties import Properties
+
+    if not words:
+        return None
+    found = Properties()
+    pairs: list[tuple[str, str]] = []
+    for command, *rest in words:
+        if command != "publish":
+            raise SystemExit(f"pybroker: -D {command}: properties of publish alone are taken")
+        if len(rest) == 3 and rest[0] == "user-property":
+            pairs.append((rest[1], rest[2]))
+        elif len(rest) == 2 and rest[0] in PROPERTIES:
+            name, read = PROPERTIES[rest[0]]
+            try:
+                setattr(found, name, read(rest[1]))
+            except ValueError:
+                raise SystemExit(f'pybroker: -D publish {rest[0]}: "{rest[1]}" is not a number') from None
+        else:
+            names = ", ".join(PROPERTIES)
+            raise SystemExit(f"pybroker: -D publish takes user-property NAME VALUE, or VALUE for {names}")
+    found.user_properties = tuple(pairs)
+    return found

@@ -1,0 +1,101 @@
+"""`pybroker sub`: subscribe and print what comes, with mosquitto_sub's options."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from .client import add_connection, run
+from .options import Commands
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..packets.model import Publish
+
+TIMED_OUT = 27
+"""mosquitto_sub's exit status after -W."""
+
+
+def add_sub(commands: Commands) -> None:
+    sub = commands.add_parser(
+        "sub",
+        add_help=False,
+        help="subscribe, and print what comes",
+        description="Print the payload of each message that comes. The options are mosquitto_sub's.",
+    )
+    add = sub.add_argument
+    add("-t", "--topic", action="append", metavar="FILTER", help="a topic filter; may be repeated")
+    add("-q", "--qos", type=int, choices=(0, 1, 2), default=0, help="(%(default)s)")
+    add("-v", "--verbose", action="store_true", help="print the topic before the payload")
+    add("-j", "--json", action="store_true", help="print each message as a JSON object")
+    add("-N", "--no-eol", action="store_true", help="print no line break after a payload")
+    add("-C", "--count", type=int, metavar="N", help="end after so many messages")
+    add("-W", "--timeout", type=float, metavar="SECONDS", help="end after this time, with status 27")
+    add("-R", "--no-retained", action="store_true", help="print no messages that were retained")
+    add(
+        "-c",
+        "--disable-clean-session",
+        action="store_false",
+        dest="clean",
+        help="keep the session: needs -i",
+    )
+    add_connection(sub)
+    sub.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ..packets.model import SubscribeFilter
+    from ..routing.topics import filter_error
+
+    async def subscribe(client: Client) -> int:
+        wanted = options.topic
+        await client.subscribe([SubscribeFilter(topic_filter, options.qos) for topic_filter in wanted])
+        if options.debug:
+            print(f"subscribed to {', '.join(wanted)}", file=sys.stderr)
+        try:
+            async with asyncio.timeout(options.timeout):
+                await _print(client, options)
+        except TimeoutError:
+            return TIMED_OUT
+        return 0
+
+    if options.topic is None and options.url is None:
+        print("pybroker: -t FILTER is missing: what to subscribe to", file=sys.stderr)
+        return 2
+    options.topic = options.topic or []
+    for topic_filter in options.topic:
+        if error := filter_error(topic_filter):
+            print(f'pybroker: -t "{topic_filter}": {error}', file=sys.stderr)
+            return 2
+    if not options.clean and not options.id:
+        print("pybroker: -c needs -i ID: a session that is kept has a client identifier", file=sys.stderr)
+        return 2
+    return run(options, subscribe)
+
+
+async def _print(client: Client, options: argparse.Namespace) -> None:
+    count = 0
+    async for message in client.messages():
+        if message.retain and options.no_retained:
+            continue
+        sys.stdout.buffer.write(_line(message, options))
+        sys.stdout.buffer.flush()
+        count += 1
+        if count == options.count:
+            return
+
+
+def _line(message: Publish, options: argparse.Namespace) -> bytes:
+    if options.json:
+        found = {
+            "topic": message.topic,
+            "qos": message.qos,
+            "retain": int(message.retain),
+            "payload": message.payload.decode(errors="replace"),
+        }
+        return json.dumps(found, ensure_ascii=False).encode() + b"\n"
+    head = f"{message.topic} ".encode() if options.verbose else b""
+    return head + message.payload + (b"" if options.no_eol else b"\n")
