@@ -117,6 +117,8 @@ class Feed:
         if self._passed_at:
             self.passed += engine.counters.publish_received - self._passed_at
             self._passed_at = 0
+            for reader in self._readers:
+                reader.wake()  # so that it is told of them, though no further event may come
         self._seen = 0
         self._slice_ends = engine.clock.monotonic() + SLICE
         self._observing = True

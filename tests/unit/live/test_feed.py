@@ -51,15 +51,18 @@ def test_topics_of_the_broker_only_where_asked_for() -> None:
 def test_a_flood_is_sampled_and_what_passes_is_counted() -> None:
     broker = Broker()
     feed = Feed(broker.engine)
-    reader = feed.open("#", Woken())
+    woken = Woken()
+    reader = feed.open("#", woken)
     client = broker.connect("c")
     for _ in range(10 * BURST):
         client.publish("a", b"x")
     assert topics(reader) == ["a"] * BURST
+    before = woken.times
     assert feed.sampling
     assert not broker.engine.hooks.message_published, "the engine is observed during the pause"
     broker.clock.advance(SLICE)
     assert feed.passed == 9 * BURST
+    assert woken.times == before + 1, "it is told, though nothing more may come"
     client.publish("a", b"x")
     assert topics(reader) == ["a"]
 
