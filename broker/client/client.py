@@ -1,12 +1,14 @@
 """One connection to a broker as a client: CONNECT, PUBLISH at every QoS, SUBSCRIBE.
 
-It does not reconnect: that is for its user to decide.
+It does not reconnect: that is for its user to decide. Take messages in one task and publish from another:
+while too much waits to be taken, nothing is read from the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +37,12 @@ from ..packets.reasons import ReasonCode, reason_name
 
 MAX_PACKET = 268_435_460
 READ = 1 << 16
+WAITING = 1 << 24
+"""Bytes of messages that wait to be taken before reading stops."""
+MESSAGE_COST = 1024
+"""Bytes that a message takes beside its payload, about."""
+ANSWER = 30.0
+"""Seconds in which the broker is reached and answers CONNECT."""
 REFUSED = 0x80
 """Reason codes from here on are refusals."""
 
@@ -72,24 +80,38 @@ class Client:
         self._decoder.version = login.version
         self._packets: list[Packet] = []
         self._last_id = 0
-        self._answers: dict[tuple[type, int], asyncio.Future[Packet]] = {}
-        self._messages: asyncio.Queue[Publish | None] = asyncio.Queue()
+        self._answers: dict[tuple[type, int], asyncio.Future[Packet | None]] = {}
+        self._messages: deque[Publish] = deque()
+        self.waiting = 0
+        """Bytes of the messages that are not taken yet; see WAITING."""
+        self._room = asyncio.Event()
+        self._changed = asyncio.Event()
+        """A message came, or the connection ended."""
+        self._heard = True
+        """The broker has sent something since the last PINGREQ."""
         self._received: set[int] = set()
-        """Identifiers of QoS 2 messages that came and are not released yet [MQTT-4.3.3-10]."""
+        """Identifiers of QoS 2 messages that are acknowledged and not released yet [MQTT-4.3.3-10]."""
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: ClientError | None = None
+        self._closed = False
 
     @classmethod
     async def connect(cls, host: str, port: int, login: Login, tls: ssl.SSLContext | None = None) -> Client:
-        """Raises ClientError where the broker refuses, OSError where it cannot be reached."""
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        client = cls(login, reader, writer)
+        """Raises ClientError where the broker refuses or is silent, OSError where it cannot be reached,
+        ValueError where ``login`` does not fit into CONNECT.
+        """
         try:
-            await client._begin()
-        except BaseException:
-            writer.close()
-            raise
-        return client
+            async with asyncio.timeout(ANSWER):
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+                client = cls(login, reader, writer)
+                try:
+                    await client._begin()
+                except BaseException:
+                    writer.close()
+                    raise
+                return client
+        except TimeoutError:
+            raise ClientError(f"the broker does not answer within {ANSWER:.0f} seconds") from None
 
     async def _begin(self) -> None:
         login = self._login
@@ -128,26 +150,31 @@ class Client:
         retain: bool = False,
         properties: Properties | None = None,
     ) -> None:
-        """Returns when the broker has the message; at QoS 0 when it is written. Raises ClientError."""
-        version = self._login.version
+        """Returns when the broker has the message; at QoS 0 when it is written.
+
+        Raises ClientError, and ValueError where the topic or a property does not fit into PUBLISH.
+        """
         packet_id = self._next_id() if qos else 0
-        packet = make_publish(topic, payload, qos=qos, retain=retain, properties=properties, version=version)
-        packet.packet_id = packet_id
-        answered = [self._answer(kind, packet_id) for kind in ((), (Puback,), (Pubrec, Pubcomp))[qos]]
-        await self._send(packet)
-        if qos == 1:
-            self._check(await answered[0], topic)
-        elif qos == 2:
-            self._check(await answered[0], topic)
-            await self._send(Pubrel(packet_id))
-            await answered[1]
+        packet = make_publish(
+            topic,
+            payload,
+            qos=qos,
+            retain=retain,
+            properties=properties,
+            version=self._login.version,
+            packet_id=packet_id,
+        )
+        if qos == 0:
+            await self._send(packet)
+            return
+        self._check(await self._ask(packet, Puback if qos == 1 else Pubrec, packet_id), topic)
+        if qos == 2:
+            await self._ask(Pubrel(packet_id), Pubcomp, packet_id)
 
     async def subscribe(self, filters: Sequence[SubscribeFilter]) -> list[int]:
         """The granted QoS of each. Raises ClientError where one is refused."""
         packet_id = self._next_id()
-        answered = self._answer(Suback, packet_id)
-        await self._send(Subscribe(packet_id, list(filters)))
-        suback = await answered
+        suback = await self._ask(Subscribe(packet_id, list(filters)), Suback, packet_id)
         assert isinstance(suback, Suback)
         for wanted, reason in zip(filters, suback.reasons, strict=True):
             if reason >= REFUSED:
@@ -156,35 +183,74 @@ class Client:
         return [int(reason) for reason in suback.reasons]
 
     async def messages(self) -> AsyncIterator[Publish]:
-        """What comes, until the connection ends; then ClientError, unless this side has ended it."""
-        while (message := await self._messages.get()) is not None:
-            yield message
-        if self._ended is not None:
-            raise self._ended
+        """What comes, until the connection ends; then ClientError, unless this side has ended it.
+
+        The broker keeps a message of QoS 1 and 2 until it is given to :meth:`acknowledge`.
+        """
+        while True:
+            while self._messages:
+                message = self._messages.popleft()
+                self.waiting -= len(message.payload) + MESSAGE_COST
+                self._room.set()
+                yield message
+            if self._closed:
+                return
+            if self._ended is not None:
+                raise self._ended
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def acknowledge(self, message: Publish) -> None:
+        """Say that ``message`` is dealt with: the broker may forget it. At QoS 0 there is nothing to say."""
+        if message.qos == 1:
+            await self._send(Puback(message.packet_id))
+        elif message.qos == 2:
+            self._received.add(message.packet_id)
+            await self._send(Pubrec(message.packet_id))
 
     async def disconnect(self) -> None:
         """Take leave; the will is not published [MQTT-3.14.4-3]."""
         for task in self._tasks:
             task.cancel()
-        if self._ended is None:
-            with suppress(OSError):
-                await self._send(Disconnect())
+        with suppress(ClientError):
+            await self._send(Disconnect())
+        self._closed = True
+        self._end(ClientError("this side has closed the connection"))
         self._writer.close()
-        with suppress(OSError, ssl.SSLError):
+        with suppress(OSError):
             await self._writer.wait_closed()
-        self._messages.put_nowait(None)
 
     # ---- packets
 
     async def _send(self, packet: Packet) -> None:
+        if self._ended is not None:
+            raise self._ended
         self._writer.write(encode(packet, self._login.version))
-        await self._writer.drain()
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise ClientError(f"connection lost: {error}") from error
+
+    async def _ask(self, packet: Packet, kind: type, packet_id: int) -> Packet:
+        """Send ``packet``; its answer."""
+        answered: asyncio.Future[Packet | None] = asyncio.get_running_loop().create_future()
+        self._answers[kind, packet_id] = answered
+        try:
+            await self._send(packet)
+            answer = await answered
+        finally:
+            self._answers.pop((kind, packet_id), None)
+        if answer is None:
+            assert self._ended is not None
+            raise self._ended
+        return answer
 
     async def _next(self) -> Packet:
         while not self._packets:
             data = await self._reader.read(READ)
             if not data:
                 raise ClientError("the broker has closed the connection")
+            self._heard = True
             self._packets = [*singly(self._decoder.feed(data))]
             if self._decoder.error is not None:
                 raise ClientError(f"the broker sends what is no MQTT: {self._decoder.error}")
@@ -206,45 +272,41 @@ class Client:
         elif isinstance(packet, Disconnect):
             raise ClientError(f"the broker disconnects: {reason_name(packet.reason).replace('_', ' ')}")
         elif isinstance(packet, Puback | Pubrec | Pubcomp | Suback):
-            answer = self._answers.pop((type(packet), packet.packet_id), None)
-            if answer is not None and not answer.done():
-                answer.set_result(packet)
+            answered = self._answers.get((type(packet), packet.packet_id))
+            if answered is not None and not answered.done():
+                answered.set_result(packet)
 
     async def _take(self, message: Publish) -> None:
         if message.qos == 2 and message.packet_id in self._received:
             await self._send(Pubrec(message.packet_id))
             return
-        self._messages.put_nowait(message)
-        if message.qos == 1:
-            await self._send(Puback(message.packet_id))
-        elif message.qos == 2:
-            self._received.add(message.packet_id)
-            await self._send(Pubrec(message.packet_id))
+        self._messages.append(message)
+        self.waiting += len(message.payload) + MESSAGE_COST
+        self._changed.set()
+        while self.waiting > WAITING:
+            self._room.clear()
+            await self._room.wait()
 
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self._login.keepalive / 2)
-            with suppress(OSError):
+            if not self._heard and self.waiting <= WAITING:
+                self._end(ClientError("the broker does not answer a PINGREQ"))
+                return
+            self._heard = False
+            with suppress(ClientError):
                 await self._send(Pingreq())
 
     def _end(self, error: ClientError) -> None:
-        self._ended = error
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
-        self._messages.put_nowait(None)
+        self._ended = self._ended or error
+        for answered in self._answers.values():
+            if not answered.done():
+                answered.set_result(None)
+        self._changed.set()
 
     def _next_id(self) -> int:
         self._last_id = self._last_id % 65_535 + 1
         return self._last_id
-
-    def _answer(self, kind: type, packet_id: int) -> asyncio.Future[Packet]:
-        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
-        if self._ended is not None:
-            answer.set_exception(self._ended)
-        else:
-            self._answers[kind, packet_id] = answer
-        return answer
 
     def _check(self, answer: Packet, topic: str) -> None:
         reason = getattr(answer, "reason", ReasonCode.SUCCESS)

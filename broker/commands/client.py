@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
+
+from .options import BAD_CONFIGURATION
 
 if TYPE_CHECKING:
     from ..client.client import Client, Login
@@ -21,7 +24,7 @@ WILL_FOR_EVER = 0xFFFFFFFF
 PROPERTIES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "content-type": ("content_type", str),
     "response-topic": ("response_topic", str),
-    "correlation-data": ("correlation_data", str.encode),
+    "correlation-data": ("correlation_data", os.fsencode),
     "message-expiry-interval": ("message_expiry_interval", int),
     "payload-format-indicator": ("payload_format_indicator", int),
 }
@@ -32,7 +35,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("connection").add_argument
     add("--help", action="help", help="show this help message and exit")
     add("-h", "--host", metavar="HOST", help="the broker (127.0.0.1)")
-    add("-p", "--port", type=int, metavar="PORT", help="its port (1883; with TLS 8883)")
+    add("-p", "--port", type=whole(1, 65_535), metavar="PORT", help="its port (1883; with TLS 8883)")
     add(
         "-L",
         "--url",
@@ -43,7 +46,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add("-u", "--username", metavar="NAME")
     add("-P", "--pw", metavar="PASSWORD")
     add("-V", "--protocol-version", choices=VERSIONS, default="311", help="31, 311 (default) or 5")
-    add("-k", "--keepalive", type=int, default=60, metavar="SECONDS", help="(%(default)s)")
+    add("-k", "--keepalive", type=whole(0, 65_535), default=60, metavar="SECONDS", help="(%(default)s)")
     add("-d", "--debug", action="store_true", help="say what is done")
     add(
         "--cafile",
@@ -64,26 +67,26 @@ def run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -
     """Connect, let ``work`` do its part, take leave; the exit status."""
     from ..client.client import ClientError
 
-    _take_url(options)
+    _check(options)
     try:
         return asyncio.run(_run(options, work))
-    except ClientError as error:
+    except (ClientError, ValueError) as error:
         print(f"pybroker: {error}", file=sys.stderr)
-    except ssl.SSLError as error:
-        print(f"pybroker: TLS with {options.host}:{options.port}: {error.reason or error}", file=sys.stderr)
-    except OSError as error:
-        why = error.strerror or str(error) or type(error).__name__
-        print(f"pybroker: {options.host}:{options.port} cannot be reached: {why}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    return 1
+        return 1
 
 
 async def _run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
-    from ..client.client import Client
+    from ..client.client import Client, ClientError
 
+    where = f"{options.host}:{options.port}"
     tls = _context(options)
-    client = await Client.connect(options.host, options.port, _login(options), tls)
+    try:
+        client = await Client.connect(options.host, options.port, _login(options), tls)
+    except ssl.SSLError as error:
+        raise ClientError(f"TLS with {where}: {error.reason or error}") from None
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        raise ClientError(f"{where} cannot be reached: {why}") from None
     if options.debug:
         print(f"connected to {options.host}:{options.port}", file=sys.stderr)
     try:
@@ -92,23 +95,64 @@ async def _run(options: argparse.Namespace, work: Callable[[Client], Awaitable[i
         await client.disconnect()
 
 
-def _take_url(options: argparse.Namespace) -> None:
-    """Fill in what ``-L`` says, and the defaults."""
+def refuse(text: str) -> NoReturn:
+    """End with what is wrong about an option."""
+    print(f"pybroker: {text}", file=sys.stderr)
+    raise SystemExit(BAD_CONFIGURATION)
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number within bounds, for ``type=``."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least} to {most}")
+        return number
+
+    return read
+
+
+def take_url(options: argparse.Namespace) -> None:
+    """Fill in what ``-L`` says, and the defaults. Exits with what is wrong."""
     secure = options.cafile is not None
     if options.url is not None:
-        parts = urlsplit(options.url)
+        form = "write mqtt://HOST:PORT/TOPIC or mqtts://..."
+        try:
+            parts = urlsplit(options.url)
+            port = parts.port
+        except ValueError as error:
+            refuse(f'-L "{options.url}": {error}; {form}')
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise SystemExit(f'pybroker: -L "{options.url}": write mqtt://HOST:PORT/TOPIC or mqtts://...')
+            refuse(f'-L "{options.url}": {form}')
         secure = secure or parts.scheme == "mqtts"
         options.host = options.host or parts.hostname
-        options.port = options.port or parts.port
+        options.port = options.port or port
         options.username = options.username or (unquote(parts.username) if parts.username else None)
         options.pw = options.pw or (unquote(parts.password) if parts.password else None)
         if topic := unquote(parts.path.removeprefix("/")):
-            options.topic = options.topic or ([topic] if isinstance(options.topic, list) else topic)
+            options.topic = options.topic or ([topic] if options.topics else topic)
     options.secure = secure
     options.host = options.host or "127.0.0.1"
     options.port = options.port or (8883 if secure else 1883)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from ..routing.topics import topic_error
+
+    if not options.secure and (options.cert or options.key or options.insecure):
+        refuse("--cert, --key and --insecure are for TLS: add --cafile FILE, or -L mqtts://...")
+    if options.key and not options.cert:
+        refuse("--key needs --cert FILE")
+    if options.pw is not None and options.username is None and VERSIONS[options.protocol_version] < 5:
+        refuse("-P needs -u NAME: MQTT before 5.0 has no password without a user name")  # [MQTT-3.1.2-22]
+    if options.will_topic is None and (options.will_payload or options.will_qos or options.will_retain):
+        refuse("--will-topic TOPIC is missing")
+    if options.will_topic is not None and (error := topic_error(options.will_topic)):
+        refuse(f'--will-topic "{options.will_topic}": {error}')
 
 
 def _login(options: argparse.Namespace) -> Login:
@@ -117,7 +161,7 @@ def _login(options: argparse.Namespace) -> Login:
 
     will = None
     if options.will_topic:
-        payload = options.will_payload.encode()
+        payload = os.fsencode(options.will_payload)
         will = Will(options.will_topic, payload, options.will_qos, options.will_retain)
     clean = getattr(options, "clean", True)
     return Login(
@@ -126,7 +170,7 @@ def _login(options: argparse.Namespace) -> Login:
         clean_start=clean,
         keepalive=options.keepalive,
         username=options.username,
-        password=None if options.pw is None else options.pw.encode(),
+        password=None if options.pw is None else os.fsencode(options.pw),
         will=will,
         session_expiry=0 if clean else WILL_FOR_EVER,
     )
@@ -135,17 +179,24 @@ def _login(options: argparse.Namespace) -> Login:
 def _context(options: argparse.Namespace) -> ssl.SSLContext | None:
     if not options.secure:
         return None
-    context = ssl.create_default_context(cafile=options.cafile)
+    try:
+        context = ssl.create_default_context(cafile=options.cafile)
+    except OSError as error:
+        refuse(f"--cafile {options.cafile}: {error.strerror or error}")
     if options.insecure:
         context.check_hostname = False
     if options.cert is not None:
-        context.load_cert_chain(options.cert, options.key)
+        try:
+            context.load_cert_chain(options.cert, options.key)
+        except OSError as error:
+            refuse(f"--cert {options.cert}, --key {options.key or options.cert}: {error.strerror or error}")
     return context
 
 
 def properties_of(words: list[list[str]] | None) -> Properties | None:
     """``-D publish NAME VALUE``, and ``-D publish user-property NAME VALUE``. Exits with what is wrong."""
-    from ..packets.properties import Properties
+    from ..packets.packet_type import PacketType
+    from ..packets.properties import Properties, encode_properties
 
     if not words:
         return None
@@ -153,17 +204,18 @@ def properties_of(words: list[list[str]] | None) -> Properties | None:
     pairs: list[tuple[str, str]] = []
     for command, *rest in words:
         if command != "publish":
-            raise SystemExit(f"pybroker: -D {command}: properties of publish alone are taken")
+            refuse(f"-D {command}: only properties of publish are taken")
         if len(rest) == 3 and rest[0] == "user-property":
             pairs.append((rest[1], rest[2]))
         elif len(rest) == 2 and rest[0] in PROPERTIES:
             name, read = PROPERTIES[rest[0]]
             try:
                 setattr(found, name, read(rest[1]))
-            except ValueError:
-                raise SystemExit(f'pybroker: -D publish {rest[0]}: "{rest[1]}" is not a number') from None
+                encode_properties(found, PacketType.PUBLISH)
+            except ValueError as error:
+                refuse(f'-D publish {rest[0]} "{rest[1]}": {error}')
         else:
             names = ", ".join(PROPERTIES)
-            raise SystemExit(f"pybroker: -D publish takes user-property NAME VALUE, or VALUE for {names}")
+            refuse(f"-D publish takes user-property NAME VALUE, or NAME VALUE where NAME is one of {names}")
     found.user_properties = tuple(pairs)
     return found

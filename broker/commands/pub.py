@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
 import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .client import add_connection, properties_of, run
+from .client import add_connection, properties_of, refuse, run, take_url
 from .options import Commands
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ def add_pub(commands: Commands) -> None:
         "pub",
         add_help=False,
         help="publish a message",
-        description="Publish a message, or each line of standard input. The options are mosquitto_pub's.",
+        description="Publish a message. The options are named as mosquitto_pub's.",
     )
     add = pub.add_argument
     add("-t", "--topic", metavar="TOPIC", help="where it is published")
@@ -33,62 +38,67 @@ def add_pub(commands: Commands) -> None:
     add("-r", "--retain", action="store_true", help="the broker keeps it for later subscribers")
     add("-D", "--property", nargs="+", action="append", metavar="WORD", help="publish NAME VALUE, for -V 5")
     add_connection(pub)
-    pub.set_defaults(run=_run)
+    pub.set_defaults(run=_run, topics=False)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ..routing.topics import topic_error
-
+    take_url(options)
+    _check(options)
     properties = properties_of(options.property)
+    payload = None if options.stdin_line else _payload(options)
 
     async def publish(client: Client) -> int:
-        for payload in _payloads(options):
-            await client.publish(options.topic, payload, options.qos, options.retain, properties)
+        async for each in _lines() if payload is None else _one(payload):
+            await client.publish(options.topic, each, options.qos, options.retain, properties)
             if options.debug:
-                print(f"published {len(payload)} bytes to {options.topic}", file=sys.stderr)
+                print(f"published {len(each)} bytes to {options.topic}", file=sys.stderr)
         return 0
 
-    if options.topic is None and options.url is None:
-        print("pybroker: -t TOPIC is missing: where to publish", file=sys.stderr)
-        return 2
-    if not any(
-        (
-            options.message is not None,
-            options.file,
-            options.null_message,
-            options.stdin_file,
-            options.stdin_line,
-        )
-    ):
-        print("pybroker: what is to be published? -m TEXT, -f FILE, -n, -s or -l", file=sys.stderr)
-        return 2
-    if options.topic is not None and (error := topic_error(options.topic)):
-        print(f'pybroker: -t "{options.topic}": {error}', file=sys.stderr)
-        return 2
-    if properties is not None and options.protocol_version not in ("5", "mqttv5"):
-        print("pybroker: -D needs -V 5: properties are MQTT 5.0's", file=sys.stderr)
-        return 2
     return run(options, publish)
 
 
-def _payloads(options: argparse.Namespace) -> list[bytes] | _Lines:
-    if options.stdin_line:
-        return _Lines()
+def _check(options: argparse.Namespace) -> None:
+    from ..routing.topics import topic_error
+
+    if options.topic is None:
+        refuse("-t TOPIC is missing: where to publish")
+    if error := topic_error(options.topic):
+        refuse(f'-t "{options.topic}": {error}')
+    given = options.message is not None or options.file is not None
+    if not (given or options.null_message or options.stdin_file or options.stdin_line):
+        refuse("what is to be published? -m TEXT, -f FILE, -n, -s or -l")
+    if options.property and options.protocol_version not in ("5", "mqttv5"):
+        refuse("-D needs -V 5: properties are MQTT 5.0's")
+
+
+def _payload(options: argparse.Namespace) -> bytes:
     if options.stdin_file:
-        return [sys.stdin.buffer.read()]
+        return sys.stdin.buffer.read()
     if options.file is not None:
-        return [options.file.read_bytes()]
-    return [b"" if options.null_message else options.message.encode()]
+        try:
+            content: bytes = options.file.read_bytes()
+        except OSError as error:
+            refuse(f"-f {options.file}: {error.strerror or error}")
+        return content
+    return b"" if options.null_message else os.fsencode(options.message)
 
 
-class _Lines:
-    """The lines of standard input, as they come."""
+async def _one(payload: bytes) -> AsyncIterator[bytes]:
+    yield payload
 
-    def __iter__(self) -> _Lines:
-        return self
 
-    def __next__(self) -> bytes:
-        line = sys.stdin.buffer.readline()
-        if not line:
-            raise StopIteration
-        return line.rstrip(b"\r\n")
+async def _lines() -> AsyncIterator[bytes]:
+    """The lines of standard input, read in a thread: while one is waited for, PINGREQs go out."""
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        # A file object of its own: at exit Python closes sys.stdin, which this thread may be reading.
+        with suppress(RuntimeError), open(0, "rb", closefd=False) as stdin:  # the loop is closed
+            for line in stdin:
+                asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+            asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line.rstrip(b"\r\n")

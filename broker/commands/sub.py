@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from .client import add_connection, run
+from .client import add_connection, refuse, run, take_url, whole
 from .options import Commands
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_sub(commands: Commands) -> None:
         "sub",
         add_help=False,
         help="subscribe, and print what comes",
-        description="Print the payload of each message that comes. The options are mosquitto_sub's.",
+        description="Print the payload of each message that comes. The options are named as mosquitto_sub's.",
     )
     add = sub.add_argument
     add("-t", "--topic", action="append", metavar="FILTER", help="a topic filter; may be repeated")
@@ -32,8 +32,8 @@ def add_sub(commands: Commands) -> None:
     add("-v", "--verbose", action="store_true", help="print the topic before the payload")
     add("-j", "--json", action="store_true", help="print each message as a JSON object")
     add("-N", "--no-eol", action="store_true", help="print no line break after a payload")
-    add("-C", "--count", type=int, metavar="N", help="end after so many messages")
-    add("-W", "--timeout", type=float, metavar="SECONDS", help="end after this time, with status 27")
+    add("-C", "--count", type=whole(1, sys.maxsize), metavar="N", help="end after so many messages")
+    add("-W", "--timeout", type=_seconds, metavar="SECONDS", help="end after this time, with status 27")
     add("-R", "--no-retained", action="store_true", help="print no messages that were retained")
     add(
         "-c",
@@ -43,12 +43,14 @@ def add_sub(commands: Commands) -> None:
         help="keep the session: needs -i",
     )
     add_connection(sub)
-    sub.set_defaults(run=_run)
+    sub.set_defaults(run=_run, topics=True)
 
 
 def _run(options: argparse.Namespace) -> int:
     from ..packets.model import SubscribeFilter
-    from ..routing.topics import filter_error
+
+    take_url(options)
+    _check(options)
 
     async def subscribe(client: Client) -> int:
         wanted = options.topic
@@ -62,27 +64,40 @@ def _run(options: argparse.Namespace) -> int:
             return TIMED_OUT
         return 0
 
-    if options.topic is None and options.url is None:
-        print("pybroker: -t FILTER is missing: what to subscribe to", file=sys.stderr)
-        return 2
-    options.topic = options.topic or []
+    return run(options, subscribe)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from ..routing.topics import filter_error
+
+    if not options.topic:
+        refuse("-t FILTER is missing: what to subscribe to")
     for topic_filter in options.topic:
         if error := filter_error(topic_filter):
-            print(f'pybroker: -t "{topic_filter}": {error}', file=sys.stderr)
-            return 2
+            refuse(f'-t "{topic_filter}": {error}')
     if not options.clean and not options.id:
-        print("pybroker: -c needs -i ID: a session that is kept has a client identifier", file=sys.stderr)
-        return 2
-    return run(options, subscribe)
+        refuse("-c needs -i ID: a session that is kept has a client identifier")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a time above 0, in seconds")
+    return seconds
 
 
 async def _print(client: Client, options: argparse.Namespace) -> None:
     count = 0
     async for message in client.messages():
         if message.retain and options.no_retained:
+            await client.acknowledge(message)
             continue
         sys.stdout.buffer.write(_line(message, options))
         sys.stdout.buffer.flush()
+        await client.acknowledge(message)
         count += 1
         if count == options.count:
             return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pybroker.testing import TestBroker
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
+FIVE = ["-t", "a", "-m", "x", "-V", "5", "-D", "publish"]
 
 
 def command(name: str, broker: TestBroker, *arguments: str) -> list[str]:
@@ -98,6 +101,57 @@ def test_a_session_that_stays(mqtt_broker: TestBroker) -> None:
     assert done.stdout == b"while away\n"
 
 
+def test_what_is_not_printed_stays_with_the_broker(mqtt_broker: TestBroker) -> None:
+    keep = ["-t", "a", "-q", "2", "-c", "-i", "s"]
+    assert run("sub", mqtt_broker, *keep, "-W", "0.1").returncode == 27
+    for number in range(6):
+        mqtt_broker.publish("a", str(number), qos=1 + number % 2)
+    assert run("sub", mqtt_broker, *keep, "-C", "2").stdout == b"0\n1\n"
+    assert run("sub", mqtt_broker, *keep, "-C", "4").stdout == b"2\n3\n4\n5\n"
+
+
+def test_a_pause_between_lines(mqtt_broker: TestBroker) -> None:
+    words = command("pub", mqtt_broker, "-t", "l", "-l", "-k", "1")
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE) as pub:
+        assert pub.stdin is not None
+        mqtt_broker.wait_for_packet("PINGREQ", count=4, timeout=DEADLINE)
+        pub.stdin.write(b"late\n")
+        pub.stdin.close()
+        assert pub.wait(DEADLINE) == 0
+    assert mqtt_broker.wait_for("l").text == "late"
+
+
+@pytest.mark.filterwarnings("ignore::pybroker.testing.ConnectionLeftBehind")
+def test_a_broker_that_ends_before_the_next_line(make_mqtt_broker) -> None:
+    broker = make_mqtt_broker()
+    words = command("pub", broker, "-t", "l", "-l", "-d")
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as pub:
+        assert pub.stdin is not None
+        assert pub.stderr is not None
+        assert pub.stderr.readline().startswith(b"connected to ")
+        broker.stop()
+        told = b""
+        for _ in range(1000):  # until the end of the connection has arrived
+            try:
+                pub.stdin.write(b"lost\n")
+                pub.stdin.flush()
+            except BrokenPipeError:
+                break
+            if (told := pub.stderr.readline()) and not told.startswith(b"published"):
+                break
+        with suppress(BrokenPipeError):
+            pub.stdin.close()
+        assert pub.wait(DEADLINE) == 1
+        assert told.startswith(b"pybroker: ")
+        assert b"Traceback" not in pub.stderr.read()
+
+
+def test_bytes_that_are_no_text(mqtt_broker: TestBroker) -> None:
+    words = [os.fsencode(word) for word in command("pub", mqtt_broker, "-t", "a", "-m")]
+    assert subprocess.run([*words, b"\xff\xfe"], cwd=ROOT, timeout=DEADLINE).returncode == 0
+    assert mqtt_broker.wait_for("a").payload == b"\xff\xfe"
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "status", "told"),
     [
@@ -105,6 +159,25 @@ def test_a_session_that_stays(mqtt_broker: TestBroker) -> None:
         ("pub", ["-t", "a"], 2, "what is to be published"),
         ("pub", ["-t", "a/#", "-m", "x"], 2, "wildcards"),
         ("pub", ["-t", "a", "-m", "x", "-D", "publish", "content-type", "t"], 2, "-D needs -V 5"),
+        ("pub", ["-m", "x", "-L", "mqtt://localhost"], 2, "-t TOPIC is missing"),
+        ("pub", ["-m", "x", "-L", "mqtt://localhost/a%23"], 2, "wildcards"),
+        ("pub", ["-m", "x", "-L", "mqtt://localhost:99999/a"], 2, "out of range"),
+        ("pub", ["-m", "x", "-L", "http://localhost/a"], 2, "write mqtt://HOST:PORT/TOPIC"),
+        ("pub", ["-t", "a", "-m", "x", "-p", "99999"], 2, "99999 is not a number from 1 to 65535"),
+        ("pub", ["-t", "a", "-m", "x", "-k", "70000"], 2, "70000 is not a number from 0 to 65535"),
+        ("pub", ["-t", "a", "-f", "/no/such"], 2, "-f /no/such: No such file"),
+        ("pub", ["-t", "a", "-m", "x", "--cafile", "/no/such"], 2, "--cafile /no/such: No such file"),
+        ("pub", ["-t", "a", "-m", "x", "--cert", "c.pem"], 2, "add --cafile FILE"),
+        ("pub", ["-t", "a", "-m", "x", "--insecure"], 2, "add --cafile FILE"),
+        ("pub", ["-t", "a", "-m", "x", "-P", "secret"], 2, "-P needs -u NAME"),
+        ("pub", ["-t", "a", "-m", "x", "--will-topic", "a/#"], 2, "wildcards"),
+        ("pub", ["-t", "a", "-m", "x", "--will-payload", "gone"], 2, "--will-topic TOPIC is missing"),
+        ("pub", [*FIVE, "message-expiry-interval", "-1"], 2, "-1 does not fit"),
+        ("pub", [*FIVE, "message-expiry-interval", "soon"], 2, '"soon"'),
+        ("pub", [*FIVE, "colour", "red"], 2, "NAME is one of content-type"),
+        ("sub", ["-L", "mqtt://localhost"], 2, "-t FILTER is missing"),
+        ("sub", ["-t", "a", "-C", "0"], 2, "0 is not a number from 1"),
+        ("sub", ["-t", "a", "-W", "-1"], 2, "-1 is not a time above 0"),
         ("sub", [], 2, "-t FILTER is missing"),
         ("sub", ["-t", "a#"], 2, "whole last level"),
         ("sub", ["-t", "a", "-c"], 2, "-c needs -i ID"),
