@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pybroker.webhook import Sink, WebhookSettings
+from tests.webhook.conftest import start  # noqa: F401 - the fixture that starts a sink serves both
 
 from .servers import DEADLINE, Nats, Rabbit, Redis, Server, running
 from .support import forget_everything
@@ -29,23 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 LIBRARIES = {Redis: "redis", Nats: "nats", Rabbit: "aiormq"}
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
-    """Starts a sink over the settings given; stopped when the test ends."""
-    sinks = []
-
-    async def started(*settings: WebhookSettings, **more: Any) -> Sink:
-        sink = Sink(settings, **more)
-        sinks.append(sink)
-        await sink.start()
-        return sink
-
-    yield started
-    for sink in sinks:
-        await sink.stop(0)
-        assert all(stats.adds_up for stats in sink.stats())
 
 
 def _running(kind: type[Server], directory: Path) -> Iterator[Server]:
