@@ -11,7 +11,6 @@ from .check import add_check
 from .convert import add_convert
 from .faults import add_faults
 from .health import add_health
-from .options import Commands
 from .passwd import add_passwd
 from .pub import add_pub
 from .reload import add_reload
@@ -22,6 +21,7 @@ from .state import add_state
 from .stop import add_stop
 from .sub import add_sub
 from .top import add_top
+from .version import add_version
 
 BROKEN_PIPE = 141
 INTERRUPTED = 130
@@ -82,15 +82,5 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
     else:
         commands.add_parser("webhook", help="try webhooks, look after dead letters, see counters")
         commands.add_parser("events", help="the same for all that events are sent to")
-    _add_version(commands)
+    add_version(commands)
     return parser
-
-
-def _add_version(commands: Commands) -> None:
-    version = commands.add_parser("version", help="print the version")
-    version.set_defaults(run=_version)
-
-
-def _version(_: argparse.Namespace) -> int:
-    print(f"pybroker {__version__}")
-    return 0

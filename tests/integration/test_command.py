@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pybroker.broker import __version__
+from pybroker.broker.packets import decoder
 
 from .clients import connected
 from .support import DEADLINE, ROOT, RunningBroker, wait_for
@@ -35,6 +38,24 @@ def pybroker(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 def test_version() -> None:
     assert pybroker("version").stdout == pybroker("--version").stdout == f"pybroker {__version__}\n"
+
+
+def test_version_v_says_what_it_runs_on() -> None:
+    first, *lines = pybroker("version", "-v").stdout.splitlines()
+    assert first == f"pybroker {__version__}"
+    found = {line[:14].strip(): line[16:] for line in lines}
+    compiled = Path(decoder.__file__).suffix != ".py"
+    assert found["build"].startswith("compiled (" if compiled else "plain Python")
+    assert found["python"].endswith(platform.python_version())
+    assert found["event loop"].split()[0] in ("uvloop", "asyncio")
+    assert found["sqlite"] == sqlite3.sqlite_version
+    assert found["installed in"] == str(Path(decoder.__file__).parents[2])
+
+
+def test_version_v_says_why_there_is_no_uvloop(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('broken')\n")
+    done = pybroker("version", "-v", PYTHONPATH=str(tmp_path))
+    assert "asyncio (no uvloop: broken)" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
