@@ -65,10 +65,10 @@ def _package() -> Path:
 def _event_loop() -> str:
     """Which one `pybroker start` runs on."""
     try:
-        import uvloop
+        import uvloop  # noqa: F401
     except ImportError as error:
         return f"asyncio (no uvloop: {error})"
-    return f"uvloop {uvloop.__version__}"
+    return f"uvloop {_installed('uvloop')}"
 
 
 def _installed(package: str) -> str | None:
