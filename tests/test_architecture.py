@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,13 @@ def test_the_one_name_that_is_imported_is_pybroker(folder: str) -> None:
 
 def test_no_room_is_part_of_a_circle() -> None:
     assert circles(room_arrows()) == []
+
+
+def test_the_page_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:broker|webhook|scripts|tests)/[\w/.]*)`", page))
+    assert len(paths) > 40
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
 
 
 def test_the_drawing_is_current() -> None:
