@@ -13,7 +13,7 @@ from . import fairness, growth, persistence, pushers, table, webhook
 from .brokers import KINDS, ROOT
 from .measure import Values
 from .results import Results
-from .rows import ROWS, VERSIONS, shown
+from .rows import ROWS, SCENARIOS, VERSIONS, shown
 
 PAGE = ROOT / "docs" / "performance.md"
 KEPT = re.compile(r"<!-- keep: (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end -->", re.S)
@@ -24,40 +24,43 @@ NOT_MEASURED = "Not measured yet."
 INTRODUCTION = """\
 # Performance
 
-Written by `scripts/bench page`; only what stands between `keep` and `end` marks is written by hand.
+`scripts/bench page` writes this page; only the text between `keep` and `end` marks is written by hand.
 
-Everything here compares programs that ran in turn, on the same machine, within minutes. The broker has
-one core, what drives it another. What counts is **messages per second of the broker's CPU time** (user
-and system, measured from outside): unlike messages per second it does not depend on how fast the
-generator is, or on a busy neighbour.
+The tables compare brokers that ran in turn on one machine. Each rate is **messages per second of the
+broker's CPU time** (user and system, measured from outside). Unlike messages per second, it does not
+depend on the speed of the load generator or on a busy neighbour.
 
-pybroker runs as it is shipped: `conf/nanomq.conf`, with access control, a webhook and everything of MQTT
-5.0. The others run with the shortest configuration that listens on one port, lets anonymous clients in,
-and queues as many messages. A broker is started anew for each single run, and the brokers take turns; a
-figure is the median of its rounds.
+| | |
+| --- | --- |
+| CPUs | the broker has one core, the load generator another |
+| order | a broker is started anew for each run, and the brokers take turns |
+| figure | the median of the rounds |
+| pybroker | as shipped: `conf/nanomq.conf`, with access control, a webhook and all of MQTT 5.0 |
+| other brokers | a minimal configuration: one port, anonymous clients allowed, queues of the same length |
 """
 GUARD = """\
-## The check against getting slower
+## The test against slowdowns
 
 `tests/benchmarks/test_hot_path.py` is part of `make test`. It sends messages through decoder,
 connection, engine, routing and delivery, without sockets, and counts the instructions that the Python
-interpreter executes for them. That number is the same in each run, on a fast machine and on a busy one:
-the test fails where a message costs 20 % more than was recorded, and never by chance. The count is
-divided by that of a fixed loop of plain Python, counted in the same way, which evens out some of what
-versions of Python differ in. Time that is spent inside C code it does not see; the tables above do.
+interpreter executes for them. This count is the same in every run, on a fast machine and on a busy one.
+The test fails when a message costs 20 % more than the recorded count, and never by chance.
+
+The count is divided by that of a fixed loop of plain Python, which evens out some of the differences
+between Python versions. It does not include time inside C code; the tables above do.
 """
 REPEAT = """\
 ## Measure it yourself
 
 ```
 make check                             # makes .venv
-make compiled                          # if the compiled build is to be measured as well
+make compiled                          # to measure the compiled build as well
 .venv/bin/python scripts/bench quick   # half a minute
 .venv/bin/python scripts/bench all     # a quarter of an hour; writes this page
 ```
 
-It needs Linux, two cores that do nothing else, and `taskset`. mosquitto (Debian: `apt install
-mosquitto`) and NanoMQ are measured where they are on the PATH. `scripts/bench --help` lists the parts.
+It needs Linux, two idle cores, and `taskset`. mosquitto (Debian: `apt install mosquitto`) and NanoMQ
+are measured when they are on the PATH. `scripts/bench --help` lists the parts.
 """
 
 
@@ -85,7 +88,7 @@ def rendered(results: Results, before: str = "") -> str:
         keep("summary"),
         "## Against other brokers\n",
         *_comparison(results),
-        "### What stands in the way\n",
+        "### What keeps pybroker from the goals\n",
         keep("obstacles"),
         "## Growth\n",
         *_growth(results),
@@ -155,13 +158,13 @@ def _comparison(results: Results) -> list[str]:
             goal = f"{row.goal} {row.unit}".strip() if not row.goal.relative else str(row.goal)
             rows.append([row.title, VERSIONS[version], *cells, *ratios, goal, met])
     words = "Messages, or connections, per second of the broker's CPU time, unless a unit is given.\n"
-    commands = [f"- {row.title}: `load {row.load}`\n" for row in ROWS if row.load]
+    commands = [(row.title, SCENARIOS[row.key], f"`load {row.load}`") for row in ROWS if row.load]
     return [
         _circumstances(results.facts(table.SECTION)),
         words,
         _table(head, rows),
-        "What the load generator (`PYTHONPATH=scripts python -m benchmarks.load --help`) was told:\n",
-        "".join(commands),
+        "Each scenario and its load generator (`PYTHONPATH=scripts python -m benchmarks.load --help`):\n",
+        _table(["scenario", "work", "command"], commands),
     ]
 
 
@@ -185,7 +188,7 @@ def _growth(results: Results) -> list[str]:
         ]
         clients = next((of[0]["clients"] for of in found.values() if of), 0)
         rows.append(["Connecting one more client", f"{name}, of {clients:,}", *cells])
-    head = ["cost in the broker's CPU time", "beside, or of", *map(_heading, brokers)]
+    head = ["cost in the broker's CPU time", "size", *map(_heading, brokers)]
     return [*parts, _table(head, rows)]
 
 
@@ -196,13 +199,18 @@ def _by_count(results: Results, key: str, broker: str) -> dict[int, float | None
 FAIRNESS_LINES = [
     (fairness.FLOOD, "a quiet pair alone, p50 and p99", ("alone_p50_us", "alone_p99_us"), "us"),
     (fairness.FLOOD, "beside a flooding client, p50 and p99", ("beside_p50_us", "beside_p99_us"), "us"),
-    (fairness.FLOOD, "messages a second of the flood", ("flood_rate",), ""),
-    (fairness.SLOW, "messages a CPU second to one reader", ("alone_per_cpu_s",), ""),
+    (fairness.FLOOD, "messages per second of the flood", ("flood_rate",), ""),
+    (fairness.SLOW, "messages per CPU second to one reader", ("alone_per_cpu_s",), ""),
     (fairness.SLOW, "the same beside a reader that reads nothing", ("beside_per_cpu_s",), ""),
-    (fairness.SLOW, "messages the first reader lost by that", ("lost",), ""),
-    (fairness.SLOW, "memory grown, of what was sent", ("rss_grown_mib", "sent_mib"), "MiB"),
+    (fairness.SLOW, "messages lost by the first reader beside it", ("lost",), ""),
+    (fairness.SLOW, "memory grown, and size of what was sent", ("rss_grown_mib", "sent_mib"), "MiB"),
     (fairness.TOPICS, "topics, one message each", ("topics",), ""),
-    (fairness.TOPICS, "a message of the first and of the last tenth", ("first_us", "last_us"), "us CPU"),
+    (
+        fairness.TOPICS,
+        "cost of a message of the first and of the last tenth",
+        ("first_us", "last_us"),
+        "us CPU",
+    ),
     (fairness.TOPICS, "memory grown", ("rss_grown_mib",), "MiB"),
 ]
 
@@ -248,13 +256,13 @@ def _webhooks(results: Results) -> list[str]:
         down.append([title, f"{values.get('events', 0):,}", f"{values.get('kept') or 0:,}", memory, disk])
     return [
         _circumstances(results.facts(section)),
-        "A burst of events, delivered, per second of the broker's CPU time:\n",
+        "Events delivered in a burst, per second of the broker's CPU time:\n",
         _table(["", "events", "lost", "goal", "met"], bursts),
-        "A publisher at QoS 1 waits for its PUBACK:\n",
+        "Time until a publisher at QoS 1 has its PUBACK:\n",
         _table(["", "p50", "p99"], _pubacks(results)),
         _puback_verdict(results),
-        "The endpoint is down while messages are published; what does not fit is dropped and counted:\n",
-        _table(["", "events", "kept to be sent", "memory before and after", "on disk"], down),
+        "While the endpoint is down, messages are published. Events without room are dropped and counted:\n",
+        _table(["", "events", "kept for later", "memory before and after", "on disk"], down),
     ]
 
 
@@ -279,13 +287,15 @@ def _persistence(results: Results) -> list[str]:
                 cell("queue", case, "start_s", "s"),
             ]
         )
-    head = ["", "pairs", "to one that is away", "p99 of a PUBACK", "queued", "delivered", "restart"]
+    head = ["", "pairs", "to an offline session", "p99 of a PUBACK", "queued", "delivered", "restart"]
     return [
         _circumstances(results.facts(section)),
-        f"Messages a second at QoS 1 of {len(persistence.PAYLOAD)} bytes: {persistence.PAIRS} pairs whose"
-        f" subscribers have sessions that are kept; {persistence.PUBLISHERS} publishers with"
-        f" {persistence.WINDOW} in flight each for one session that is away; and a queue that is delivered"
-        " after a restart. mosquitto has `persistence true`; it writes at its stop and every 30 minutes.\n",
+        f"Messages per second at QoS 1, payloads of {len(persistence.PAYLOAD)} bytes. mosquitto has"
+        " `persistence true`, which writes at its stop and every 30 minutes.\n",
+        f"- pairs: {persistence.PAIRS} pairs whose subscribers have persistent sessions\n"
+        f"- to an offline session: {persistence.PUBLISHERS} publishers, each with {persistence.WINDOW}"
+        " messages in flight, to one session whose client is away\n"
+        "- queued, delivered: a queue for an offline session, which is delivered after a restart\n",
         _table(head, rows),
     ]
 
@@ -310,11 +320,11 @@ def _pushers(results: Results) -> list[str]:
         waits.append([case, shown(p99, "us"), f"{p99 / off:.2f}" if p99 and off else "-"])
     return [
         _circumstances(results.facts(section)),
-        "A burst of events, acknowledged by a real server (Kafka: librdkafka's mock cluster), per second "
+        "Events acknowledged by a real server (Kafka: librdkafka's mock cluster) in a burst, per second "
         "of the broker's CPU time:\n",
         _table(["", "events", "lost", "goal", "met"], rows),
-        "A publisher at QoS 1 waits for its PUBACK; the goal is at most "
-        f"{pushers.PUBACK_GOAL} times the wait without event pushers:\n",
+        "Time until a publisher at QoS 1 has its PUBACK; the goal is at most "
+        f"{pushers.PUBACK_GOAL} times that without event pushers:\n",
         _table(["", "p99", "times"], waits),
     ]
 
@@ -339,6 +349,7 @@ def _puback_verdict(results: Results) -> str:
         return NOT_MEASURED + "\n"
     ratio, goal = hanging / off, webhook.PUBACK_GOAL
     return (
-        f"While it hangs, p99 is {ratio:.2f} times what it is without webhooks; the goal is at most {goal}:"
+        f"While the endpoint hangs, p99 is {ratio:.2f} times that without webhooks; the goal is at most "
+        f"{goal}:"
         f" {'met' if ratio <= goal else '**not met**'}.\n"
     )

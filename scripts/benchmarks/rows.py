@@ -83,6 +83,23 @@ ROWS = [
         versions=(4,),
     ),
 ]
+SCENARIOS = {
+    "qos0": "10 publishers to 10 subscribers, a topic for each pair",
+    "fanout": "1 publisher to 100 subscribers of one topic",
+    "fanin": "10 publishers to 1 subscriber with a wildcard",
+    "filters": "pairs, beside 10,000 unrelated subscriptions, most of them with wildcards",
+    "qos1": "pairs with 20 messages in flight for each publisher",
+    "qos2": "as for QoS 1",
+    "sink": "10 publishers, no subscriber",
+    "trickle": "200 pairs, each with one message in flight: nothing to batch",
+    "connect": "CONNECT, CONNACK, DISCONNECT, one client after another",
+    "latency": "1 publisher, 1 subscriber, one message at a time",
+    "idle": "resident memory for each of 2,000 connections that send nothing",
+    "1k": "pairs with payloads of 1 KiB; 64 bytes elsewhere",
+    "64k": "pairs with payloads of 64 KiB",
+    "retained": "100,000 retained topics are stored, then one client subscribes to `#`",
+}
+"""What the clients of a row do, for readers."""
 QUICK = ("qos0", "fanout", "qos1", "connect")
 
 
