@@ -3,17 +3,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 CONF   ?= conf/nanomq.conf
 BIN    := $(VENV)/bin
-# The stamp is newer than pyproject.toml when the environment holds what it asks for.
+# The stamp is newer than these when the environment holds what they ask for.
 STAMP  := $(VENV)/.installed
 # A process for each core, as far as that helps.
 PYTEST := -m pytest -q -n auto --maxprocesses 8
 
-.PHONY: help run check test test-all test-plugins wheel compiled test-compiled format bench clean
+.PHONY: help run check test test-all test-plugins wheel compiled test-compiled release-check format bench clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml broker/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "pybroker needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
 	@echo "installing into $(VENV); the first time this takes half a minute"
@@ -55,6 +55,9 @@ compiled: wheel ## build/compiled/: an environment with that wheel, and the test
 test-compiled: compiled ## the tests of what is compiled, against the compiled wheel
 	cd build/compiled && venv/bin/python $(PYTEST) -m 'not slow' \
 	  tests/packets tests/unit tests/conformance tests/integration tests/plugins --ignore tests/unit/config
+
+release-check: $(STAMP) ## dist/: what is released, built twice, installed and tried with every Python of this machine
+	$(BIN)/python scripts/release_check
 
 bench: $(STAMP) ## half a minute beside mosquitto (scripts/bench --help has more)
 	$(BIN)/python scripts/bench quick
