@@ -47,6 +47,7 @@ def run_command(options: argparse.Namespace) -> int:
             users=dict(options.user) or None,
             virtual_clock=options.virtual_clock,
         )
+        broker.running.clients_are_here = False
         with _webhook_log(options.webhook_log) as log:
             broker.start()
             if broker.running.setup.page is not False:

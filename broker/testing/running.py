@@ -26,6 +26,7 @@ from ..parts.presets import add_preset_sessions
 from .clock import VirtualClock
 from .recorder import Recorder
 from .setup import Setup, settings_for
+from .threads import other_threads_sleep
 
 T = TypeVar("T")
 
@@ -35,6 +36,9 @@ GRACE = 0.1
 """Seconds in which a connection that is being closed may still go before it counts as left behind."""
 AT_ONCE = 20
 """Turns of the event loop in which most of them are gone."""
+LOOK_AGAIN = 0.002
+IDLE_LOOKS = 3
+"""So often, so many seconds apart, this process must be seen idle: then it is closing no client."""
 START_TIMEOUT = 30.0
 CLEANING = 5.0
 """Seconds for a start that came to nothing to leave nothing behind."""
@@ -45,6 +49,9 @@ class Running:
     """The App and what watches it."""
 
     loop: asyncio.AbstractEventLoop
+
+    clients_are_here = True
+    """Whether the clients are threads of this process."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -227,14 +234,16 @@ class Running:
         """Connections that stay, each named."""
         channels = self.app.engine.channels
         for _ in range(AT_ONCE):
+            await asyncio.sleep(0)
             if not channels:
                 return []
-            await asyncio.sleep(0)
         # One that has been silent for so long is not about to disconnect.
         silent = self.engine.clock.monotonic() - max(channel.heard_at for channel in channels)
         deadline = self.loop.time() + max(0.0, GRACE - silent)
-        while channels and self.loop.time() < deadline:  # noqa: ASYNC110 - it ends by the clock too
-            await asyncio.sleep(0.002)
+        idle = 0
+        while channels and idle < IDLE_LOOKS and self.loop.time() < deadline:
+            await asyncio.sleep(LOOK_AGAIN)
+            idle = idle + 1 if self.clients_are_here and other_threads_sleep() else 0
         return [_name(channel) for channel in channels]
 
     def unfinished(self) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -19,7 +20,7 @@ from pybroker.broker.testing import running
 from pybroker.broker.transport.errors import ListenError
 from pybroker.testing import TestBroker
 
-from .support import DEADLINE, dial
+from .support import DEADLINE, dial, paho_client
 
 
 def open_files() -> int:
@@ -58,6 +59,53 @@ def test_a_client_that_reads_nothing_does_not_keep_the_broker_from_stopping() ->
             broker.publish("a", b"x" * 1_000_000)
         with pytest.warns(UserWarning, match="left connected: dev"):
             broker.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="sees in /proc whether threads sleep")
+def test_a_client_that_stays_keeps_the_broker_from_stopping_no_longer_than_it_takes_to_see_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "GRACE", 10 * DEADLINE)
+    broker = TestBroker().start()
+    with paho_client(broker, "forgetful"), pytest.warns(UserWarning, match="left connected: forgetful"):
+        broker.stop()
+
+
+def test_a_client_that_is_about_to_disconnect_is_waited_for() -> None:
+    """While its thread has something to do, be it for longer than the looks are apart."""
+
+    def think_and_disconnect() -> None:
+        end = time.thread_time() + 5 * running.LOOK_AGAIN * running.IDLE_LOOKS
+        while time.thread_time() < end:
+            pass
+        connection.close()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        broker = TestBroker().start()
+        with dial(broker) as connection:
+            thread = threading.Thread(target=think_and_disconnect)
+            thread.start()
+            broker.stop()
+            thread.join()
+
+
+def test_a_disconnect_that_another_thread_sends_is_waited_for() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            broker = TestBroker().start()
+            with paho_client(broker) as client:
+                client.disconnect()
+                broker.stop()
+
+
+def test_clients_of_other_processes_have_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "other_threads_sleep", lambda: pytest.fail("looked at this process"))
+    broker = TestBroker().start()
+    broker.running.clients_are_here = False
+    with dial(broker), pytest.warns(UserWarning, match="left connected: dev"):
+        broker.stop()
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
