@@ -17,10 +17,18 @@ Observer = Callable[[Any], None]
 MAX_ROUTES = 65_536
 MAX_ROUTE_BYTES = 32 << 20
 """What the routes that are kept may take, roughly; beyond either bound all are forgotten."""
-ROUTE_OVERHEAD, TARGET_OVERHEAD = 150, 250
-"""Bytes of a topic in the table, and of a receiver in a route."""
+ROUTE_OVERHEAD, TARGET_OVERHEAD, CHANGE_OVERHEAD = 150, 250, 300
+"""Bytes of a topic in the table, of a receiver in a route, and of a change to be made good."""
 FEW_ROUTES = 64
 """As many routes are looked through for those that a new subscription changes; more are all forgotten."""
+MANY_SUBSCRIPTIONS = 64
+"""A route of fewer is made anew where one of them changes."""
+FEW_CHANGES = 16
+"""As many changes are kept for a route, of as many routes; beyond that a route is made anew."""
+
+
+Change = tuple[S, str, Subscription | None]
+"""A session, a topic filter, and the subscription it has with it now: None where that has ended."""
 
 
 class Target(Generic[S]):
@@ -70,6 +78,18 @@ class Route(Generic[S]):
         self.plans: dict[int, Any] = {}
         """Kept by the delivery for each shape of message; gone with the route."""
 
+    def after(self, changes: list[Change[S]]) -> Route[S]:
+        """The route that these subscriptions lead to, made since, replaced or ended."""
+        targets = {target.session: target for target in self.targets}
+        for session, topic_filter, subscription in changes:
+            target = targets.pop(session, None)
+            those = [s for s in target.subscriptions if s.topic_filter != topic_filter] if target else []
+            if subscription is not None:
+                those.append(subscription)
+            if those:
+                targets[session] = Target(session, those)
+        return Route(tuple(targets.values()), self.groups, self.observers)
+
 
 class UnansweredError(Exception):
     """Whether some sessions may receive the topic is not known yet: wait for the answers, and ask again."""
@@ -91,6 +111,9 @@ class Router(Generic[S]):
         self.routes: dict[str, Route[S]] = {}
         self._size = 0
         """Bytes that :attr:`routes` takes, roughly."""
+        self._outdated: dict[str, tuple[Route[S], list[Change[S]]]] = {}
+        """Routes that have left :attr:`routes`, and what has changed since: where a topic has many
+        subscriptions, this costs less than to make the route anew."""
         self._same: dict[tuple[int, ...], Route[S]] = {}
         """The routes that topics share: those to which the same filters match, and nobody is barred or
         observes. By the identities of what the trie has for these filters."""
@@ -104,29 +127,32 @@ class Router(Generic[S]):
         """Add the subscription, or put it in place of the one with the same filter [MQTT-3.8.4-3]."""
         name, topic_filter = split_share(subscription.topic_filter)
         if name is None:
-            self._trie.set(topic_filter, session, subscription)
-        else:
-            group = self._groups.get((name, topic_filter))
-            if group is None:
-                group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter, self.may_receive)
-                self._trie.set(topic_filter, group, group)
-            group.join(session, subscription)
-        self._forget_routes(topic_filter)
+            if self._trie.set(topic_filter, session, subscription) != subscription:
+                self._change_routes(topic_filter, (session, topic_filter, subscription))
+            return
+        group = self._groups.get((name, topic_filter))
+        if group is None:
+            group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter, self.may_receive)
+            self._trie.set(topic_filter, group, group)
+        group.join(session, subscription)
+        self._change_routes(topic_filter)
 
     def unsubscribe(self, session: S, topic_filter: str) -> bool:
         """Remove the subscription with exactly this filter [MQTT-3.10.4-1]; False if there was none."""
         name, topic_filter = split_share(topic_filter)
         if name is None:
-            removed = self._trie.remove(topic_filter, session)
-        else:
-            group = self._groups.get((name, topic_filter))
-            removed = group is not None and group.leave(session)
-            if removed and group is not None and not group.members:
-                del self._groups[name, topic_filter]
-                self._trie.remove(topic_filter, group)
-        if removed:
-            self._forget_routes(topic_filter)
-        return removed
+            if not self._trie.remove(topic_filter, session):
+                return False
+            self._change_routes(topic_filter, (session, topic_filter, None))
+            return True
+        group = self._groups.get((name, topic_filter))
+        if group is None or not group.leave(session):
+            return False
+        if not group.members:
+            del self._groups[name, topic_filter]
+            self._trie.remove(topic_filter, group)
+        self._change_routes(topic_filter)
+        return True
 
     def is_wanted(self, topic: str) -> bool:
         """Whether anybody subscribes to ``topic`` or observes it; for topics that come once, whose route is
@@ -137,8 +163,10 @@ class Router(Generic[S]):
         """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
         route = self.routes.get(topic)
         if route is None:
-            barred = self._barred(topic, self.may_receive) if self.may_receive is not None else frozenset()
-            route = self._find(topic, barred)
+            route = self._made_good(topic)
+            if route is None:
+                asked = self.may_receive
+                route = self._find(topic, self._barred(topic, asked) if asked is not None else frozenset())
             size = ROUTE_OVERHEAD + getsizeof(topic)
             if len(self.routes) >= MAX_ROUTES or self._size + size > MAX_ROUTE_BYTES:
                 self.forget_all_routes()
@@ -180,6 +208,7 @@ class Router(Generic[S]):
     def forget_all_routes(self) -> None:
         """To be called when the observers change."""
         self.routes.clear()
+        self._outdated.clear()
         self._same.clear()
         self._size = 0
 
@@ -215,12 +244,45 @@ class Router(Generic[S]):
         targets = tuple(Target(session, those) for session, those in subscriptions.items())
         return Route(targets, tuple(groups), observers)
 
-    def _forget_routes(self, topic_filter: str) -> None:
+    def _made_good(self, topic: str) -> Route[S] | None:
+        """The topic's last route with what has changed since; None where that is not known."""
+        outdated = self._outdated.pop(topic, None)
+        if outdated is None:
+            return None
+        route = outdated[0].after(outdated[1])
+        self._size += TARGET_OVERHEAD * len(outdated[1]) + 8 * len(route.targets)
+        return route
+
+    def _change_routes(self, topic_filter: str, change: Change[S] | None = None) -> None:
+        """Take the routes of what ``topic_filter`` matches out of use; ``change`` can make them good."""
         self._same.clear()
         if not has_wildcard(topic_filter):
-            self.routes.pop(topic_filter, None)
-        elif len(self.routes) > FEW_ROUTES:
+            self._outdate(topic_filter, change)
+        elif len(self.routes) + len(self._outdated) > FEW_ROUTES:
             self.forget_all_routes()
         else:
-            for topic in [topic for topic in self.routes if matches(topic_filter, topic)]:
-                del self.routes[topic]
+            for topic in [*self.routes, *self._outdated]:
+                if matches(topic_filter, topic):
+                    self._outdate(topic, change)
+
+    def _outdate(self, topic: str, change: Change[S] | None) -> None:
+        route = self.routes.pop(topic, None)
+        if change is None or self.may_receive is not None:  # who is barred is asked anew
+            self._outdated.pop(topic, None)
+            return
+        if route is not None:
+            if sum(len(target.subscriptions) for target in route.targets) < MANY_SUBSCRIPTIONS:
+                return
+            if len(self._outdated) >= FEW_CHANGES:
+                del self._outdated[next(iter(self._outdated))]
+            self._outdated[topic] = route, [change]
+        elif (outdated := self._outdated.get(topic)) is None:
+            return
+        elif len(outdated[1]) < FEW_CHANGES:
+            outdated[1].append(change)
+        else:
+            del self._outdated[topic]
+            return
+        self._size += CHANGE_OVERHEAD + getsizeof(change[1])
+        if self._size > MAX_ROUTE_BYTES:
+            self.forget_all_routes()

@@ -29,8 +29,8 @@ class Trie(Generic[K, V]):
         """How many (filter, key) pairs there are."""
         return self._count
 
-    def set(self, topic_filter: str, key: K, value: V) -> None:
-        """Store ``value``, in place of the one that ``key`` had under this filter."""
+    def set(self, topic_filter: str, key: K, value: V) -> V | None:
+        """Store ``value``, in place of the one that ``key`` had under this filter, which is returned."""
         node = self._root
         for level in topic_filter.split("/"):
             if node.below is None:
@@ -41,9 +41,11 @@ class Trie(Generic[K, V]):
             node = nxt
         if node.here is None:
             node.here = {}
-        if key not in node.here:
+        before = node.here.get(key)
+        if before is None:
             self._count += 1
         node.here[key] = value
+        return before
 
     def get(self, topic_filter: str, key: K) -> V | None:
         node: _Node[K, V] | None = self._root

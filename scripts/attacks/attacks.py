@@ -175,12 +175,13 @@ def overlapping_filters(target: Target, size: int) -> Figures:
             wire.subscribe(*filters)
             subscribers.append(wire)
             threading.Thread(target=_drain, args=(wire,), daemon=True).start()
-        # A filter comes again and again: one that has nothing to do with the topic, and one that matches it.
+        # A filter comes again and again, each time with another QoS: one that has nothing to do with the
+        # topic, and one that matches it.
         figures = {"pairs_per_s": 0.0, "matching_pairs_per_s": 0.0}
         for name, churned in zip(figures, ("z/+", "a/#"), strict=True):
             began, pairs = time.perf_counter(), 0
             while time.perf_counter() - began < 0.5:
-                publisher.subscribe(churned)
+                publisher.subscribe(churned, qos=pairs % 2)
                 publisher.send(publish(topic.encode(), b"x"))
                 assert publisher.ping()
                 pairs += 1

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pybroker.broker.routing import router as router_module
 from pybroker.broker.routing.router import Router
@@ -140,3 +142,118 @@ def test_many_filters_of_one_session_cost_their_number() -> None:
         return best
 
     assert seconds(16_000) < 40 * seconds(1600)  # 12 times as long; with the copies 80 times
+
+
+FILTERS = ["a/b", "a/+", "+/b", "#", "a/#", "c", "$share/g/a/b", "$share/g/#"]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["subscribe", "unsubscribe", "route"]),
+        st.integers(0, 2),
+        st.sampled_from(FILTERS),
+        st.integers(0, 2),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS, st.sampled_from([1, 2, 64]), st.booleans())
+def test_a_kept_route_is_the_one_that_would_be_made_anew(
+    steps: list[tuple[str, int, str, int, bool]], few: int, screened: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(router_module, "FEW_CHANGES", few)
+        patch.setattr(router_module, "MANY_SUBSCRIPTIONS", 2 if few == 2 else 0)
+        router: Router[Receiver] = Router()
+        receivers = [Receiver(name) for name in "abc"]
+        if screened:
+            router.screen(lambda session, topic: session.name != "b" or topic != "a/b")
+        for what, who, topic_filter, qos, no_local in steps:
+            if what == "subscribe":
+                router.subscribe(receivers[who], Subscription(topic_filter, qos, no_local, identifier=who))
+            elif what == "unsubscribe":
+                router.unsubscribe(receivers[who], topic_filter)
+            for topic in ("a/b", "a/c", "c") if what == "route" else ():
+                assert shape(router, topic) == fresh_shape(router, topic)
+
+
+def shape(router: Router[Receiver], topic: str) -> object:
+    route = router.route(topic)
+    targets = [
+        (
+            one.session.name,
+            one.qos,
+            one.no_local,
+            sorted(one.identifiers),
+            sorted(map(str, one.subscriptions)),
+        )
+        for one in route.targets
+    ]
+    groups = [
+        (one.group.name, one.group.topic_filter, [m[0].name for m in one.members]) for one in route.groups
+    ]
+    return sorted(targets), sorted(groups)
+
+
+def fresh_shape(router: Router[Receiver], topic: str) -> object:
+    kept = router.routes.copy()
+    outdated = router._outdated.copy()
+    router.forget_all_routes()
+    try:
+        return shape(router, topic)
+    finally:
+        router.forget_all_routes()
+        router.routes.update(kept)
+        router._outdated.update(outdated)
+
+
+def test_a_subscription_that_says_nothing_new_keeps_the_routes() -> None:
+    router: Router[Receiver] = Router()
+    a = Receiver("a")
+    router.subscribe(a, Subscription("x/#", qos=1))
+    route = router.route("x/1")
+    router.subscribe(a, Subscription("x/#", qos=1))
+    assert router.route("x/1") is route
+    router.subscribe(a, Subscription("x/#", qos=0))
+    assert router.route("x/1").targets[0].qos == 0
+
+
+def test_one_more_subscription_does_not_visit_all_the_others() -> None:
+    router: Router[Receiver] = Router()
+    many, one = Receiver("many"), Receiver("one")
+    for number in range(1000):
+        name = "/".join("+" if number >> place & 1 else level for place, level in enumerate("abcdefghij"))
+        router.subscribe(many, Subscription(name))
+    topic = "a/b/c/d/e/f/g/h/i/j"
+    whole = router.route(topic).targets[0]
+    router.subscribe(one, Subscription("a/#"))
+    others = {target.session.name: target for target in router.route(topic).targets}
+    assert others.keys() == {"many", "one"}
+    assert others["many"] is whole
+    router.unsubscribe(one, "a/#")
+    assert router.route(topic).targets == (whole,)
+
+
+def test_what_nobody_asks_for_again_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MANY_SUBSCRIPTIONS", 0)
+    router: Router[Receiver] = Router()
+    for number in range(100):
+        router.route(f"x/{number}")
+        for name in range(100):
+            router.subscribe(Receiver(str(name)), Subscription(f"x/{number}"))
+    kept = [len(changes) for _, changes in router._outdated.values()]
+    assert len(kept) <= router_module.FEW_CHANGES
+    assert max(kept, default=0) <= router_module.FEW_CHANGES
+    assert len(names(router, "x/7")) == 100
+
+
+def test_changes_count_among_the_bytes_of_the_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MANY_SUBSCRIPTIONS", 0)
+    monkeypatch.setattr(router_module, "MAX_ROUTE_BYTES", 100_000)
+    router: Router[Receiver] = Router()
+    topic = "x/" * 20_000
+    router.route(topic)
+    router.subscribe(Receiver("a"), Subscription(topic))
+    router.subscribe(Receiver("b"), Subscription(topic))
+    assert not router._outdated
+    assert names(router, topic) == ["a", "b"]
