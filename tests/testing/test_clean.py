@@ -71,8 +71,9 @@ def test_a_client_that_stays_keeps_the_broker_from_stopping_no_longer_than_it_ta
         broker.stop()
 
 
-def test_a_client_that_is_about_to_disconnect_is_waited_for() -> None:
+def test_a_client_that_is_about_to_disconnect_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """While its thread has something to do, be it for longer than the looks are apart."""
+    monkeypatch.setattr(running, "GRACE", 10 * DEADLINE)
 
     def think_and_disconnect() -> None:
         end = time.thread_time() + 5 * running.LOOK_AGAIN * running.IDLE_LOOKS
@@ -90,7 +91,8 @@ def test_a_client_that_is_about_to_disconnect_is_waited_for() -> None:
             thread.join()
 
 
-def test_a_disconnect_that_another_thread_sends_is_waited_for() -> None:
+def test_a_disconnect_that_another_thread_sends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "GRACE", 10 * DEADLINE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(20):
