@@ -87,8 +87,15 @@ class FakeLink:
 class Broker:
     """The engine with a clock that is turned by hand. Keyword arguments are those of ``mqtt {}``."""
 
-    def __init__(self, *, limits: Limits | None = None, hooks: Hooks | None = None, **mqtt: Any) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        hooks: Hooks | None = None,
+        clock: ManualClock | None = None,
+        **mqtt: Any,
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.open_channel: Callable[..., Channel] = Channel
         self.waiting: list[tuple[Awaitable[Any], Callable[[Any], None]]] = []
         self.engine = Engine(self.clock, self._spawn, MqttSettings(**mqtt), limits, hooks=hooks)

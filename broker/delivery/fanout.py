@@ -12,6 +12,7 @@ from ..routing.router import Route, Target
 from ..routing.shared import Share
 from ..session.inflight import Outgoing
 from ..session.session import Session
+from .neighbour import Neighbour, as_it_came
 from .outbox import Pending
 from .sender import Sender
 
@@ -22,18 +23,23 @@ Shape = tuple[int, int, bool, tuple[int, ...]]
 class Plan:
     """How messages of one kind (layout, QoS, retain) to one topic reach its receivers."""
 
-    __slots__ = ("forward", "renumber", "shapes")
+    __slots__ = ("forward", "neighbours", "numbered", "renumber", "shapes")
 
     def __init__(
         self,
         forward: tuple[Session, ...],
         renumber: tuple[Session, ...],
         shapes: tuple[tuple[Shape, list[Target[Session]]], ...],
+        neighbours: tuple[Neighbour, ...] = (),
     ):
         self.forward = forward
         """Receivers that want the very bytes that came in."""
         self.renumber = renumber
         """Receivers that want them with a packet identifier of their own."""
+        self.neighbours = neighbours
+        """Neighbours that want to know who has published it; the others are in ``forward``."""
+        self.numbered = bool(renumber or neighbours)
+        """Whether :meth:`Fanout.renumber` has anything to do."""
         self.shapes = shapes
 
 
@@ -71,7 +77,7 @@ class Fanout:
                         self._pending.outboxes.append(outbox)
                         chunks.append(wire)
                 self._reports.counters.publish_sent += len(forward) - waiting
-        if plan.renumber:
+        if plan.numbered:
             self.renumber(plan, publish)
         for (version, qos, retain, identifiers), targets in plan.shapes:
             encoded = publish_shape(publish, version, qos, retain, identifiers)
@@ -117,11 +123,16 @@ class Fanout:
 
     def renumber(self, plan: Plan, publish: Publish) -> None:
         """Write a message above QoS 0 to the receivers that want it as it came in, with a packet identifier
-        of its own for each."""
+        of its own for each; and to neighbours."""
         qos, retain = publish.qos, publish.retain
-        shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
-        for session in plan.renumber:
-            self._sender.send(session, Outgoing(publish, qos, retain), shape)
+        if plan.renumber:
+            shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
+            for session in plan.renumber:
+                self._sender.send(session, Outgoing(publish, qos, retain), shape)
+        if plan.neighbours:
+            packet = as_it_came(publish)
+            for neighbour in plan.neighbours:
+                neighbour.take(publish, packet)
 
     def to_group(self, share: Share[Session], publish: Publish, besides: Session | None = None) -> None:
         """Give the message to one member of the shared subscription, not to ``besides``."""
@@ -130,6 +141,9 @@ class Fanout:
             self._reports.dropped("no_subscribers", publish)
             return
         session, subscription = chosen
+        if session.elsewhere is not None:
+            session.elsewhere.take_for_group(publish, share.group)
+            return
         retain = publish.retain and subscription.retain_as_published
         identifiers = (subscription.identifier,) if subscription.identifier else ()
         qos = min(publish.qos, subscription.qos)  # [MQTT-4.8.2-3]
@@ -151,12 +165,21 @@ class Fanout:
 
     def _plan(self, route: Route[Session], publish: Publish) -> Plan:
         layout = 5 if publish.version == 5 else 4
-        watched = bool(self._reports.hooks.message_delivered)
+        hooks = self._reports.hooks
+        watched = bool(hooks.message_delivered)
+        told = bool(watched or hooks.message_dropped or hooks.message_acked or hooks.message_queued)
+        neighbours: list[Neighbour] = []
         forward: list[Session] = []
         renumber: list[Session] = []
         shapes: dict[Shape, list[Target[Session]]] = {}
         for target in route.targets:
             session = target.session
+            if isinstance(session, Neighbour):
+                if publish.qos or told:
+                    neighbours.append(session)
+                else:
+                    forward.append(session.lane(layout))
+                continue
             version = 5 if session.version == 5 else 4
             qos = min(publish.qos, target.qos)
             # [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-3.3.1-13]
@@ -170,4 +193,6 @@ class Fanout:
                 forward.append(session)
             else:
                 shapes.setdefault((version, qos, retain, target.identifiers), []).append(target)
-        return Plan(tuple(forward), tuple(renumber), tuple(shapes.items()))
+        if neighbours and not publish.qos:
+            shapes.setdefault((layout, 0, publish.retain, ()), [])  # not to be taken for a run of QoS 0
+        return Plan(tuple(forward), tuple(renumber), tuple(shapes.items()), tuple(neighbours))

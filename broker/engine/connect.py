@@ -133,7 +133,7 @@ def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCo
     session = engine.sessions.get(client.client_id)
     if session is not None and session.connected:
         return None  # it takes its own place
-    if text := is_full(channel.door, engine.connected, engine.limits):
+    if text := is_full(channel.door, engine.connected + engine.connected_elsewhere, engine.limits):
         engine.counters.limited["max_connections"] += 1
         return ReasonCode.QUOTA_EXCEEDED, text
     return None
@@ -148,9 +148,11 @@ def _banned(engine: Engine, client: Client) -> tuple[ReasonCode, str] | None:
 
 def _assigned_client_id(engine: Engine) -> str:
     """A client identifier of our own for a client that brought none [MQTT-3.1.3-6]."""
-    while (client_id := f"pybroker-{token_hex(8)}") in engine.sessions:
-        pass
-    return client_id
+    while True:
+        client_id = f"pybroker-{token_hex(8)}"
+        mine = engine.neighbours is None or engine.neighbours.is_mine(client_id)
+        if mine and client_id not in engine.sessions:
+            return client_id
 
 
 def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
@@ -300,6 +302,8 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     channel.door.connected += 1
     if engine.storage is not None:
         engine.storage.bound(session)
+    if engine.neighbours is not None:
+        engine.neighbours.moved(session)
 
 
 def _keepalive(engine: Engine, packet: Connect) -> int:

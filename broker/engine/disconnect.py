@@ -82,6 +82,8 @@ def detach(engine: Engine, channel: Channel) -> Session | None:
     if session.retry_timer is not None:
         session.retry_timer.cancel()
         session.retry_timer = None
+    if engine.neighbours is not None:
+        engine.neighbours.moved(session)
     return session
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from ..config.settings import Limits, ListenerSettings
 from .rates import Bucket
@@ -15,11 +16,13 @@ refused. Still others are closed at once."""
 class Door:
     """One listener's."""
 
-    __slots__ = ("arrivals", "connected", "max_connections")
+    __slots__ = ("arrivals", "connected", "elsewhere", "max_connections")
 
     def __init__(self) -> None:
         self.connected = 0
         """Clients that came through it and are connected."""
+        self.elsewhere = 0
+        """The same, of the neighbours."""
         self.max_connections: int | None = None
         self.arrivals: Bucket | None = None
         """What is left of the rate at which connections may come; None is without bound."""
@@ -37,6 +40,18 @@ class Doors:
             door = self._doors[listener] = Door()
         return door
 
+    def connected(self) -> dict[str, int]:
+        """How many clients are connected through each listener."""
+        return {name: door.connected for name, door in self._doors.items() if door.connected}
+
+    def elsewhere(self, nodes: Iterable[Mapping[str, int]]) -> None:
+        """What :meth:`connected` says on each of the neighbours."""
+        found: Counter[str] = Counter()
+        for node in nodes:
+            found.update(node)
+        for name, door in self._doors.items():
+            door.elsewhere = found[name]
+
     def set(self, limits: Limits, listeners: Iterable[ListenerSettings], now: float) -> None:
         """Go by these from now on; who is connected stays."""
         for listener in listeners:
@@ -50,6 +65,6 @@ def is_full(door: Door, connected: int, limits: Limits) -> str:
     """Why no further client may be connected through ``door``; empty where one may."""
     if connected >= limits.max_connections:
         return f"{limits.max_connections} clients are connected, no more are served"
-    if door.max_connections is not None and door.connected >= door.max_connections:
+    if door.max_connections is not None and door.connected + door.elsewhere >= door.max_connections:
         return f"{door.max_connections} clients are connected to this listener, no more are served"
     return ""

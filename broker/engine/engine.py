@@ -38,6 +38,25 @@ class Spawn(Protocol):
     def __call__(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None: ...
 
 
+class Neighbours(Protocol):
+    """The other processes of which this engine is one; None where there are none."""
+
+    full: bool
+    """Whether so much waits for one of them that publishers have to wait."""
+
+    def concerned(self, topic: str) -> Awaitable[Any] | None:
+        """What a publisher of the topic has to wait for."""
+
+    def routes_known(self) -> Awaitable[Any] | None:
+        """What a client has to wait for until messages of the others reach its new subscriptions."""
+
+    def is_mine(self, client_id: str) -> bool:
+        """Whether the session of this client belongs here."""
+
+    def moved(self, session: Session) -> None:
+        """Its client has come or gone."""
+
+
 class Tap(Protocol):
     """Sees the packets of every connection, as they come and go."""
 
@@ -68,6 +87,8 @@ class Engine:
         self.turns = Turns(spawn)
         self.storage: Storage | None = None
         """Where sessions are kept beside memory."""
+        self.neighbours: Neighbours | None = None
+        """The other workers of this broker."""
         self.mqtt = mqtt or MqttSettings()
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
@@ -90,6 +111,8 @@ class Engine:
         """Who sees every packet, for connections made from now on."""
         self.connected = 0
         """How many clients are connected."""
+        self.connected_elsewhere = 0
+        """How many are connected to neighbours; they count for `limits.max_connections`."""
         self.retained: RetainedMessages[Publish] = RetainedMessages(self.limits.max_retained)
         self.router: Router[Session] = Router(self.hooks.published_observers)
         self.pending = pending or Pending()
@@ -115,8 +138,9 @@ class Engine:
         self.restrict()
 
     def restrict(self) -> None:
-        """To be called also when the storage is full, or has room again."""
+        """To be called also when the storage or a neighbour's queue is full, or has room again."""
         full = self.storage is not None and self.storage.full
+        full |= self.neighbours is not None and self.neighbours.full
         self.restricts_publish = self._mqtt.max_qos < 2 or not self._mqtt.retain_available or full
         """Whether there is any message that may not be published."""
 

@@ -50,8 +50,12 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
         return
     if engine.restricts_publish:
         _check(engine, packet)
+        neighbours = engine.neighbours
+        if qos and neighbours is not None and (room := neighbours.concerned(topic)) is not None:
+            channel.suspend(room, lambda _: publish(engine, channel, packet))
+            return
     if packet.properties is not None:
-        _stamp(engine, packet)
+        stamp(engine, packet)
     packet.source = session.client
     try:
         if engine.restricts_publish and qos and _cannot_be_kept(engine, packet, session):
@@ -202,7 +206,7 @@ def broadcast(
         topic, payload, qos=qos, retain=retain, properties=properties, version=5 if properties else 4
     )
     packet.source = source
-    _stamp(engine, packet)
+    stamp(engine, packet)
     distribute_when_known(engine, packet, None)
 
 
@@ -251,7 +255,7 @@ def _refuse(engine: Engine, channel: Channel, packet: Publish) -> None:
         channel.send(encode(tell(packet.packet_id, ReasonCode.QUOTA_EXCEEDED), 5))
 
 
-def _stamp(engine: Engine, packet: Publish) -> None:
+def stamp(engine: Engine, packet: Publish) -> None:
     """Note when the message expires, by our clock [MQTT-3.3.2-5]."""
     properties = packet.properties
     if properties is not None and properties.message_expiry_interval is not None:

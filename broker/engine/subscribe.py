@@ -108,6 +108,8 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> Work:
         yield None
     if refused:
         client_log.not_subscribed(session.client, refused)
+    if engine.neighbours is not None and granted and (known := engine.neighbours.routes_known()) is not None:
+        yield known  # so that no message published after SUBACK is missed
     if channel.connection.version != 5:
         # 3.x knows one refusal only [MQTT-3.9.3-2]
         reasons = [r if r <= 2 else ReasonCode.UNSPECIFIED_ERROR for r in reasons]

@@ -64,7 +64,7 @@ class Target(Generic[S]):
 class Route(Generic[S]):
     """All that a topic leads to."""
 
-    __slots__ = ("groups", "observers", "plans", "targets")
+    __slots__ = ("groups", "local", "observers", "plans", "targets")
 
     def __init__(
         self,
@@ -77,6 +77,8 @@ class Route(Generic[S]):
         self.observers = observers
         self.plans: dict[int, Any] = {}
         """Kept by the delivery for each shape of message; gone with the route."""
+        self.local: Route[S] | None = None
+        """The same without what leads to neighbours; kept for the messages that they send."""
 
     def after(self, changes: list[Change[S]]) -> Route[S]:
         """The route that these subscriptions lead to, made since, replaced or ended."""
@@ -117,11 +119,15 @@ class Router(Generic[S]):
         self._same: dict[tuple[int, ...], Route[S]] = {}
         """The routes that topics share: those to which the same filters match, and nobody is barred or
         observes. By the identities of what the trie has for these filters."""
+        self.changed: Callable[[S, str], None] | None = None
+        """Told of each session and topic filter that is subscribed or unsubscribed."""
+        self.elsewhere = 0
+        """How many of the subscriptions stand for those of neighbours."""
 
     def __len__(self) -> int:
-        """How many subscriptions there are."""
+        """How many subscriptions there are, without those of neighbours."""
         shared = sum(len(group.members) for group in self._groups.values())
-        return len(self._trie) - len(self._groups) + shared
+        return len(self._trie) - len(self._groups) + shared - self.elsewhere
 
     def subscribe(self, session: S, subscription: Subscription) -> None:
         """Add the subscription, or put it in place of the one with the same filter [MQTT-3.8.4-3]."""
@@ -129,7 +135,12 @@ class Router(Generic[S]):
         if name is None:
             if self._trie.set(topic_filter, session, subscription) != subscription:
                 self._change_routes(topic_filter, (session, topic_filter, subscription))
-            return
+        else:
+            self._join(name, topic_filter, session, subscription)
+        if self.changed is not None:
+            self.changed(session, subscription.topic_filter)
+
+    def _join(self, name: str, topic_filter: str, session: S, subscription: Subscription) -> None:
         group = self._groups.get((name, topic_filter))
         if group is None:
             group = self._groups[name, topic_filter] = SharedGroup(name, topic_filter, self.may_receive)
@@ -139,12 +150,18 @@ class Router(Generic[S]):
 
     def unsubscribe(self, session: S, topic_filter: str) -> bool:
         """Remove the subscription with exactly this filter [MQTT-3.10.4-1]; False if there was none."""
-        name, topic_filter = split_share(topic_filter)
+        name, plain = split_share(topic_filter)
         if name is None:
-            if not self._trie.remove(topic_filter, session):
-                return False
-            self._change_routes(topic_filter, (session, topic_filter, None))
-            return True
+            removed = self._trie.remove(plain, session)
+            if removed:
+                self._change_routes(plain, (session, plain, None))
+        else:
+            removed = self._part(name, plain, session)
+        if removed and self.changed is not None:
+            self.changed(session, topic_filter)
+        return removed
+
+    def _part(self, name: str, topic_filter: str, session: S) -> bool:
         group = self._groups.get((name, topic_filter))
         if group is None or not group.leave(session):
             return False
@@ -153,6 +170,10 @@ class Router(Generic[S]):
             self._trie.remove(topic_filter, group)
         self._change_routes(topic_filter)
         return True
+
+    def subscribers(self, topic_filter: str) -> int:
+        """How many sessions subscribe to exactly this filter, neighbours among them; not for shared ones."""
+        return len(self._trie.at(topic_filter))
 
     def is_wanted(self, topic: str) -> bool:
         """Whether anybody subscribes to ``topic`` or observes it; for topics that come once, whose route is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -48,12 +48,16 @@ class Trie(Generic[K, V]):
         return before
 
     def get(self, topic_filter: str, key: K) -> V | None:
+        return self.at(topic_filter).get(key)
+
+    def at(self, topic_filter: str) -> Mapping[K, V]:
+        """What all keys have under exactly this filter; read it, do not keep it."""
         node: _Node[K, V] | None = self._root
         for level in topic_filter.split("/"):
             node = node.below.get(level) if node and node.below else None
             if node is None:
-                return None
-        return node.here.get(key) if node and node.here else None
+                return {}
+        return (node.here or {}) if node else {}
 
     def remove(self, topic_filter: str, key: K) -> bool:
         """Forget what ``key`` has under this filter; False if there was nothing."""

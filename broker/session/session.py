@@ -43,6 +43,7 @@ class Session:
         "behind",
         "channel",
         "client",
+        "elsewhere",
         "expiry",
         "expiry_timer",
         "full_window",
@@ -69,6 +70,8 @@ class Session:
         self.client = client
         """As it last connected."""
         self.version = client.protocol_version
+        self.elsewhere: Any = None
+        """The neighbour whose sessions this stands for; None for a client's session."""
         self.keeper: Keeper | None = None
         """Who is told of every change; None where the state is nowhere else."""
         self.expiry = 0.0

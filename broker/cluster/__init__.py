@@ -1,0 +1,1 @@
+"""Many processes, one broker: what they tell each other, over whatever carries it."""

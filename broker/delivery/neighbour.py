@@ -1,0 +1,124 @@
+"""A neighbour, another process of the same broker, as a session that subscribes to what its clients want."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..counters import Counters
+from ..events import Client
+from ..packets.encoder import publish_shape
+from ..packets.model import Publish
+from ..routing.shared import SharedGroup
+from ..session.session import Session
+from .outbox import Outbox, Pending
+
+SOME_IDENTIFIER = b"\0\1"
+"""Where a packet has to have one that nobody reads."""
+NOBODY = Client("")
+"""Stands for no publisher that was told."""
+
+
+class ToNeighbour(Protocol):
+    """The way to a neighbour. Calls keep their order."""
+
+    def packets(self, layout: int, data: bytes) -> None:
+        """PUBLISH packets, for its clients."""
+
+    def source_is(self, client: Client | None) -> None:
+        """Who has published the packets that follow; None: the broker itself."""
+
+    def group(self, topic_filter: str, layout: int, packet: bytes) -> None:
+        """A PUBLISH packet for one member of a shared subscription."""
+
+
+class _Lane(Outbox):
+    """Counts no bytes: those are no client's."""
+
+    def flush(self) -> int:
+        count = super().flush()
+        self.written = 0
+        return count
+
+    def write_all(self, chunks: list[bytes]) -> None:
+        super().write_all(chunks)
+        self.written = 0
+
+
+class Neighbour(Session):
+    """The key of a neighbour's routes in the router. It gets each message once, as the bytes that came in:
+    which of its clients get it, and with what QoS, is decided there."""
+
+    __slots__ = ("_counters", "_pending", "_publisher", "_way", "five", "four")
+
+    def __init__(self, pending: Pending, way: ToNeighbour, counters: Counters) -> None:
+        super().__init__(Client(""))
+        self.elsewhere = self
+        self.superuser = True  # who may receive what is decided there
+        self._pending = pending
+        self._way = way
+        self._counters = counters
+        self._publisher: Client | None = NOBODY
+        """Whose messages the neighbour takes the next for."""
+        self.four = _lane(self, _Lane(self._write_four))
+        self.five = _lane(self, _Lane(self._write_five))
+
+    def lane(self, layout: int) -> Session:
+        """Takes messages of QoS 0 whose publisher nobody will ask for."""
+        return self.five if layout == 5 else self.four
+
+    def member(self, *, connected: bool) -> Session:
+        """A session that stands for one member of a shared group."""
+        session = _lane(self, None)
+        session.channel = self if connected else None
+        return session
+
+    def take(self, publish: Publish, packet: bytes) -> None:
+        """Send what :func:`as_it_came` made of the message."""
+        self._tell_source(publish)
+        self._counters.publish_sent += 1  # as those of the lanes; see Node
+        outbox = self.lane(publish.version).outbox
+        assert outbox is not None
+        self._pending.send(outbox, packet)
+
+    def take_for_group(self, publish: Publish, group: SharedGroup[Session]) -> None:
+        """Send a message for one member of the group there."""
+        self._tell_source(publish)
+        self._way.group(f"$share/{group.name}/{group.topic_filter}", publish.version, as_it_came(publish))
+
+    def flush(self) -> None:
+        """Put what the lanes have on the way, before whatever follows; that begins with its publisher."""
+        self._put_on_way()
+        self._publisher = NOBODY
+
+    def _put_on_way(self) -> None:
+        for lane in (self.four, self.five):
+            if lane.outbox is not None and lane.outbox.chunks:
+                self._counters.packets_sent += lane.outbox.flush()
+
+    def _tell_source(self, publish: Publish) -> None:
+        if publish.source is not self._publisher:
+            self._put_on_way()
+            self._publisher = publish.source
+            self._way.source_is(publish.source)
+
+    def _write_four(self, data: bytes) -> None:
+        self._way.packets(4, data)
+
+    def _write_five(self, data: bytes) -> None:
+        self._way.packets(5, data)
+
+
+def as_it_came(publish: Publish) -> bytes:
+    """The message as a packet by itself: without topic alias, with an identifier of no meaning."""
+    head, tail = publish_shape(publish, publish.version, publish.qos, publish.retain)
+    return b"".join((head, SOME_IDENTIFIER, tail)) if publish.qos else head
+
+
+def _lane(neighbour: Neighbour, outbox: Outbox | None) -> Session:
+    session = Session(Client(""))
+    session.elsewhere = neighbour
+    session.superuser = True
+    session.version = 5
+    session.small_packet = session.max_packet_size
+    session.outbox = outbox
+    return session
