@@ -26,6 +26,7 @@ from .faults.outage import Outage
 from .faults.rules import Faults
 from .live.feed import Feed
 from .live.numbers import Lag
+from .live.packets import LastPackets
 from .loop_clock import LoopClock
 from .packets.reasons import ReasonCode
 from .part import Part
@@ -170,6 +171,7 @@ class App:
             faults=self.faults,
             feed=Feed(self.engine),
             lag=Lag(self.engine),
+            packets=LastPackets(self.engine),
             end=lambda: self.end,
         )
 

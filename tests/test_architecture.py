@@ -66,7 +66,14 @@ ARROWS: dict[str, set[str]] = {
         "broker.routing",
         "broker.session",
     },
-    "broker.live": {"broker.engine", "broker.routing", "broker.session"},
+    "broker.live": {
+        "broker.engine",
+        "broker.faults.frames",
+        "broker.faults.seen",
+        "broker.packets",
+        "broker.routing",
+        "broker.session",
+    },
     "broker.faults": {"broker.engine", "broker.packets", "broker.routing", "broker.transport"},
     "broker.plugins": {
         "broker.engine",

@@ -86,11 +86,13 @@ class Channel:
         "link",
         "listener",
         "meter",
+        "opened_at",
         "outbox",
         "over_rate",
         "peer",
         "session",
         "superuser",
+        "taps",
         "timer",
         "tls",
         "will_generation",
@@ -125,9 +127,9 @@ class Channel:
             mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
         )
         self.outbox = Outbox(link.write)
-        self.watch()
         self.client: Client | None = None
         """Known once CONNECT has come."""
+        self.watch()
         self.session: Session | None = None
         """Known once the client is admitted."""
         self.authentication: Conversation | None = None
@@ -147,6 +149,7 @@ class Channel:
         self._unsent_limit: int | None = None
         """While the client reads too slowly: how many unsent bytes are too many."""
         now = engine.clock.monotonic()
+        self.opened_at = now
         self.heard_at = now
         """When the last packet came."""
         self.meter = meter(engine.limits, now)
@@ -176,9 +179,9 @@ class Channel:
         counters = engine.counters
         counters.bytes_received += len(data)
         counters.packets_received += len(packets)
-        if engine.taps:
+        if self.taps:
             single = [*singly(packets)]
-            for tap in engine.taps:
+            for tap in self.taps:
                 tap.received(self, single)
         if self._suspended:
             self._backlog = chain(self._backlog, packets)
@@ -301,12 +304,14 @@ class Channel:
             )
 
     def watch(self) -> None:
-        """Show what is sent to the engine's taps; to be called again where there was none, or is none now."""
-        self.outbox.write = self._write_watched if self.engine.taps else self.link.write
+        """Show the packets to those of the engine's taps that want them; to be called again when that may
+        have changed."""
+        self.taps = tuple(tap for tap in self.engine.taps if tap.sees(self))
+        self.outbox.write = self._write_watched if self.taps else self.link.write
 
     def _write_watched(self, data: bytes) -> None:
         self.link.write(data)
-        for tap in self.engine.taps:
+        for tap in self.taps:
             tap.sent(self, data)
 
     def _check_keepalive(self, seconds: float) -> None:

@@ -58,7 +58,10 @@ class Neighbours(Protocol):
 
 
 class Tap(Protocol):
-    """Sees the packets of every connection, as they come and go."""
+    """Sees the packets of connections, as they come and go."""
+
+    def sees(self, channel: Any) -> bool:
+        """Whether it wants those of this connection; asked when that is made, and by ``Channel.watch``."""
 
     def received(self, channel: Any, packets: Sequence[Packet]) -> None:
         """These came in, and are about to be handled."""
@@ -108,7 +111,7 @@ class Engine:
         self.parting: set[Any] = set()
         """Those the broker has ended, and whose clients may still be reading why."""
         self.taps: tuple[Tap, ...] = ()
-        """Who sees every packet, for connections made from now on."""
+        """Who sees packets, for connections made from now on."""
         self.connected = 0
         """How many clients are connected."""
         self.connected_elsewhere = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import localtime, strftime
+from typing import TypeVar
 
 from ..packets.model import (
     Connack,
@@ -25,7 +26,11 @@ from ..packets.properties import Properties
 from ..packets.reasons import reason_name
 from ..printable import printable
 
+T = TypeVar("T")
+
 SHOWN_BYTES = 60
+SHOWN_MEMBERS = 100
+"""Topic filters, or reason codes, of one packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +115,17 @@ def told(packet: Packet | None, topic: str, *, payloads: bool = True) -> str:
             about = f" ({topic})" if topic else ""
             return f"id {packet.packet_id}{reason}{about}"
         case Subscribe():
-            return _listed([f"{one.topic_filter} qos {one.qos}" for one in packet.filters])
+            return _listed(packet.filters, lambda one: f"{one.topic_filter} qos {one.qos}")
         case Unsubscribe():
-            return _listed(packet.topic_filters)
+            return _listed(packet.topic_filters, str)
         case Unsuback():
-            return _listed([reason_name(reason) for reason in packet.reasons])
+            return _listed(packet.reasons, reason_name)
         case Suback():
-            return _listed([reason_name(r) if r > 2 else f"qos {r.value}" for r in packet.reasons])
+            return _listed(packet.reasons, lambda one: reason_name(one) if one > 2 else f"qos {one.value}")
     code = getattr(packet, "reason", None)
     return reason_name(code) if code else ""
 
 
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words)
+def _listed(members: Sequence[T], name: Callable[[T], str]) -> str:
+    more = len(members) - SHOWN_MEMBERS
+    return ", ".join(map(name, members[:SHOWN_MEMBERS])) + (f" and {more:,} more" if more > 0 else "")

@@ -160,14 +160,3 @@ class Feed:
     def _client(self, event: Event) -> None:
         for reader in self._readers:
             reader.put(event)
-
-
-def text_of(payload: bytes, cut: bool) -> str:
-    """The payload as text; where it is ``cut``, without the character that the cut went through. Raises
-    UnicodeDecodeError."""
-    try:
-        return payload.decode()
-    except UnicodeDecodeError as error:
-        if not cut or len(payload) - error.start >= 4:
-            raise
-        return payload[: error.start].decode()

@@ -83,8 +83,14 @@ def overview(engine: Engine) -> dict[str, Any]:
 
 
 def client_of(session: Session) -> dict[str, Any]:
-    """One client, connected or not."""
-    client = session.client
+    """One client, connected or not. Times are seconds since the epoch, None where it is away."""
+    client, channel = session.client, session.channel
+    connected_at = heard_at = None
+    if channel is not None:
+        clock = channel.engine.clock
+        now, monotonic = clock.time(), clock.monotonic()
+        connected_at = round(now - (monotonic - channel.opened_at), 3)
+        heard_at = round(now - (monotonic - channel.heard_at), 3)
     return {
         "client": client.client_id,
         "username": client.username,
@@ -92,6 +98,8 @@ def client_of(session: Session) -> dict[str, Any]:
         "listener": client.listener,
         "version": client.protocol_version,
         "connected": session.connected,
+        "connected_at": connected_at,
+        "heard_at": heard_at,
         "keepalive": client.keepalive,
         "subscriptions": len(session.subscriptions),
         "inflight": len(session.inflight),

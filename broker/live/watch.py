@@ -9,8 +9,9 @@ from typing import Any
 from ..clock import Timer
 from ..engine.engine import Engine
 from ..events import MessagePublished
-from .feed import Feed, Reader, text_of
+from .feed import Feed, Reader
 from .numbers import Lag, busiest_clients, overview
+from .shown import text_of
 
 FORGOTTEN_AFTER = 5.0
 """Seconds without a look until the feed is closed."""

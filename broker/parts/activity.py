@@ -90,6 +90,9 @@ class Activity(Part):
 
     # ---- trace: a tap of the engine
 
+    def sees(self, channel: Channel) -> bool:
+        return True
+
     def received(self, channel: Channel, packets: Sequence[Packet]) -> None:
         for packet in packets:
             self._trace("from", channel, packet)

@@ -39,6 +39,9 @@ class PacketTap:
         self._events = events
         self._views = views
 
+    def sees(self, channel: Channel) -> bool:
+        return True
+
     def received(self, channel: Channel, packets: Sequence[Packet]) -> None:
         self._tell(MQTTEvents.PACKET_RECEIVED, channel, packets)
 

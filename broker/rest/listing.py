@@ -18,7 +18,7 @@ AT_ONCE = 200
 
 async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Response:
     """All of them, or with ``_page`` and ``_limit`` one page with EMQX's ``meta``. Raises Refused."""
-    page, limit = _number(query, "_page", 1), _number(query, "_limit", 0)
+    page, limit = number(query, "_page", 1), number(query, "_limit", 0)
     if "_page" in query and not limit:
         limit = 100
     first = (page - 1) * limit
@@ -38,7 +38,8 @@ async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Resp
     return web.Response(body=body.encode(), content_type="application/json")
 
 
-def _number(query: Mapping[str, str], key: str, default: int) -> int:
+def number(query: Mapping[str, str], key: str, default: int) -> int:
+    """What the query says. Raises Refused where that is no number from 1 to 999,999,999."""
     text = query.get(key)
     if text is None:
         return default

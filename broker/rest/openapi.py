@@ -56,7 +56,9 @@ _REFUSALS = {
     "404": "There is no such thing.",
     "408": "The body did not come in time.",
     "413": "The body is larger than http_server.max_body.",
+    "503": "Too many others ask for the like.",
 }
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 _PAGED = ("/clients", "/subscriptions", "/retained", "/routes", "/sessions", "/clients/username/:username")
 
 
@@ -106,10 +108,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name in re.findall(r":(\w+)", route.path)
     ]
     if route.method == "GET" and route.path in _PAGED:
-        found += [
-            {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
-            for name in ("_page", "_limit")
-        ]
+        found += [{"name": name, "in": "query", "schema": _NUMBER} for name in ("_page", "_limit")]
+    if route.path == "/clients/:clientid/packets":
+        found.append({"name": "after", "in": "query", "schema": _NUMBER})
     return found
 
 

@@ -13,6 +13,7 @@ from ..engine.engine import Engine
 from ..faults.rules import Faults
 from ..live.feed import Feed
 from ..live.numbers import Lag
+from ..live.packets import LastPackets
 from ..transport.listener import Listener
 from .peaks import Peaks
 
@@ -38,6 +39,7 @@ class Served:
     """Where the configuration has a section `faults {}`."""
     feed: Feed
     lag: Lag
+    packets: LastPackets
     end: Callable[[], End | None]
     """None where another program runs the broker."""
     peaks: Peaks = field(default_factory=Peaks)

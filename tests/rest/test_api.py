@@ -14,6 +14,7 @@ import aiomqtt
 import pytest
 
 from pybroker.broker.app import App
+from pybroker.broker.live.packets import MAX_CLIENTS
 from pybroker.broker.rest.listing import AT_ONCE
 
 from .conftest import DEADLINE, Serve, url
@@ -267,6 +268,27 @@ async def test_retained(serve: Serve, http: Http) -> None:
         assert status == 404
     _, answer = await ask(http, app, "GET", "/retained")
     assert [one["topic"] for one in answer["data"]] == ["b"]
+
+
+# ---- packets
+
+
+async def test_the_last_packets_of_a_client(serve: Serve, http: Http) -> None:
+    app = await serve()
+    path = "/clients/a%2Fb/packets"
+    assert await ask(http, app, "GET", path) == (200, {"code": 0, "data": []})
+    async with mqtt(app, "a/b") as client:
+        await client.publish("room/light", "on", qos=1)
+    _, answer = await ask(http, app, "GET", path)
+    assert [one["type"] for one in answer["data"]][:4] == ["CONNECT", "CONNACK", "PUBLISH", "PUBACK"]
+    assert answer["data"][2]["says"] == "room/light qos 1 id 1: on"
+    last = answer["data"][-1]["number"]
+    assert (await ask(http, app, "GET", f"{path}?after={last}"))[1]["data"] == []
+    assert (await ask(http, app, "GET", f"{path}?after=x"))[0] == 400
+    for number in range(MAX_CLIENTS - 1):
+        await ask(http, app, "GET", f"/clients/{number}/packets")
+    status, answer = await ask(http, app, "GET", "/clients/other/packets")
+    assert (status, answer["code"]) == (503, 108)
 
 
 # ---- webhooks and faults

@@ -169,6 +169,29 @@ async def test_a_client_is_disconnected(page: Open, broker: TestBroker) -> None:
         await broker.aio.wait_for_client("lamp", connected=False)
 
 
+async def test_the_last_packets_of_a_client(page: Open, broker: TestBroker) -> None:
+    with paho_client(broker, "lamp", wait=False) as client:
+        await broker.aio.wait_for_client("lamp")
+        found = await page("clients")
+        await found.get_by_role("button", name="lamp", exact=True).click()
+        packets = found.get_by_label("Last packets")
+        await packets.get_by_text("Nothing has come or gone").wait_for()
+        client.publish("room/<b>light</b>", "on", qos=1)
+        await packets.get_by_text("room/<b>light</b> qos 1 id 1: on").wait_for()
+        await packets.get_by_text("PUBACK").wait_for()
+
+
+async def test_a_client_that_is_about_to_come(page: Open, broker: TestBroker) -> None:
+    found = await page("clients")
+    await found.get_by_label("Find a client").fill("lamp")
+    async with found.expect_response(lambda response: "/clients/lamp/packets" in response.url):
+        await found.keyboard.press("Enter")
+    await found.get_by_text('there is no client "lamp"').wait_for()
+    with paho_client(broker, "lamp", wait=False):
+        await found.get_by_label("Last packets").get_by_text("CONNECT", exact=True).wait_for()
+        await found.get_by_label("The chosen client").get_by_text("connected", exact=True).first.wait_for()
+
+
 async def test_the_tree_of_topics(page: Open, broker: TestBroker) -> None:
     broker.publish("house/cellar/humidity", "71", retain=True)
     found = await page("topics")

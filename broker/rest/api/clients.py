@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from ...engine.disconnect import end_session
 from ...live.numbers import client_of
+from ...live.packets import MAX_CLIENTS, TooManyError
 from ...packets.reasons import ReasonCode
 from ...session.session import Session
 from ..answers import Code, Refused, as_json, data, done
 from ..calls import Call, Route
-from ..listing import listing
+from ..listing import listing, number
 
 PROTOCOLS = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 PAGES = ("_page", "_limit")
@@ -140,6 +142,16 @@ async def details(call: Call) -> web.Response:
     return data(found)
 
 
+async def packets(call: Call) -> web.Response:
+    """The last packets of a client, connected or about to come, from the first such request on."""
+    after = number(call.request.rel_url.query, "after", 0)
+    try:
+        found = call.served.packets.look(call.arguments[0], after)
+    except TooManyError:
+        raise Refused(503, Code.BAD_REQUEST, f"{MAX_CLIENTS} other clients are looked at") from None
+    return data([asdict(packet) for packet in found])
+
+
 async def kick(call: Call) -> web.Response:
     """Disconnects the client and ends its session, as EMQX does."""
     engine = call.served.engine
@@ -161,5 +173,8 @@ ROUTES = (
     Route("GET", "/clients/username/:username", by_username, "lookup_client_via_username", "Those of a user"),
     Route("GET", "/clients/:clientid", client, "lookup_client", "One client, in a list"),
     Route("GET", "/clients/:clientid/details", details, "client_details", "One client and its session"),
+    Route(
+        "GET", "/clients/:clientid/packets", packets, "client_packets", "Its last packets, while asked for"
+    ),
     Route("DELETE", "/clients/:clientid", kick, "kickout_client", "Disconnect it, end its session", True),
 )

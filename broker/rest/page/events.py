@@ -10,13 +10,12 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from aiohttp import web
 
 from ...events import ClientConnected, ClientDisconnected, Event, MessagePublished
-from ...live.feed import text_of
+from ...live.shown import properties_of, text_of
 from ...routing.topics import filter_error
 from ..answers import Code, Refused
 from ..calls import Call
@@ -124,17 +123,6 @@ def message_of(event: MessagePublished) -> dict[str, Any]:
         found["binary"] = True
     if event.properties is not None:
         found["properties"] = properties_of(event.properties)
-    return found
-
-
-def properties_of(properties: Any) -> dict[str, Any]:
-    """Those that are set, ready for JSON."""
-    found = {}
-    for field in fields(properties):
-        value = getattr(properties, field.name)
-        if value is None or value == ():
-            continue
-        found[field.name] = b64encode(value).decode() if isinstance(value, bytes) else value
     return found
 
 

@@ -42,6 +42,13 @@ export const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { h
 
 export const millis = (at) => clock(at) + "." + String(Math.floor((at % 1) * 1000)).padStart(3, "0");
 
+/** How long ago that is, in the largest unit. */
+export function ago(at, now = Date.now() / 1000) {
+  const seconds = Math.max(0, now - at);
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+  return seconds < 2 ? "now" : `${Math.floor(seconds)} s ago`;
+}
+
 let toastTimer;
 export function toast(text) {
   const box = document.getElementById("toast");

@@ -1,0 +1,167 @@
+"""The last packets of single clients, for those who look at one.
+
+Keeping begins with the first look at a client and ends some seconds after the last. The packets of other
+clients are not seen, except CONNECT: a client that is looked at may be about to come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..clock import Timer
+from ..engine.channel import Channel
+from ..engine.engine import Engine
+from ..events import ClientConnected, ClientDisconnected
+from ..faults.frames import Frames, last_packets, topics_of
+from ..faults.seen import told
+from ..packets.model import Connect, Packet
+from .shown import properties_of
+
+KEPT = 100
+"""Packets of one client."""
+MAX_CLIENTS = 16
+"""That are looked at at a time."""
+FORGOTTEN_AFTER = 10.0
+"""Seconds without a look."""
+SHOWN = 500
+"""Characters of what a packet says, and of its properties."""
+SECRET = frozenset({"authentication_data"})
+
+
+class TooManyError(Exception):
+    """MAX_CLIENTS others are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One packet, in words."""
+
+    number: int
+    """Counts the client's packets from the first look on."""
+    at: float
+    """Seconds since the epoch."""
+    direction: str
+    """``in``: from the client; ``out``: to it; empty where it is no packet."""
+    type: str
+    """``CONNECT``, ``PUBACK``, ...; ``CLOSED`` for the end of the connection."""
+    says: str
+    """The beginning of what it says; why the connection is CLOSED."""
+    properties: str
+    """The beginning of MQTT 5.0's, as a JSON object; empty where there are none."""
+
+
+class LastPackets:
+    """A tap of the engine, while anybody looks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._rings: dict[str, _Ring] = {}
+
+    def look(self, client_id: str, after: int = 0) -> list[Seen]:
+        """Those that are kept, oldest first, with numbers above ``after``. Raises TooManyError."""
+        ring = self._rings.get(client_id)
+        if ring is None:
+            if len(self._rings) >= MAX_CLIENTS:
+                raise TooManyError
+            ring = self._begin(client_id)
+        if ring.timer is not None:
+            ring.timer.cancel()
+        clock = self._engine.clock
+        ring.timer = clock.call_at(clock.monotonic() + FORGOTTEN_AFTER, lambda: self._end(client_id))
+        return [packet for packet in ring.packets if packet.number > after]
+
+    def _begin(self, client_id: str) -> _Ring:
+        engine = self._engine
+        if not self._rings:
+            engine.taps = (*engine.taps, self)
+            engine.hooks.observe(ClientConnected, self._connected)
+            engine.hooks.observe(ClientDisconnected, self._disconnected)
+        ring = self._rings[client_id] = _Ring()
+        self._watch(client_id)
+        return ring
+
+    def _end(self, client_id: str) -> None:
+        engine = self._engine
+        del self._rings[client_id]
+        if not self._rings:
+            engine.taps = tuple(tap for tap in engine.taps if tap is not self)
+            engine.hooks.forget(self._connected)
+            engine.hooks.forget(self._disconnected)
+        self._watch(client_id)
+
+    def _watch(self, client_id: str) -> None:
+        session = self._engine.sessions.get(client_id)
+        if session is not None and session.channel is not None:
+            session.channel.watch()
+
+    def _connected(self, event: ClientConnected) -> None:
+        """A new connection is seen until it is known whose it is."""
+        self._watch(event.client.client_id)
+
+    def _disconnected(self, event: ClientDisconnected) -> None:
+        ring = self._rings.get(event.client.client_id)
+        if ring is not None:
+            ring.put(event.at, "", "CLOSED", event.reason)
+
+    # ---- a tap of the engine
+
+    def sees(self, channel: Channel) -> bool:
+        return channel.client is None or channel.client.client_id in self._rings
+
+    def received(self, channel: Channel, packets: Sequence[Packet]) -> None:
+        if channel.client is not None:
+            client_id = channel.client.client_id
+        elif packets and isinstance(packets[0], Connect):
+            client_id = packets[0].client_id
+        else:
+            return
+        ring = self._rings.get(client_id)
+        if ring is not None:
+            ring.number += max(0, len(packets) - KEPT)
+            for packet in packets[-KEPT:]:
+                ring.add(self._engine.clock.time(), "in", packet)
+
+    def sent(self, channel: Channel, data: bytes) -> None:
+        ring = self._rings.get(channel.client.client_id) if channel.client is not None else None
+        if ring is None:
+            return
+        data, left_out = last_packets(data, KEPT)
+        ring.number += left_out
+        frames = Frames()
+        frames.speak(channel.connection.version or 4)
+        for _, packet in frames.feed(data):
+            if packet is not None:
+                ring.add(self._engine.clock.time(), "out", packet)
+
+
+class _Ring:
+    """Of one client."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.packets: deque[Seen] = deque(maxlen=KEPT)
+        self.timer: Timer | None = None
+
+    def add(self, at: float, direction: str, packet: Packet) -> None:
+        says = told(packet, ", ".join(topics_of(packet, {})[:1]))
+        self.put(at, direction, type(packet).__name__.upper(), says, _properties_of(packet))
+
+    def put(self, at: float, direction: str, type: str, says: str, properties: str = "") -> None:
+        self.number += 1
+        self.packets.append(Seen(self.number, at, direction, type, _cut(says), properties))
+
+
+def _properties_of(packet: Packet) -> str:
+    properties = getattr(packet, "properties", None)
+    if properties is None:
+        return ""
+    found = properties_of(properties)
+    found |= dict.fromkeys(SECRET & found.keys(), "******")
+    return _cut(json.dumps(found, ensure_ascii=False)) if found else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
