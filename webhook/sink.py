@@ -184,6 +184,10 @@ class Sink:
 
     # ---- seen
 
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The one of this name."""
+        return next((endpoint for endpoint in self._endpoints if endpoint.name == name), None)
+
     def stats(self) -> list[EndpointStats]:
         """This instant's counters of each endpoint."""
         return [endpoint.stats() for endpoint in self._endpoints]

@@ -109,7 +109,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     if route.method == "GET" and route.path in _PAGED:
         found += [{"name": name, "in": "query", "schema": _NUMBER} for name in ("_page", "_limit")]
-    if route.path == "/clients/:clientid/packets":
+    if route.path.endswith(("/packets", "/deliveries")):
         found.append({"name": "after", "in": "query", "schema": _NUMBER})
     return found
 

@@ -329,6 +329,39 @@ async def test_dead_letters(serve: Serve, http: Http, tmp_path: Path) -> None:
         endpoint.close()
 
 
+async def test_the_last_deliveries(serve: Serve, http: Http) -> None:
+    from tests.integration.support import Endpoint
+
+    endpoint = Endpoint()
+    try:
+        web = (
+            f'webhook.web {{ url = "{endpoint.url}", headers {{ X-Key = "s3cret" }}, retry.max_attempts = 1, '
+        )
+        pusher = 'event_pusher.log { backend = "mqtt-topic", topic = "log", '
+        events = "events = [{event = on_message_publish, topic = t}] }"
+        app = await serve(more=f"{web}{events}\n{pusher}{events}")
+        endpoint.status = 500
+        await ask(http, app, "POST", "/mqtt/publish", {"topic": "t", "payload": "one"})
+        await until(lambda: sum(stats.succeeded + stats.dead for stats in app.webhooks.sink.stats()) == 2)
+        _, answer = await ask(http, app, "GET", "/webhooks/web/deliveries")
+        (failure,) = answer["data"]
+        assert (failure["why"], failure["verdict"], failure["status"]) == ("answered 500", "retry", 500)
+        assert json.loads(failure["request"]["body"])["payload"] == "one"
+        assert ["x-key", "******"] in failure["request"]["headers"]
+        assert (await ask(http, app, "GET", "/webhooks/log/deliveries"))[1]["data"] == []
+        endpoint.status = 204
+        await ask(http, app, "POST", "/mqtt/publish", {"topic": "t", "payload": "two"})
+        await until(lambda: sum(stats.succeeded for stats in app.webhooks.sink.stats()) == 3)
+        last = failure["number"]
+        _, answer = await ask(http, app, "GET", f"/webhooks/web/deliveries?after={last}")
+        assert [(one["verdict"], one["status"]) for one in answer["data"]] == [("delivered", 204)]
+        _, answer = await ask(http, app, "GET", "/webhooks/log/deliveries")
+        assert [(one["verdict"], one["topic"]) for one in answer["data"]] == [("delivered", "t")]
+        assert (await ask(http, app, "GET", "/webhooks/none/deliveries"))[0] == 404
+    finally:
+        endpoint.close()
+
+
 async def test_faults(serve: Serve, http: Http) -> None:
     app = await serve(more="faults { }")
     status, answer = await ask(

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from pybroker.broker.app import App
+from pybroker.broker.config import load
 from pybroker.testing import TestBroker
+from tests.integration.support import Endpoint
 from tests.testing.support import paho_client
 
 async_api = pytest.importorskip(
@@ -62,13 +65,13 @@ async def page(browser: Browser, broker: TestBroker) -> AsyncIterator[Open]:
     errors: list[str] = []
     pages: list[Page] = []
 
-    async def opened(view: str = "messages", **options: Any) -> Page:
+    async def opened(view: str = "messages", url: str = "", **options: Any) -> Page:
         page = await browser.new_page(**options)
         pages.append(page)
         page.set_default_timeout(DEADLINE)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if _is_error(line) else None)
-        await page.goto(f"{broker.page_url}#{view}")
+        await page.goto(f"{url or broker.page_url}#{view}")
         await page.wait_for_selector("#status.good")
         return page
 
@@ -225,6 +228,56 @@ async def test_webhooks_and_numbers(page: Open, broker: TestBroker) -> None:
         await found.goto(f"{broker.page_url}#overview")
         await found.get_by_text("Messages a second").wait_for()
         await found.locator("svg.chart polyline").first.wait_for(state="attached")
+
+
+async def test_deliveries_with_request_and_answer(page: Open, broker: TestBroker) -> None:
+    found = await page("webhooks")
+    await found.get_by_role("button", name="Last deliveries").click()
+    last = found.get_by_label("Last deliveries of")
+    await last.get_by_text("None yet.").wait_for()
+    with paho_client(broker, "<b>lamp</b>", wait=False):
+        await last.locator("summary", has_text="<b>lamp</b>").click()
+        detail = last.locator(".exchange")
+        await detail.get_by_text("content-type: application/json").wait_for()
+        await detail.get_by_text("client_connected").first.wait_for()
+        await detail.get_by_role("heading", name="Answer 200").wait_for()
+    await found.get_by_role("button", name="Last deliveries").click()
+    await last.wait_for(state="hidden")
+
+
+async def test_dead_letters_and_event_pushers(page: Open, tmp_path: Path) -> None:
+    endpoint = Endpoint()
+    endpoint.status = 400
+    conf = tmp_path / "nanomq.conf"
+    wanted = "events = [{ event = on_message_publish, topic = t }]"
+    conf.write_text(
+        f"""
+        listeners.tcp.bind = "127.0.0.1:0"
+        http_server {{ port = 0 }}
+        webhook.audit {{ url = "{endpoint.url}", spool.path = "{tmp_path}/spool", {wanted} }}
+        event_pusher.log {{ backend = "mqtt-topic", topic = "log", {wanted} }}
+        """
+    )
+    app = App(load(conf))
+    await app.start()
+    try:
+        assert app.rest.url is not None
+        found = await page("publish", app.rest.url)
+        await found.get_by_label("Topic", exact=True).fill("t")
+        await found.get_by_role("button", name="Publish", exact=True).click()
+        await found.get_by_role("tab", name="Webhooks").click()
+        await found.get_by_label("event pusher log").get_by_text("1 matched = 1 delivered").wait_for()
+        audit = found.get_by_label("webhook audit", exact=True)
+        await audit.get_by_text("1 given up").wait_for()
+        await audit.get_by_role("button", name="Show dead letters").click()
+        endpoint.status = 200
+        await audit.get_by_role("button", name="Retry all").click()
+        await found.get_by_role("alert").get_by_text("1 delivered, 0 failed").wait_for()
+        await audit.get_by_text("There are no dead letters.").wait_for()
+        await found.close()
+    finally:
+        await app.stop(0)
+        endpoint.close()
 
 
 async def test_a_flood_is_sampled_and_the_page_answers(page: Open, broker: TestBroker) -> None:

@@ -14,8 +14,8 @@ from ..backends.make import sender_for
 from ..body.encode import ACTIONS
 from ..body.formats import format_for, subject
 from ..body.samples import sample
-from ..delivery.endpoint import shown_url
 from ..delivery.post import Poster
+from ..delivery.shown import shown_url
 from ..parcels import Delivery
 from ..rules import CompiledRule, transformed
 from ..settings import Rule, WebhookSettings

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from pybroker.broker import events
 
@@ -21,6 +19,8 @@ from ..settings import SettingsError, WebhookSettings
 from ..spool.backlog import Backlog, MemoryBacklog
 from ..spool.queue import queue_for
 from ..spool.spool import SpoolBacklog
+from .shown import shown_headers, shown_url
+from .tries import Tries, Try
 from .worker import Pool
 
 
@@ -34,6 +34,7 @@ class Endpoint:
         self._clock = clock
         self._complaints = Complaints(settings.label, clock)
         self._counters = Counters()
+        self._tries = Tries(clock)
         self._running = False
         self._format = format_for(settings)
         self._sender = make_sender(settings)
@@ -62,6 +63,7 @@ class Endpoint:
             counters=self._counters,
             complaints=self._complaints,
             clock=self._clock,
+            tries=self._tries,
         )
 
     # ---- in
@@ -160,6 +162,7 @@ class Endpoint:
     async def stop(self, grace: float) -> None:
         """Give the tries in flight ``grace`` seconds. Events that come later wait."""
         self._running = False
+        self._tries.stop()
         await self._pool.halt(grace)
 
     async def close(self) -> int:
@@ -173,6 +176,7 @@ class Endpoint:
     def inherit(self, before: Endpoint) -> None:
         """Take the counters and the backlog of ``before``: new events wait here from now on."""
         self._counters = before._counters
+        self._tries = before._tries
         if self._takes_parcels_of(before):
             self._queue = before._queue
         self._pool = self._make_pool()
@@ -255,22 +259,16 @@ class Endpoint:
             response_buckets=tuple(counters.buckets),
         )
 
+    def last_tries(self, after: int = 0) -> list[Try]:
+        """Those with numbers above ``after``, oldest first: failures, and from the first call to some seconds
+        after the last one every try."""
+        return self._tries.look(after)
 
-_TOKEN = re.compile(r"(?=[^/]*[0-9])[^/]{17,}")
-"""A part of a path that may be a secret: chat services put them there."""
-
-
-def shown_url(url: str) -> str:
-    """``url`` for eyes and logs: without user and password, and with ``***`` in place of what may be another
-    secret: the values of the query, long parts of the path that have a digit. Several have commas between."""
-    return ", ".join(map(_shown, url.split(" ")))
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = re.sub(r"(^|&)([^&=]*=)?[^&]+", r"\1\2***", parts.query)
-    return urlunsplit((parts.scheme, host, _TOKEN.sub("***", parts.path), query, ""))
+    def shown_headers(self, one: Try) -> list[tuple[str, str]]:
+        """What went with it beside the body: the backend's address and headers, without secrets."""
+        headers_of = getattr(self._sender, "headers_of", None)
+        headers = one.headers if headers_of is None else headers_of(one.id, one.headers, one.at)
+        return shown_headers(headers, self.settings)
 
 
 def spool_path(settings: WebhookSettings) -> Path | None:

@@ -23,6 +23,7 @@ from ..parcels import Delivery, Parcel
 from ..settings import WebhookSettings
 from ..spool.queue import Queue
 from .retry import Breaker, backoff
+from .tries import Tries
 
 log = logging.getLogger("pybroker.webhook")
 
@@ -52,6 +53,7 @@ class Pool:
         counters: Counters,
         complaints: Complaints,
         clock: Clock,
+        tries: Tries,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
@@ -61,6 +63,7 @@ class Pool:
         self._counters = counters
         self._complaints = complaints
         self._clock = clock
+        self._tries = tries
         self._jitter = jitter
         self._breaker = Breaker(settings.breaker_failures)
         self._again: deque[Parcel] = deque()
@@ -239,12 +242,13 @@ class Pool:
         except Exception as error:  # a sender of someone else's: its fault must not end the worker
             log.exception("%s: the transport failed", self._settings.label)
             outcomes = Outcome.retry(f"{type(error).__name__}: {error}")
+        seconds = clock.monotonic() - started
         if isinstance(outcomes, Outcome):
             if outcomes.answered:
-                counters.answered(clock.monotonic() - started)
-            self._judge(parcel, outcomes)
+                counters.answered(seconds)
+            self._judge(parcel, outcomes, seconds)
         else:
-            self._judge_each(parcel, outcomes, clock.monotonic() - started)
+            self._judge_each(parcel, outcomes, seconds)
         self._tell_drained()
 
     async def _send(self, parcel: Parcel, started: float) -> Outcomes:
@@ -270,8 +274,10 @@ class Pool:
 
     # ---- what became of a try
 
-    def _judge(self, parcel: Parcel, outcome: Outcome) -> None:
+    def _judge(self, parcel: Parcel, outcome: Outcome, seconds: float) -> None:
         """The same became of all its events."""
+        if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
+            self._tries.note(parcel.items, parcel.tries, outcome, seconds)
         if outcome.verdict is Verdict.RETRY:
             self._count_failure(parcel, outcome)
             self._try_again(parcel, outcome)
@@ -299,14 +305,17 @@ class Pool:
         lane are sent again after it, even if they have arrived."""
         if len(outcomes) != len(parcel.items):
             wrong = f"the backend gave {len(outcomes)} outcomes for {len(parcel.items)} events"
-            self._judge(parcel, Outcome.retry(wrong))
+            self._judge(parcel, Outcome.retry(wrong), seconds)
             return
         if any(one.answered for one in outcomes):
             self._counters.answered(seconds)
         failed = next((one for one in outcomes if one.verdict is Verdict.RETRY), None)
         if all(one.verdict is outcomes[0].verdict for one in outcomes) and outcomes[0].verdict in _OF_ALL:
-            self._judge(parcel, outcomes[0])
+            self._judge(parcel, outcomes[0], seconds)
             return
+        for item, outcome in zip(parcel.items, outcomes, strict=True):
+            if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
+                self._tries.note([item], parcel.tries, outcome, seconds)
         self._answered()
         blocked: set[str] = set()
         again: list[Delivery] = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..backend import Outcome
+from ..backend import Outcome, Verdict
 from ..clock import Clock
-from ..parcels import Delivery
+from ..parcels import Delivery, Headers
 from ..settings import WebhookSettings
 from .answers import outcome_of
 from .packing import Packer
@@ -31,8 +31,14 @@ class HttpBackend:
         except NoAnswerError as error:
             return Outcome.retry(str(error))
         if answer.status == 200:
-            return ANSWERED_200
+            body = answer.body
+            return Outcome(Verdict.DELIVERED, "answered 200", 0.0, 200, body) if body else ANSWERED_200
         return outcome_of(answer, self._clock.time())
+
+    def headers_of(self, id: str, own: Headers, at: float) -> Headers:
+        """Those of a request that was made for the event ``id``, which has ``own``, with an empty
+        signature."""
+        return self._packer.headers_of(id, own, int(at))
 
     async def close(self) -> None:
         await self._transport.close()

@@ -169,7 +169,11 @@ class _Connection(asyncio.Protocol):
 
 def _answer_of(reader: AnswerReader) -> Answer:
     if reader.status < 300:
-        return Answer(reader.status)
+        return (
+            Answer(reader.status, body=bytes(reader.body[:ANSWER_BYTES]))
+            if reader.body
+            else Answer(reader.status)
+        )
     return Answer(reader.status, reader.headers, bytes(reader.body[:ANSWER_BYTES]))
 
 

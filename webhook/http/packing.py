@@ -44,16 +44,27 @@ class Packer:
         else:
             id, own, body = items[0].id, items[0].headers, items[0].body
         stamp = int(now)
-        headers = {**self._base, "webhook-id": id, "webhook-timestamp": str(stamp)}
-        if own:
-            # Where the spool was another backend's, addresses stand first.
-            headers.update(own if own[0][0][0] != ":" else [pair for pair in own if pair[0][0] != ":"])
+        headers = self._headers(id, own, stamp)
         if self._signer:
             # Signed without Content-Encoding: servers take that off before they hand the body on.
             headers["webhook-signature"] = self._signer.sign(id, stamp, body)
         if self._gzip:
             body = gzip.compress(body, compresslevel=4, mtime=0)
         return Request(headers, body)
+
+    def headers_of(self, id: str, own: Headers, stamp: int) -> Headers:
+        """Those of a request whose first event is ``id``, with an empty signature."""
+        headers = self._headers(id, self._batch_headers if self._batched else own, stamp)
+        if self._signer:
+            headers["webhook-signature"] = ""
+        return tuple(headers.items())
+
+    def _headers(self, id: str, own: Headers, stamp: int) -> dict[str, str]:
+        headers = {**self._base, "webhook-id": id, "webhook-timestamp": str(stamp)}
+        if own:
+            # Where the spool was another backend's, addresses stand first.
+            headers.update(own if own[0][0][0] != ":" else [pair for pair in own if pair[0][0] != ":"])
+        return headers
 
 
 def batch_id(items: Sequence[Delivery]) -> str:

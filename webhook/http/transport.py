@@ -19,12 +19,13 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back. ``headers`` by lower-case names."""
+    """What came back."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case names; none where the answer is a success."""
     body: bytes = b""
-    """The first ANSWER_BYTES of it; empty where the answer was a success."""
+    """The first ANSWER_BYTES of it."""
 
 
 class NoAnswerError(Exception):

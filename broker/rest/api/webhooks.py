@@ -12,11 +12,15 @@ from aiohttp import web
 
 from pybroker.webhook.backends.make import sender_for
 from pybroker.webhook.delivery.deadletters import DeadLetterError, DeadLetters, Selection
+from pybroker.webhook.delivery.endpoint import Endpoint
+from pybroker.webhook.delivery.tries import Try
 from pybroker.webhook.settings import WebhookSettings
 from pybroker.webhook.spool.store import DeadLetter
 
+from ...live.shown import text_of
 from ..answers import Code, Refused, data, done
 from ..calls import Call, Route
+from ..listing import number
 
 MOST_SHOWN = 500
 """Dead letters in one answer; the newest are left out where there are more."""
@@ -27,11 +31,47 @@ async def webhooks(call: Call) -> web.Response:
 
 
 async def webhook(call: Call) -> web.Response:
+    return data(_endpoint(call).stats().to_dict())
+
+
+def _endpoint(call: Call) -> Endpoint:
     name = call.arguments[0]
-    for stats in call.served.webhooks().stats():
-        if stats.name == name:
-            return data(stats.to_dict())
-    raise Refused(404, Code.BAD_REQUEST, f'there is no webhook "{name}"')
+    endpoint = call.served.webhooks().endpoint(name)
+    if endpoint is None:
+        raise Refused(404, Code.BAD_REQUEST, f'there is no webhook or event pusher "{name}"')
+    return endpoint
+
+
+async def deliveries(call: Call) -> web.Response:
+    """The last tries, oldest first: failures, and from the first such request on all of them."""
+    endpoint = _endpoint(call)
+    after = number(call.request.rel_url.query, "after", 0)
+    return data([_try(endpoint, one) for one in endpoint.last_tries(after)])
+
+
+def _try(endpoint: Endpoint, one: Try) -> dict[str, Any]:
+    outcome = one.outcome
+    body: dict[str, Any]
+    try:
+        body = {"body": text_of(one.body, cut=len(one.body) < one.body_size)}
+    except UnicodeDecodeError:
+        body = {"body": b64encode(one.body).decode(), "binary": True}
+    return {
+        "number": one.number,
+        "at": one.at,
+        "seconds": one.seconds,
+        "try": one.tries,
+        "events": one.events,
+        "id": one.id,
+        "event": one.event,
+        "topic": one.topic,
+        "client": one.client,
+        "verdict": outcome.verdict.value,
+        "why": outcome.why,
+        "status": outcome.status,
+        "request": {"headers": endpoint.shown_headers(one), **body, "size": one.body_size},
+        "answer": outcome.body.decode(errors="replace"),
+    }
 
 
 def _dead(call: Call) -> DeadLetters:
@@ -40,7 +80,7 @@ def _dead(call: Call) -> DeadLetters:
         (one for one in call.served.settings().endpoints if one.name == name), None
     )
     if settings is None:
-        raise Refused(404, Code.BAD_REQUEST, f'there is no webhook "{name}"')
+        raise Refused(404, Code.BAD_REQUEST, f'there is no webhook or event pusher "{name}"')
     try:
         return DeadLetters(settings)
     except DeadLetterError as error:
@@ -115,6 +155,9 @@ async def purge(call: Call) -> web.Response:
 ROUTES = (
     Route("GET", "/webhooks", webhooks, "list_webhooks", "Each endpoint with its counters"),
     Route("GET", "/webhooks/:name", webhook, "get_webhook", "One endpoint with its counters"),
+    Route(
+        "GET", "/webhooks/:name/deliveries", deliveries, "list_deliveries", "Its last tries, while asked for"
+    ),
     Route("GET", "/webhooks/:name/dead", dead_letters, "list_dead_letters", "Its dead letters, oldest first"),
     Route("POST", "/webhooks/:name/dead/retry", retry, "retry_dead_letters", "Send them again", True),
     Route("DELETE", "/webhooks/:name/dead", purge, "purge_dead_letters", "Throw them away", True),

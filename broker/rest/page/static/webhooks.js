@@ -1,10 +1,14 @@
-// The endpoints of webhooks, and their dead letters.
+// The endpoints of webhooks and event pushers, and their dead letters.
 import { attempt, call } from "./api.js";
+import { Deliveries } from "./deliveries.js";
 import { bytes, clock, facts, h, number, toast } from "./dom.js";
 import { tree } from "./payload.js";
 
 const BOUNDS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000];
 const STATES = { ready: "good", failing: "warn", disabled: "bad", stopped: "bad" };
+
+const WORDS = { failing: "it fails; one event at a time is tried until it answers again", disabled: "it answered 410: nothing is sent to it until a reload", stopped: "nothing is sent" };
+const SECTIONS = { webhook: "webhook", event_pusher: "event pusher" };
 
 function quantile(one, part) {
   let seen = 0;
@@ -21,7 +25,7 @@ export class Webhooks {
   constructor(app) {
     this.app = app;
     this.cards = new Map();
-    this.nothing = h("p", { class: "empty" }, "No webhook is configured. A section webhook { } in the configuration adds one.");
+    this.nothing = h("p", { class: "empty" }, "No webhook and no event pusher is configured. A section webhook { } or event_pusher.NAME { } in the configuration adds one.");
     this.list = h("div");
     this.element = h("div", {}, this.nothing, this.list);
     app.every(1000, () => this.shown(), this);
@@ -49,23 +53,32 @@ export class Webhooks {
     }
   }
 
-  card({ name }) {
+  card({ name, section }) {
     const state = h("span", { class: "badge" });
     const table = h("div");
-    const dead = h("div");
+    const dead = h("div", { class: "dead" });
+    const deliveries = new Deliveries(this.app, name);
+    const last = h("button", { type: "button", "aria-expanded": "false", onclick: () => {
+      deliveries.show(!deliveries.shown);
+      last.setAttribute("aria-expanded", String(deliveries.shown));
+    } }, "Last deliveries");
     const button = h("button", { type: "button", onclick: () => this.deadLetters(name, dead) }, "Show dead letters");
-    const element = h("section", { class: "box", "aria-label": `Webhook ${name}` }, h("h2", {}, `${name} `, state), table, h("div", { class: "bar" }, button), dead);
+    const element = h("section", { class: "box", "aria-label": `${SECTIONS[section] ?? section} ${name}` },
+      h("h2", {}, `${name} `, state, h("span", { class: "note" }, ` ${SECTIONS[section] ?? section}`)), table, h("div", { class: "bar dead" }, last, button), deliveries.element, dead);
     const update = (one) => {
       state.textContent = one.state;
       state.className = `badge ${STATES[one.state] ?? ""}`;
-      const dropped = one.dropped_full + one.dropped_expired + one.dropped_filtered;
-      table.replaceChildren(facts([["sent to", one.url], ["events", `${number(one.matched)} matched = ${number(one.succeeded)} delivered + ${number(one.dead)} given up + ` +
-          `${number(one.in_flight)} in flight + ${number(one.queued)} waiting + ${number(dropped)} dropped`],
-        ["tries", `${number(one.tries)}, of them ${number(one.retries)} retries`],
+      const dropped = [["full", "the queue was full"], ["expired", "too old"], ["filtered", "filtered"]].filter(([key]) => one[`dropped_${key}`]);
+      table.replaceChildren(facts([["sent to", one.url], ["state", WORDS[one.state]], ["last failure", one.last_failure],
+        ["events", `${number(one.matched)} matched = ${number(one.succeeded)} delivered + ${number(one.dead)} given up + ` +
+          `${number(one.in_flight)} in flight + ${number(one.queued)} waiting + ${number(one.dropped_full + one.dropped_expired + one.dropped_filtered)} dropped`],
+        ["dropped", dropped.map(([key, words]) => `${number(one[`dropped_${key}`])} ${words}`).join(", ")],
+        ["tries", one.tries ? `${number(one.tries)}, of them ${number(one.retries)} retries` : ""],
         ["response time", one.response_count ? `half ${quantile(one, 0.5)}, 99 % ${quantile(one, 0.99)}` : ""],
-        ["waiting", `${bytes(one.queued_bytes)} in memory, ${bytes(one.spooled_bytes)} on disk, the oldest for ${one.oldest_age.toFixed(1)} s`],
-        ["dead letters", number(one.dead_letters)]]));
+        ["waiting", one.queued || one.spooled_bytes ? `${bytes(one.queued_bytes)} in memory, ${bytes(one.spooled_bytes)} on disk, the oldest for ${one.oldest_age.toFixed(1)} s` : ""],
+        ["dead letters", one.dead_letters ? number(one.dead_letters) : ""]]));
       button.hidden = !one.dead_letters && !dead.childElementCount;
+      if (deliveries.shown) deliveries.look();
     };
     return { element, update };
   }
@@ -100,7 +113,7 @@ export class Webhooks {
       await attempt("DELETE", `${path}?all=true`);
       again();
     };
-    box.replaceChildren(h("div", { class: "bar" }, h("button", { type: "button", class: "main", onclick: (event) => retry("", event.currentTarget) }, "Retry all"),
+    box.replaceChildren(h("h3", {}, "Dead letters"), h("div", { class: "bar" }, h("button", { type: "button", class: "main", onclick: (event) => retry("", event.currentTarget) }, "Retry all"),
       h("button", { type: "button", class: "danger", onclick: purge }, "Throw all away")),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))));
   }
