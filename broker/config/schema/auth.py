@@ -24,13 +24,13 @@ def rows() -> Iterator[Row]:
     yield from under(
         "auth",
         Row("enable", flag(), "true", everyone, ours=True),
-        Row("allow_anonymous", flag(), "true", "Let clients in that give no user name."),
-        Row("no_match", choice("allow", "deny"), "allow", "What holds when no access rule matches."),
+        Row("allow_anonymous", flag(), "true", "Allow clients without a user name."),
+        Row("no_match", choice("allow", "deny"), "allow", "The decision when no access rule matches."),
         Row(
             "deny_action",
             choice("ignore", "disconnect"),
             "ignore",
-            "What a denied publish does to its client.",
+            "What happens to a client whose PUBLISH is denied.",
         ),
         Row("password", text(secret=True), "", users, "map", differs="Hashes work too."),
         Row(
@@ -49,26 +49,31 @@ def rows() -> Iterator[Row]:
 
 
 def _acl() -> Iterator[Row]:
-    filled = "Topic filters, none is any; `@topic` is literal; `${clientid}` and `${username}` are filled in."
+    filled = "Topic filters; none: all topics; `@topic`: literal. `${clientid}`, `${username}`: the client's."
     yield Row("auth.acl.enable", flag(), "true", "False: no access rules.", reload=True)
     yield Row("auth.acl.rules", ANYTHING, "", "The first rule that matches decides.", "objects", reload=True)
     yield Row(
         "auth.acl.partial",
         choice("grant", "refuse"),
         "grant",
-        "A subscription of which only a part is allowed: granted without the rest, or refused.",
+        "A subscription that is allowed only in part is granted without the rest, or refused.",
         ours=True,
         reload=True,
     )
     yield from under(
         RULE,
-        Row("permit", choice("allow", "deny"), "", "What the rule says."),
-        Row("action", choice("publish", "subscribe", "pubsub"), "pubsub", "What it is about."),
+        Row("permit", choice("allow", "deny"), "", "Whether the rule allows or denies."),
+        Row(
+            "action",
+            choice("publish", "subscribe", "pubsub"),
+            "pubsub",
+            "The action that the rule applies to.",
+        ),
         Row("topics", acl_topic(), "", filled, "list"),
-        Row("username", text(), "", "The user; `#` is everyone."),
-        Row("clientid", text(), "", "The client identifier; `#` is everyone."),
-        Row("ipaddr", _ip(), "", "The client's address, or a network it is in."),
-        Row("ipaddrs", _ip(), "", "Several of them.", "list"),
+        Row("username", text(), "", "The user name; `#`: every user."),
+        Row("clientid", text(), "", "The client identifier; `#`: every client."),
+        Row("ipaddr", _ip(), "", "The client's address, or a network that contains it."),
+        Row("ipaddrs", _ip(), "", "Several addresses or networks.", "list"),
         Row("and", ANYTHING, "", "Conditions that must all hold.", "objects", items=RULE),
         Row("or", ANYTHING, "", "Conditions of which one must hold.", "objects", items=RULE),
         reload=True,
@@ -84,19 +89,21 @@ def _ip() -> Kind:
 
 
 def _http_auth() -> Iterator[Row]:
-    kept = "How long an answer is good. 0: a login is asked about each time, a topic once for a connection."
+    kept = "How long an answer is kept. 0: logins are not kept, topics for the length of a connection."
     yield from under(
         "auth.http_auth",
-        Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
+        Row("enable", flag(), "true", "False: ignore the section.", ours=True),
         Row("timeout", time(0.001), "5s", "How long an answer may take."),
-        Row("connect_timeout", time(0.001), "5s", "How long connecting may take."),
-        Row("pool_size", whole(1, 10_000), "32", "Requests at a time."),
+        Row("connect_timeout", time(0.001), "5s", "How long it may take to connect."),
+        Row("pool_size", whole(1, 10_000), "32", "Parallel requests."),
         Row("cache_ttl", time(), "0s", kept),
         reload=True,
     )
-    yield from _http_request("auth_req", "Asked at CONNECT; only status 200 lets the client in.")
-    yield from _http_request("super_req", "Asked at CONNECT; status 200 frees the client from access checks.")
-    yield from _http_request("acl_req", "Asked at PUBLISH and SUBSCRIBE; only status 200 allows.")
+    yield from _http_request("auth_req", "Requested at CONNECT; only status 200 accepts the client.")
+    yield from _http_request(
+        "super_req", "Requested at CONNECT; status 200 frees the client from access checks."
+    )
+    yield from _http_request("acl_req", "Requested at PUBLISH and SUBSCRIBE; only status 200 allows.")
 
 
 def _http_request(name: str, words: str) -> Iterator[Row]:
@@ -104,10 +111,10 @@ def _http_request(name: str, words: str) -> Iterator[Row]:
     fields = "Form fields (post) or query (get), with the placeholders `%u %c %a %P %p %C %d %t %A %r %m`."
     yield from under(
         prefix,
-        Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
+        Row("enable", flag(), "true", "False: ignore the section.", ours=True),
         Row("url", url(), "", words, environ=True),
-        Row("method", choice("post", "get"), "post", "How it is asked."),
-        Row("headers", header_value(), "", "Headers to send.", "map", environ=True),
+        Row("method", choice("post", "get"), "post", "The method of the request."),
+        Row("headers", header_value(), "", "Headers of the request.", "map", environ=True),
         Row("params", any_text(), "", fields, "map"),
         reload=True,
     )
@@ -115,16 +122,16 @@ def _http_request(name: str, words: str) -> Iterator[Row]:
 
 
 def _jwt() -> Iterator[Row]:
-    only = "The only ones accepted; without the key HS256 for a secret, RS256 for a public key."
+    only = "The accepted algorithms; by default HS256 with a secret, RS256 with a public key."
     yield from under(
         "auth.jwt",
-        Row("enable", flag(), "true", "False: as if the section were not there."),
+        Row("enable", flag(), "true", "False: ignore the section."),
         Row("algorithms", choice(*_ALGORITHMS), "", only, "list"),
-        Row("secret", text(secret=True), "", "For HS256 and its kin.", environ=True),
-        Row("public.keyfile", path(), "", "The public key, PEM, for the others."),
+        Row("secret", text(secret=True), "", "The secret for HS256, HS384 and HS512.", environ=True),
+        Row("public.keyfile", path(), "", "The public key for the other algorithms, PEM."),
         Row("username_claim", text(), "sub", "The claim that must be the user name."),
-        Row("audience", text(), "", "What `aud` must be."),
-        Row("issuer", text(), "", "What `iss` must be."),
+        Row("audience", text(), "", "The required value of `aud`."),
+        Row("issuer", text(), "", "The required value of `iss`."),
         ours=True,
         reload=True,
     )

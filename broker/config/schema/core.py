@@ -17,14 +17,19 @@ def rows() -> Iterator[Row]:
     yield from _log()
     yield from under(
         "sys",
-        Row("interval", time(), "60s", "Between two rounds of $SYS/brokers/...; 0 turns all of $SYS off."),
+        Row(
+            "interval",
+            time(),
+            "60s",
+            "Time between two updates of $SYS/brokers/...; 0 turns all of $SYS off.",
+        ),
         Row(
             "presence",
             choice("retained", "live", "off"),
             "retained",
-            "How `$SYS/brokers/client_status/CLIENTID` says who is online.",
+            "Whether `$SYS/brokers/client_status/CLIENTID` messages are retained, sent once, or off.",
         ),
-        Row("presence_events", flag(), "false", "Also `$SYS/brokers/connected` and `disconnected`."),
+        Row("presence_events", flag(), "false", "Also publish `$SYS/brokers/connected` and `disconnected`."),
         ours=True,
     )
     yield from _preset()
@@ -36,12 +41,12 @@ def rows() -> Iterator[Row]:
 def _system() -> Iterator[Row]:
     yield from under(
         "system",
-        Row("daemon", flag(), "false", "Leave the terminal and run in the background."),
+        Row("daemon", flag(), "false", "Detach from the terminal and run in the background."),
         Row(
             "drain_timeout",
             time(),
             "5s",
-            "How long a stop waits for webhooks.",
+            "How long a stop waits for the webhooks' queues.",
             ours=True,
             reload=True,
         ),
@@ -56,18 +61,18 @@ def _system() -> Iterator[Row]:
 
 
 def _mqtt() -> Iterator[Row]:
-    no_ack = "Without an acknowledgement for so long, a message goes to a 3.x client again; 0 never."
+    no_ack = "A message that a 3.x client does not acknowledge is sent again after this time; 0: never."
     yield from under(
         "mqtt",
-        Row("max_packet_size", size(16, 260 * MB), "10MB", "The largest packet taken from a client."),
-        Row("max_mqueue_len", whole(1), "1024", "Messages that wait for one session, offline or slow."),
-        Row("max_topic_alias", whole(0, 65535), "1024", "Topic aliases a 5.0 client may set."),
+        Row("max_packet_size", size(16, 260 * MB), "10MB", "The largest packet accepted from a client."),
+        Row("max_mqueue_len", whole(1), "1024", "Messages queued for one session, offline or slow."),
+        Row("max_topic_alias", whole(0, 65535), "1024", "Topic aliases that a 5.0 client may set."),
         Row("retry_interval", time(), "10s", no_ack),
         Row(
             "keepalive_multiplier",
             number(0.5, 100),
             "1.5",
-            "A client is gone after its keep-alive times this.",
+            "A silent client is disconnected after keepalive times this factor.",
         ),
         reload=True,
     )
@@ -75,10 +80,10 @@ def _mqtt() -> Iterator[Row]:
         "mqtt.max_inflight_window",
         whole(1, 65535),
         "2048",
-        "Unacknowledged QoS 1 and 2 messages towards one client.",
-        differs="NanoMQ reads it and does nothing with it.",
+        "Unacknowledged QoS 1 and 2 messages to one client.",
+        differs="NanoMQ reads it and does not use it.",
     )
-    left = "How long the session of a 3.x client with clean session 0 is kept after it left."
+    left = "How long the session of a 3.x client with clean session 0 is kept after its connection."
     yield from under(
         "mqtt",
         Row(
@@ -88,13 +93,13 @@ def _mqtt() -> Iterator[Row]:
             "max_session_expiry",
             time(never=True),
             "never",
-            "The longest session expiry a client may ask for.",
+            "The longest session expiry that a client may ask for.",
         ),
         Row("session_expiry", time(never=True), "never", left),
-        Row("retain_available", flag(), "true", "Serve retained messages."),
-        Row("wildcard_subscription", flag(), "true", "Serve topic filters with + and #."),
-        Row("shared_subscription", flag(), "true", "Serve $share/GROUP/FILTER."),
-        Row("max_qos", whole(0, 2), "2", "The highest QoS a client may publish with."),
+        Row("retain_available", flag(), "true", "Support retained messages."),
+        Row("wildcard_subscription", flag(), "true", "Support topic filters with + and #."),
+        Row("shared_subscription", flag(), "true", "Support $share/GROUP/FILTER."),
+        Row("max_qos", whole(0, 2), "2", "The highest QoS that a client may publish with."),
         ours=True,
     )
     yield from under(
@@ -110,16 +115,16 @@ def _mqtt() -> Iterator[Row]:
 def _limits() -> Iterator[Row]:
     yield from under(
         "limits",
-        Row("max_connections", whole(1), "100000", "Clients at a time."),
-        Row("connect_timeout", time(0.001), "10s", "How long a connection may take to send CONNECT."),
-        Row("connect_rate", number(), "0", "New connections a second and listener; 0: no limit."),
-        Row("max_keepalive", time(0, 65_535), "0", "The longest keep alive of a 5.0 client; 0: no limit."),
-        Row("max_subscriptions", whole(1), "1000", "Topic filters of one session."),
-        Row("max_topic_levels", whole(1), "128", "Levels of a topic."),
-        Row("max_retained", whole(0), "1000000", "Retained messages."),
-        Row("message_rate", number(), "0", "PUBLISH packets a second from one client; 0: no limit."),
-        Row("byte_rate", size(), "0", "Bytes a second from one client; 0: no limit."),
-        Row("max_queued_bytes", size(1024), "64MB", "Bytes that wait for one client that reads too slowly."),
+        Row("max_connections", whole(1), "100000", "Connected clients."),
+        Row("connect_timeout", time(0.001), "10s", "How long a new connection may take to send CONNECT."),
+        Row("connect_rate", number(), "0", "New connections per second for each listener; 0: no limit."),
+        Row("max_keepalive", time(0, 65_535), "0", "The longest keepalive of a 5.0 client; 0: no limit."),
+        Row("max_subscriptions", whole(1), "1000", "Subscriptions of one session."),
+        Row("max_topic_levels", whole(1), "128", "Levels of a topic or topic filter."),
+        Row("max_retained", whole(0), "1000000", "Retained messages in all."),
+        Row("message_rate", number(), "0", "PUBLISH packets per second from one client; 0: no limit."),
+        Row("byte_rate", size(), "0", "Bytes per second from one client; 0: no limit."),
+        Row("max_queued_bytes", size(1024), "64MB", "Bytes queued for one client that reads too slowly."),
         ours=True,
         reload=True,
     )
@@ -135,16 +140,16 @@ def _log() -> Iterator[Row]:
             "to",
             places,
             "console",
-            "Where it goes, one or more.",
+            "Where log lines go, one place or more.",
             "list",
             differs=uds,
         ),
-        Row("level", choice(*_LEVELS), "info", "The least that is logged.", differs="NanoMQ: warn."),
+        Row("level", choice(*_LEVELS), "info", "The lowest level that is logged.", differs="NanoMQ: warn."),
         Row("dir", path(), folder, "The folder of the log file."),
         Row("file", path(), "pybroker.log", "The name of the log file.", differs="NanoMQ: nanomq.log."),
-        Row("rotation.size", size(1024, 1024 * GB), "10MB", "A file as large as this is put aside."),
-        Row("rotation.count", whole(0, 100_000), "5", "How many put aside are kept."),
-        Row("format", choice("text", "json"), "text", "Lines to read, or a JSON object a line.", ours=True),
+        Row("rotation.size", size(1024, 1024 * GB), "10MB", "A log file of this size is rotated."),
+        Row("rotation.count", whole(0, 100_000), "5", "How many rotated files are kept."),
+        Row("format", choice("text", "json"), "text", "Plain lines, or one JSON object per line.", ours=True),
         reload=True,
     )
     yield ignored("log.uds_addr", "The socket of `uds`.")
@@ -153,15 +158,18 @@ def _log() -> Iterator[Row]:
 def _preset() -> Iterator[Row]:
     yield from under(
         "preset.session.NAME",
-        Row("clientid", text(), "", "The client the session waits for."),
-        Row("topic", ANYTHING, "", "What it is subscribed to.", "objects"),
+        Row("clientid", text(), "", "The client identifier of the session."),
+        Row("topic", ANYTHING, "", "The subscriptions of the session.", "objects"),
         Row("topic[].remote_topic", topic_filter(), "", "The topic filter."),
-        Row("topic[].qos", whole(0, 2), "0", "The highest QoS of what is delivered."),
-        Row("topic[].retain_as_published", flag(), "false", "Keep the retain flag on delivery."),
+        Row("topic[].qos", whole(0, 2), "0", "The highest QoS of delivered messages."),
+        Row("topic[].retain_as_published", flag(), "false", "Keep the RETAIN flag on delivery."),
         Row(
-            "topic[].retain_handling", whole(0, 2), "0", "Retained messages: 0 sent, 1 sent if new, 2 never."
+            "topic[].retain_handling",
+            whole(0, 2),
+            "0",
+            "Retained messages are sent: 0 always, 1 for a new subscription, 2 never.",
         ),
-        ignored("topic[].retain", "Has no meaning for a subscription."),
+        ignored("topic[].retain", "Has no effect on a subscription."),
         ignored("topic[].stream_id", "A stream of QUIC."),
     )
 

@@ -12,11 +12,11 @@ from .row import ANYTHING, Row, tls_client, under
 PREFIX = "event_pusher"
 
 _OTHERWISE = {
-    "pool_size": ("4", "Batches at a time."),
+    "pool_size": ("4", "Parallel batches."),
     "cancel_timeout": ("10s", "How long a batch may take."),
-    "retry.max_attempts": ("1000", "Tries of one event, the first among them."),
+    "retry.max_attempts": ("1000", "Tries of one event, including the first."),
     "retry.ttl": ("1d", "An event older than this is not tried again."),
-    "batch.size": ("100", "Events that are sent at a time."),
+    "batch.size": ("100", "Events in one batch."),
     "batch.time": ("0", "How long a batch waits to be filled."),
 }
 """Defaults and words that are not those of webhooks: a server that is away is waited for."""
@@ -33,14 +33,19 @@ def rows() -> Iterator[Row]:
 
 def _of_all() -> Iterator[Row]:
     formats = choice("nanomq", "cloudevents", "form", "mongooseim")
-    yield Row("enable", flag(), "true", "False: as if the section were not there.")
+    yield Row("enable", flag(), "true", "False: ignore the section.")
+    yield Row("backend", backend(), "", "The backend; by default the NAME of the section.")
+    yield Row("url", server(), "", "The server; several if the backend supports it.", "list", environ=True)
     yield Row(
-        "backend", backend(), "", "What carries the events; without it the NAME of the section says it."
+        "headers",
+        template(),
+        "",
+        "Headers of each event, with templates such as `{topic}`.",
+        "map",
+        environ=True,
     )
-    yield Row("url", server(), "", "The server; several where the backend knows how.", "list", environ=True)
-    yield Row("headers", template(), "", "Headers of each event; `{topic}` and so on.", "map", environ=True)
-    yield Row("body.format", formats, "nanomq", "The shape of the body.")
-    yield Row("options", text(), "", "What a `package.module:Class` asks for.", "map", environ=True)
+    yield Row("body.format", formats, "nanomq", "The format of the body.")
+    yield Row("options", text(), "", "The options of a `package.module:Class`.", "map", environ=True)
 
 
 def _shared() -> Iterator[Row]:
@@ -65,24 +70,41 @@ _EXCHANGE = choice("topic", "direct", "fanout", "headers")
 def _mongooseim(name: str, words: str, sent: str = "", received: str = "") -> Iterator[Row]:
     """An exchange as MongooseIM has it."""
     yield Row(f"{name}_exchange.name", text(), "", words)
-    yield Row(f"{name}_exchange.type", _EXCHANGE, "topic", "Its type.")
-    yield Row(f"{name}_exchange.durable", flag(), "false", "Whether it outlives a restart of RabbitMQ.")
+    yield Row(f"{name}_exchange.type", _EXCHANGE, "topic", "The type of the exchange.")
+    yield Row(
+        f"{name}_exchange.durable", flag(), "false", "Whether the exchange survives a restart of RabbitMQ."
+    )
     if sent:
-        yield Row(f"{name}_exchange.sent_topic", text(), sent, "Behind the client in the routing key: sent.")
-        yield Row(f"{name}_exchange.recv_topic", text(), received, "The same: received.")
+        yield Row(
+            f"{name}_exchange.sent_topic",
+            text(),
+            sent,
+            "The end of the routing key of a sent message, after the client.",
+        )
+        yield Row(f"{name}_exchange.recv_topic", text(), received, "The same for a received message.")
 
 
 OF_BACKEND: dict[str, tuple[Row, ...]] = {
     "rabbit": (
-        Row("exchange.name", template(), "", "Where messages go; without it, the queue of the routing key."),
-        Row("exchange.type", _EXCHANGE, "topic", "What it is declared as."),
-        Row("exchange.durable", flag(), "true", "Whether it outlives a restart of RabbitMQ."),
+        Row(
+            "exchange.name",
+            template(),
+            "",
+            "The exchange; without it, messages go to the queue of the routing key.",
+        ),
+        Row("exchange.type", _EXCHANGE, "topic", "The type of the exchange."),
+        Row("exchange.durable", flag(), "true", "Whether the exchange survives a restart of RabbitMQ."),
         Row("exchange.declare", flag(), "true", "Declare it at each connect. False: it must exist."),
-        Row("routing_key", template(), "{topic}", "`/` in topics becomes `.`."),
-        Row("mandatory", flag(), "true", "What no queue takes is a dead letter, not a success."),
-        Row("persistent", flag(), "true", "Messages outlive a restart of RabbitMQ, where their queue does."),
-        Row("heartbeat", time(1, 3600), "30s", "How soon a connection that is silent is given up."),
-        *_mongooseim("presence", "MongooseIM's exchange for clients that come and go."),
+        Row("routing_key", template(), "{topic}", "The routing key; `/` in topics becomes `.`."),
+        Row(
+            "mandatory",
+            flag(),
+            "true",
+            "A message that reaches no queue becomes a dead letter; false: it counts as delivered.",
+        ),
+        Row("persistent", flag(), "true", "Messages survive a restart of RabbitMQ if their queue does."),
+        Row("heartbeat", time(1, 3600), "30s", "A silent connection is closed after this time."),
+        *_mongooseim("presence", "MongooseIM's exchange for clients that connect and disconnect."),
         *_mongooseim("chat_msg", "MongooseIM's exchange for messages.", "chat_msg_sent", "chat_msg_recv"),
         *_mongooseim(
             "groupchat_msg",
@@ -90,36 +112,64 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
             "groupchat_msg_sent",
             "groupchat_msg_recv",
         ),
-        Row("groupchat_msg_exchange.topic", topic_filter(), "", "Which messages those are."),
+        Row("groupchat_msg_exchange.topic", topic_filter(), "", "The topics of messages to a group."),
     ),
     "nats": (
-        Row("subject", template(), "mqtt.{topic}", "A stream must take it. `/` in topics becomes `.`."),
+        Row(
+            "subject",
+            template(),
+            "mqtt.{topic}",
+            "The subject; a stream must include it. `/` in topics becomes `.`.",
+        ),
         Row("credentials", path(), "", "A .creds file."),
     ),
     "redis": (
         Row("stream", template(), "pybroker:events", "The key of the stream."),
-        Row("maxlen", whole(0), "1000000", "About how many entries the stream keeps; 0 keeps all."),
+        Row("maxlen", whole(0), "1000000", "Approximate number of entries that the stream keeps; 0: all."),
     ),
     "kafka": (
-        Row("topic", template(), "", "Where the events go. For kafka `/` in MQTT topics becomes `.`."),
-        Row("key", template(), "{clientid}", "Events of one key keep their order, in one partition."),
-        Row("client", text(secret=True), "", "Settings of librdkafka, as they are.", "map", environ=True),
+        Row("topic", template(), "", "The topic to publish to. For kafka `/` in MQTT topics becomes `.`."),
+        Row(
+            "key",
+            template(),
+            "{clientid}",
+            "The key of the record; events of one key keep their order, in one partition.",
+        ),
+        Row("client", text(secret=True), "", "Settings that are passed to librdkafka.", "map", environ=True),
     ),
     "sns": (
-        Row("topic_arn", text(), "", "Where events go that have no topic of their own kind."),
+        Row("topic_arn", text(), "", "The topic of events that `topic_arns` does not list."),
         Row("topic_arns", text(), "", 'The topic of each event: `on_message_publish = "arn:..."`.', "map"),
         Row("region", text(), "", "The region; without it, that of the first topic ARN."),
         Row("profile", text(), "", "A profile of the credentials file."),
-        Row("access_key_id", text(secret=True), "", "Without it, the usual chain is asked.", environ=True),
-        Row("secret_access_key", text(secret=True), "", "With `access_key_id`.", environ=True),
-        Row("session_token", text(secret=True), "", "With temporary credentials.", environ=True),
-        Row("role_arn", text(), "", "A role to take on."),
-        Row("attributes", template(), "", "Message attributes; `{topic}` and so on.", "map"),
-        Row("group_id", template(), "{clientid}", "The message group, of a FIFO topic."),
+        Row(
+            "access_key_id",
+            text(secret=True),
+            "",
+            "The access key; without it, AWS's usual chain.",
+            environ=True,
+        ),
+        Row(
+            "secret_access_key",
+            text(secret=True),
+            "",
+            "The secret that belongs to `access_key_id`.",
+            environ=True,
+        ),
+        Row(
+            "session_token",
+            text(secret=True),
+            "",
+            "The session token of temporary credentials.",
+            environ=True,
+        ),
+        Row("role_arn", text(), "", "A role to assume."),
+        Row("attributes", template(), "", "Message attributes, with templates such as `{topic}`.", "map"),
+        Row("group_id", template(), "{clientid}", "The message group, for a FIFO topic."),
     ),
     "mqtt-topic": (
-        Row("qos", whole(0, 2), "0", "The QoS that events are published with."),
-        Row("retain", flag(), "false", "Whether they are retained."),
+        Row("qos", whole(0, 2), "0", "The QoS of published events."),
+        Row("retain", flag(), "false", "Whether events are published as retained messages."),
     ),
 }
 """The keys that only one backend has; `topic` of kafka is also mqtt-topic's."""

@@ -14,26 +14,31 @@ def rows() -> Iterator[Row]:
     connections = "NanoMQ: its parallel workers."
     yield from under(
         "http_server",
-        Row("enable", flag(), "true", "Off where there is no such section."),
-        Row("ip_addr", text(), "127.0.0.1", "The address.", differs=loopback),
+        Row("enable", flag(), "true", "Off without this section."),
+        Row("ip_addr", text(), "127.0.0.1", "The address to bind.", differs=loopback),
         Row("port", whole(0, 65535), "8081", "The port; 0 picks a free one."),
         Row("limit_conn", whole(1), "32", "Connections at a time.", differs=connections, reload=True),
-        Row("parallel", whole(1), "", "The name NanoMQ's gateways give `limit_conn`."),
+        Row("parallel", whole(1), "", "Another name of `limit_conn`, used by NanoMQ's gateways."),
         Row("max_body", size(1), "1MB", "The largest body of a request.", reload=True),
-        Row("username", any_text(), "", "For basic authentication.", reload=True),
-        Row("password", any_text(secret=True), "", "For basic authentication.", reload=True),
-        Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "Who may ask."),
+        Row("username", any_text(), "", "Basic authentication.", reload=True),
+        Row("password", any_text(secret=True), "", "Basic authentication.", reload=True),
+        Row("auth_type", choice("basic", "jwt", "no_auth"), "basic", "How clients authenticate."),
         Row("jwt.public.keyfile", path(), "", "The public key of tokens: RSA (RS256) or EC (ES256), PEM."),
-        Row("tls.enable", flag(), "true", "False: as if `tls` were not there.", ours=True),
+        Row("tls.enable", flag(), "true", "False: ignore `tls`.", ours=True),
     )
     yield from under(
         "http_server",
-        Row("token", any_text(secret=True), "", "A bearer token for scripts, beside the password."),
-        Row("read_only.username", any_text(), "", "Who may look and change nothing."),
+        Row("token", any_text(secret=True), "", "A bearer token for scripts, in addition to the password."),
+        Row("read_only.username", any_text(), "", "A user that may only read."),
         Row("read_only.password", any_text(secret=True), "", "The password of that user."),
-        Row("read_only.token", any_text(secret=True), "", "A bearer token, such as for Prometheus."),
+        Row(
+            "read_only.token",
+            any_text(secret=True),
+            "",
+            "A bearer token that may only read, such as for Prometheus.",
+        ),
         ours=True,
         reload=True,
     )
     yield from tls_server("http_server.tls", ours=True)
-    yield ignored("http_server.jwt.private.keyfile", "Tokens are checked, not made.")
+    yield ignored("http_server.jwt.private.keyfile", "pybroker checks tokens and does not make them.")

@@ -16,8 +16,8 @@ def rows() -> Iterator[Row]:
     yield from _listener("wss", "MQTT over WebSocket and TLS", 8084, url_path="/mqtt", secure=True)
     yield from under(
         "listeners.unix",
-        Row("enable", flag(), "true", "Listen on a unix socket. Off where there is no such section."),
-        Row("path", path(), "", "The socket's file, made at start."),
+        Row("enable", flag(), "true", "Listen on a unix socket. Off without this section."),
+        Row("path", path(), "", "The file of the socket; the broker creates it at start."),
         Row("bind", path(), "", "The same as `path`."),
         ours=True,
     )
@@ -38,7 +38,7 @@ def _listener(
         where = (
             f"Host and port, and a path; without one `{tail}` and `/` are served. Port 0 picks a free one."
         )
-    yield Row(f"{prefix}.enable", flag(), "true", f"Listen for {words}. Off where there is no such section.")
+    yield Row(f"{prefix}.enable", flag(), "true", f"Listen for {words}. Off without this section.")
     yield Row(f"{prefix}.bind", bind(port, path=url_path), f"127.0.0.1:{port}{tail}", where, differs=nanomq)
     if secure:
         otherwise = " Without it, that of `listeners.ssl`." if kind == "wss" else ""
@@ -52,13 +52,15 @@ def _listener(
 
 def tls_server(prefix: str, otherwise: str = "", **common: Any) -> Iterator[Row]:
     """The certificate of an address that is served, and who may come."""
-    refuse = "With `verify_peer`: refuse a client that shows no certificate."
+    refuse = "With `verify_peer`: refuse a client without a certificate."
     yield from under(
         prefix,
         Row("keyfile", path(), "", f"The private key, PEM.{otherwise}"),
         Row("certfile", path(), "", f"The certificate with its chain, PEM.{otherwise}"),
-        Row("cacertfile", path(), "", "What client certificates are checked against, PEM."),
-        Row("key_password", text(secret=True), "", "For a private key that is encrypted."),
+        Row(
+            "cacertfile", path(), "", "The CA certificates that client certificates are checked against, PEM."
+        ),
+        Row("key_password", text(secret=True), "", "The password of an encrypted private key."),
         Row("verify_peer", flag(), "false", "Ask clients for a certificate and check it."),
         Row("fail_if_no_peer_cert", flag(), "false", refuse),
         **common,
@@ -72,16 +74,18 @@ def _bounds(prefix: str) -> Iterator[Row]:
             "max_connections",
             whole(1),
             "",
-            "For this listener alone, beside `limits.max_connections`.",
+            "Connected clients of this listener, within `limits.max_connections`.",
             reload=True,
         ),
         Row(
             "connect_rate",
             number(),
             "",
-            "New connections a second, in place of `limits.connect_rate`.",
+            "New connections per second, instead of `limits.connect_rate`.",
             reload=True,
         ),
-        Row("backlog", whole(1, 65535), "1024", "Connections the system holds until they are accepted."),
+        Row(
+            "backlog", whole(1, 65535), "1024", "Connections that the system queues until they are accepted."
+        ),
         ours=True,
     )

@@ -52,7 +52,7 @@ def under(prefix: str, *rows: Row, **common: Any) -> Iterator[Row]:
         yield dataclasses.replace(row, key=f"{prefix}.{row.key}", **common)
 
 
-def ignored(key: str, words: str = "Tuning of NanoMQ's own.") -> Row:
+def ignored(key: str, words: str = "Tunes NanoMQ only.") -> Row:
     """A key or section that NanoMQ knows and that has no effect here."""
     return Row(key, ANYTHING, "", words, "section", accepted=True)
 
@@ -60,14 +60,16 @@ def ignored(key: str, words: str = "Tuning of NanoMQ's own.") -> Row:
 def tls_client(prefix: str, **common: Any) -> Iterator[Row]:
     """`tls {}` of something that connects to others."""
     unused = "NanoMQ reads `ssl` and never uses it; both spellings work here."
-    authorities = "What the server's certificate is checked against; without it, the system's authorities."
+    authorities = "CA certificates for the server's certificate; by default the system's."
     yield from under(
         prefix,
-        Row("enable", flag(), "true", "False: as if the section were not there.", ours=True),
-        Row("keyfile", path(), "", "The private key of our own certificate.", differs=unused),
-        Row("certfile", path(), "", "Our own certificate, for a server that asks.", differs=unused),
+        Row("enable", flag(), "true", "False: ignore the section.", ours=True),
+        Row("keyfile", path(), "", "The private key of `certfile`.", differs=unused),
+        Row(
+            "certfile", path(), "", "The client certificate, for a server that asks for one.", differs=unused
+        ),
         Row("cacertfile", path(), "", authorities, differs=unused),
-        Row("key_password", text(secret=True), "", "For a private key that is encrypted.", ours=True),
+        Row("key_password", text(secret=True), "", "The password of an encrypted private key.", ours=True),
         Row("verify", flag(), "true", "Check the server's certificate and its name.", ours=True),
         **common,
     )

@@ -9,16 +9,16 @@ from .row import Row, ignored, under
 
 
 def rows() -> Iterator[Row]:
-    directory = "The directory of pybroker.db and pybroker.journal; it is made where it is not there."
+    directory = "The directory of pybroker.db and pybroker.journal; the broker creates it if it is missing."
     yield from under(
         "sqlite",
-        Row("enable", flag(), "true", "Off where there is no such section."),
+        Row("enable", flag(), "true", "Off without this section."),
         Row("mounted_file_path", path(), ".", directory),
         Row(
             "disk_cache_size",
             whole(1),
             "1000",
-            "Messages that wait for one session and are in memory too; the others are on disk alone.",
+            "Queued messages of one session that are also in memory; the others are only on disk.",
             differs="NanoMQ: messages on disk, 102400.",
         ),
     )
@@ -28,14 +28,19 @@ def rows() -> Iterator[Row]:
             "sync",
             choice("interval", "always"),
             "interval",
-            "What a loss of power may take: `interval` of time, or, with `always`, nothing acknowledged.",
+            "What a power failure may lose: the last `interval`; with `always` nothing acknowledged.",
         ),
-        Row("interval", time(0.01, 3600), "1s", "Until a commit to the database begins."),
-        Row("max_size", size(0), "4GB", "Of the database, beyond which messages are refused; 0: no limit."),
+        Row("interval", time(0.01, 3600), "1s", "Time between two commits to the database."),
+        Row(
+            "max_size",
+            size(0),
+            "4GB",
+            "The size of the database above which messages are refused; 0: no limit.",
+        ),
         ours=True,
     )
     yield from under(
         "sqlite",
-        ignored("flush_mem_threshold", "Each message is safe from a crash before it is acknowledged."),
-        ignored("resend_interval", "A message is sent again when its client is back."),
+        ignored("flush_mem_threshold", "Here each message is safe from a crash before it is acknowledged."),
+        ignored("resend_interval", "Here a message is sent again when its client reconnects."),
     )
