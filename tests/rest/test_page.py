@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -316,3 +317,12 @@ async def test_accessibility(page: Open, broker: TestBroker, scheme: str, width:
             assert results.violations_count == 0, f"{view}: {results.generate_report()}"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert await found.evaluate(overflow) <= 0, f"{view} is wider than the window"
+
+
+@pytest.mark.slow
+async def test_the_picture_of_the_readme_is_made(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "screenshot"
+    picture = tmp_path / "page.png"
+    process = await asyncio.create_subprocess_exec(sys.executable, script, "--output", picture)
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
