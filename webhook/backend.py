@@ -30,6 +30,15 @@ class Verdict(Enum):
     """The other side will never take it."""
     DISABLE = "disable"
     """The other side wants no more events at all."""
+    LATER = "later"
+    """It is not due yet: it waits for ``Outcome.after``. That is no failure and no try. Not for endpoints
+    that keep an order."""
+    UNWANTED = "unwanted"
+    """Nobody needs it any more: it is counted as filtered."""
+
+
+_ANSWERS = frozenset({Verdict.DELIVERED, Verdict.DEAD, Verdict.DISABLE})
+"""What only the other side can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +67,18 @@ class Outcome:
     def dead(cls, why: str) -> Outcome:
         return cls(Verdict.DEAD, why)
 
+    @classmethod
+    def later(cls, after: float) -> Outcome:
+        return cls(Verdict.LATER, "not due yet", after)
+
+    @classmethod
+    def unwanted(cls, why: str) -> Outcome:
+        return cls(Verdict.UNWANTED, why)
+
     @property
     def answered(self) -> bool:
         """The other side said something, be it yes or no."""
-        return self.status is not None or self.verdict is not Verdict.RETRY
+        return self.status is not None or self.verdict in _ANSWERS
 
 
 DELIVERED = Outcome.delivered()

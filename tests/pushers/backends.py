@@ -103,3 +103,33 @@ class NoClose:
 
 
 def function() -> None: ...
+
+
+class Postponing:
+    """Takes each event when it comes for the third time; of every tenth it says that nobody needs it."""
+
+    seen: ClassVar[dict[str, int]] = {}
+
+    async def open(self) -> None: ...
+
+    async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
+        return [self._outcome(event) for event in events]
+
+    def _outcome(self, event: Delivery) -> Outcome:
+        if event.seq % 10 == 0:
+            return Outcome.unwanted("nobody needs it")
+        self.seen[event.id] = self.seen.get(event.id, 0) + 1
+        return DELIVERED if self.seen[event.id] == 3 else Outcome.later(0.001)
+
+    async def close(self) -> None: ...
+
+
+class Never(Postponing):
+    """One outcome for all: nobody needs them."""
+
+    async def send(self, events: Sequence[Delivery]) -> Outcome:
+        return Outcome.unwanted("nobody needs it")
+
+    @staticmethod
+    def wants(event: object) -> bool:
+        return getattr(event, "payload", b"") != b"0"

@@ -9,7 +9,7 @@ import pytest
 
 from pybroker.broker import events
 
-from .backends import Moody
+from .backends import Moody, Postponing
 from .support import drained, published, pushers, until
 
 HERE = "tests.pushers.backends"
@@ -75,3 +75,30 @@ async def test_a_mistake_in_a_backend_is_told_with_its_place(tmp_path, start, ca
     await until(lambda: sink.stats()[0].retries)
     assert "a mistake in the code" in caplog.text
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+async def test_what_is_not_due_waits_without_being_a_failure(tmp_path, start, spooled) -> None:
+    Postponing.seen = {}
+    more = "batch.size = 7, retry.max_attempts = 1, breaker.failures = 1" + (
+        f', spool.path = "{tmp_path}/spool"' if spooled else ""
+    )
+    sink = await start(*pushers(tmp_path, f'a {{ backend = "{HERE}:Postponing", {EVENTS}, {more} }}'))
+    for number in range(100):
+        sink.offer(published(number))
+        assert sink.stats()[0].adds_up
+    await until(lambda: Postponing.seen)
+    assert sink.stats()[0].adds_up
+    stats = await drained(sink)
+    assert (stats.succeeded, stats.dropped_filtered, stats.dead, stats.retries) == (90, 10, 0, 0)
+    assert (stats.queued_bytes, stats.spooled_bytes, stats.state) == (0, 0, "ready")
+
+
+async def test_what_a_backend_does_not_want_is_filtered(tmp_path, start) -> None:
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Never", {EVENTS}, batch.size = 2 }}')
+    sink = await start(one)
+    for number in range(5):
+        sink.offer(published(number))
+    assert sink.stats()[0].dropped_filtered == 1  # it is not even taken in
+    stats = await drained(sink)
+    assert (stats.dropped_filtered, stats.tries) == (5, 0)

@@ -45,6 +45,7 @@ SAMPLES: dict[str, events.Event] = {
     "on_session_unsubscribed": events.SessionUnsubscribed(at=AT, client=CLIENT, topic="nmq/#"),
     "on_session_terminated": events.SessionTerminated(at=AT, client=CLIENT, reason="expired"),
     "on_message_publish": published(),
+    "on_message_queued": message(events.MessageQueued, client=OTHER),
     "on_message_delivered": message(events.MessageDelivered, client=OTHER),
     "on_message_acked": message(events.MessageAcked, client=OTHER),
     "on_message_dropped": message(events.MessageDropped, client=OTHER, reason="queue_full"),

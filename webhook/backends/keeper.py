@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
+
+from pybroker.broker import events
 
 from ..backend import Address, Backend, Outcome, Outcomes, words
 from ..parcels import Delivery
@@ -33,6 +35,7 @@ class Keeper:
         self._label = label
         self.address: Address = getattr(backend, "address", None)
         self._mark: str = getattr(backend, "mark", "")
+        self.wants: Callable[[events.Event], bool] | None = getattr(backend, "wants", None)
         self._modules = modules
         self._ready = False
         self._sending = 0

@@ -25,6 +25,7 @@ EVENTS: dict[str, type[events.Event]] = {
     "on_session_unsubscribed": events.SessionUnsubscribed,
     "on_session_terminated": events.SessionTerminated,
     "on_message_publish": events.MessagePublished,
+    "on_message_queued": events.MessageQueued,
     "on_message_delivered": events.MessageDelivered,
     "on_message_acked": events.MessageAcked,
     "on_message_dropped": events.MessageDropped,
@@ -59,7 +60,7 @@ def encoder(encoding: str) -> dict[type[events.Event], Encode]:
     def publish(event: events.MessagePublished) -> str:
         return message(event) + "}"
 
-    def received(event: events.MessageDelivered | events.MessageAcked) -> str:
+    def received(event: events.MessageQueued | events.MessageDelivered | events.MessageAcked) -> str:
         return f"{message(event)},{_receiver(event.client)}}}"
 
     def dropped(event: events.MessageDropped) -> str:
@@ -77,6 +78,7 @@ def encoder(encoding: str) -> dict[type[events.Event], Encode]:
         events.SessionUnsubscribed: _with_topic,
         events.SessionTerminated: _with_reason,
         events.MessagePublished: publish,
+        events.MessageQueued: received,
         events.MessageDelivered: received,
         events.MessageAcked: received,
         events.MessageDropped: dropped,

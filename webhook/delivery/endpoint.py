@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pybroker.broker import events
@@ -40,6 +40,8 @@ class Endpoint:
         self._sender = make_sender(settings)
         self._ignored: events.Client | None = getattr(self._sender, "ignores", None)
         """Whose messages are no events here."""
+        self._wanted: Callable[[events.Event], bool] | None = getattr(self._sender, "wants", None)
+        """Whether the sender could send an event at all; the others are counted as filtered."""
         self._queue = queue_for(settings.order)
         self._backlog = self._make_backlog()
         self._pool = self._make_pool()
@@ -71,6 +73,10 @@ class Endpoint:
     def accept(self, event: events.Event, rules: Sequence[CompiledRule]) -> None:
         """Take ``event`` in; the first of ``rules`` that wants it says how."""
         if self._ignored is not None and getattr(event, "publisher", None) is self._ignored:
+            return
+        if self._wanted is not None and not self._wanted(event):
+            self._counters.matched += 1
+            self._counters.dropped_filtered += 1
             return
         matched = False
         for rule in rules:

@@ -29,6 +29,8 @@ log = logging.getLogger("pybroker.webhook")
 
 _OF_ALL = (Verdict.DELIVERED, Verdict.RETRY)
 """Where every event of a batch has one of these, it is the batch's."""
+_OF_EACH = (Verdict.LATER, Verdict.UNWANTED)
+"""What the sender says without having asked the other side."""
 
 
 class Ends(Protocol):
@@ -243,6 +245,8 @@ class Pool:
             log.exception("%s: the transport failed", self._settings.label)
             outcomes = Outcome.retry(f"{type(error).__name__}: {error}")
         seconds = clock.monotonic() - started
+        if isinstance(outcomes, Outcome) and outcomes.verdict in _OF_EACH:
+            outcomes = [outcomes] * len(parcel.items)
         if isinstance(outcomes, Outcome):
             if outcomes.answered:
                 counters.answered(seconds)
@@ -314,13 +318,23 @@ class Pool:
             self._judge(parcel, outcomes[0], seconds)
             return
         for item, outcome in zip(parcel.items, outcomes, strict=True):
+            if outcome.verdict in _OF_EACH:
+                continue  # nothing was sent
             if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
                 self._tries.note([item], parcel.tries, outcome, seconds)
-        self._answered()
+        if any(one.answered for one in outcomes):
+            self._answered()
+        elif failed is not None:
+            self._count_failure(parcel, failed)
+        else:
+            self._unmake_try(parcel)
         blocked: set[str] = set()
         again: list[Delivery] = []
         settled: list[tuple[Delivery, Outcome]] = []
         for item, outcome in zip(parcel.items, outcomes, strict=True):
+            if outcome.verdict is Verdict.LATER:
+                self._postpone(Parcel([item], parcel.tries - 1), outcome.after)
+                continue
             lane = self.queue.lane(item)
             if outcome.verdict is Verdict.RETRY or lane in blocked:
                 again.append(item)
@@ -333,7 +347,10 @@ class Pool:
         if delivered:
             self._deliver(Parcel(delivered, parcel.tries))
         for item, outcome in settled:
-            if outcome.verdict is not Verdict.DELIVERED:
+            if outcome.verdict is Verdict.UNWANTED:
+                self._counters.dropped_filtered += 1
+                self._ends.delivered(Parcel([item]))
+            elif outcome.verdict is not Verdict.DELIVERED:
                 self._end(Parcel([item], parcel.tries), outcome)
         if again and failed is not None:
             self._try_again(Parcel(again, parcel.tries), failed)
@@ -378,6 +395,10 @@ class Pool:
             self._wait(parcel, self._clock.monotonic() + wait)
         self._arm()
 
+    def _postpone(self, parcel: Parcel, seconds: float) -> None:
+        self._wait(parcel, self._clock.monotonic() + seconds)
+        self._arm()
+
     def _die(self, parcel: Parcel, outcome: Outcome, expired: bool = False) -> None:
         self._settle(parcel.items)
         self._ends.died(parcel, outcome, expired)
@@ -392,6 +413,13 @@ class Pool:
     def _wait(self, parcel: Parcel, due: float) -> None:
         self._back_to_waiting(parcel)
         heapq.heappush(self._later, (due, parcel.items[0].seq, parcel))
+
+    def _unmake_try(self, parcel: Parcel) -> None:
+        """Nothing was asked of the other side."""
+        self._counters.tries -= 1
+        if parcel.tries > 1:
+            self._counters.retries -= 1
+        self._breaker.abandoned(parcel.probe)
 
     def _put_back(self, parcel: Parcel) -> None:
         """The try was cut off: it does not count."""

@@ -26,6 +26,7 @@ EVENTS_WITH_TOPIC = (
     "on_session_subscribed",
     "on_session_unsubscribed",
     "on_message_publish",
+    "on_message_queued",
     "on_message_delivered",
     "on_message_acked",
     "on_message_dropped",
