@@ -11,6 +11,7 @@ from pybroker.webhook.body.signature import SecretError
 from pybroker.webhook.http.client import TlsError, open_transport
 from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.loading import LoadError
+from pybroker.webhook.push.store import StoreError
 from pybroker.webhook.settings import SettingsError
 from pybroker.webhook.spool.files import SpoolError
 
@@ -55,6 +56,7 @@ START_ERRORS = (
     SettingsError,
     SpoolError,
     StateError,
+    StoreError,
     TlsError,
 )
 """What keeps a broker from starting: each says in one line what is wrong with which part."""
@@ -167,6 +169,7 @@ class App:
             settings=lambda: self.settings,
             reload=self.reload,
             webhooks=lambda: self.webhooks.sink,
+            registrations=lambda: self.webhooks.push.registry if self.webhooks.push.is_on else None,
             listeners=self.listeners.all,
             faults=self.faults,
             feed=Feed(self.engine),

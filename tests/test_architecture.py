@@ -123,6 +123,7 @@ ARROWS: dict[str, set[str]] = {
         "webhook.backends",
         "webhook.delivery",
         "webhook.metrics",
+        "webhook.push",
         "webhook.sink",
         "webhook.spool",
     },
@@ -138,6 +139,14 @@ ARROWS: dict[str, set[str]] = {
     "webhook.reports": {"webhook.metrics"},
     "webhook.body": {"webhook.parcels"},
     "webhook.http": {"webhook.backend", "webhook.body", "webhook.clock", "webhook.parcels"},
+    "webhook.push": {
+        "broker.storage",
+        "webhook.backend",
+        "webhook.body",
+        "webhook.clock",
+        "webhook.http",
+        "webhook.parcels",
+    },
     "webhook.backends": {
         "broker.routing.topics",
         "webhook.backend",
@@ -146,6 +155,7 @@ ARROWS: dict[str, set[str]] = {
         "webhook.http",
         "webhook.loading",
         "webhook.parcels",
+        "webhook.push",
     },
     "webhook.rules": {
         "broker.routing.topics",

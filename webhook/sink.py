@@ -11,6 +11,7 @@ from pybroker.broker import events
 
 from .backend import Sender
 from .backends.make import sender_for
+from .backends.push import Audience
 from .backends.topic import Publish
 from .clock import Clock, LoopClock
 from .delivery.endpoint import Endpoint
@@ -49,7 +50,8 @@ class Sink:
 
     Raises SettingsError or TlsError where an endpoint's settings cannot work; disabled endpoints
     are left out. ``transport`` makes what posts to an endpoint; the default is `open_transport`.
-    ``publish`` gives a message to the broker, for endpoints that are topics of its own.
+    ``publish`` gives a message to the broker, for endpoints that are topics of its own; ``audience`` knows
+    who is registered for push.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class Sink:
         clock: Clock | None = None,
         transport: MakeTransport = open_transport,
         publish: Publish | None = None,
+        audience: Audience | None = None,
     ) -> None:
         self._clock = clock or LoopClock()
         self._make_transport = transport
         self._publish = publish
+        self._audience = audience
         self._endpoints = [self._make(one) for one in settings if one.enable]
         """In the order of the configuration."""
         self._rules = _compile(self._endpoints)
@@ -70,10 +74,11 @@ class Sink:
         self._changing = asyncio.Lock()
 
     def _make(self, settings: WebhookSettings) -> Endpoint:
-        return Endpoint(settings, self._clock, self._make_sender)
+        return Endpoint(settings, self._clock, self.make_sender)
 
-    def _make_sender(self, settings: WebhookSettings) -> Sender:
-        return sender_for(settings, self._clock, self._make_transport, self._publish)
+    def make_sender(self, settings: WebhookSettings) -> Sender:
+        """One more for the same endpoint, such as for its dead letters."""
+        return sender_for(settings, self._clock, self._make_transport, self._publish, self._audience)
 
     # ---- events
 

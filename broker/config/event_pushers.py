@@ -12,6 +12,11 @@ from .tree import Section, describe
 from .units import BACKENDS
 from .webhooks import endpoint
 
+_BATCH_OF_PUSH = 8
+"""Each event is a request of its own: with the usual `pool_size` there are 32 at a time."""
+_EVENTS_OF_PUSH = ("on_message_queued",)
+"""What is pushed where `events` does not say."""
+
 
 def event_pushers(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
     """Every event pusher that is on. ``drain_timeout`` is for those that name none of their own."""
@@ -39,6 +44,8 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
         return None
     if backend == "http":
         _as_a_webhook(values, report)
+    elif backend == "push" and "batch.size" not in values:
+        values.put("batch.size", _BATCH_OF_PUSH, values.place)
     return endpoint(
         name,
         " ".join(values["url"]),
@@ -46,6 +53,7 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
         report,
         drain_timeout,
         section=PREFIX,
+        otherwise=_EVENTS_OF_PUSH if backend == "push" else (),
         backend=backend,
         options=MappingProxyType(_own(backend, values, report)),
     )

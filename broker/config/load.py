@@ -28,6 +28,7 @@ from .settings import (
     MqttSettings,
     PresetSession,
     PresetSubscription,
+    PushRegistrations,
     Settings,
     SysSettings,
 )
@@ -101,6 +102,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
         "webhooks": webhooks(root, report, system["drain_timeout"]),
         "event_pushers": event_pushers(root, report, system["drain_timeout"]),
+        "push_registrations": _registrations(_section(root, "push_registrations"), report),
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,
@@ -140,6 +142,12 @@ def _fields(values: Values) -> dict[str, Any]:
     prefix = f"{values.schema}."
     rows = (row for row in ROWS.values() if row.key.startswith(prefix) and not row.accepted)
     return {row.key[len(prefix) :]: values[row.key[len(prefix) :]] for row in rows}
+
+
+def _registrations(section: Section, report: Report) -> PushRegistrations:
+    values = read(section, "push_registrations", report)
+    path = Path(values["path"]) if values["path"] else None
+    return PushRegistrations(path, values["max"], values["max_per_client"], values["max_bytes"])
 
 
 def _log(values: Values, report: Report) -> LogSettings:

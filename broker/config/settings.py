@@ -299,6 +299,17 @@ class SysSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PushRegistrations:
+    """`push_registrations {}`: the devices that clients register for notifications."""
+
+    path: Path | None = None
+    """The directory; None: that of `sqlite`, else that of a spool of push."""
+    max: int = 100_000
+    max_per_client: int = 10
+    max_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file."""
 
@@ -313,6 +324,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     webhooks: tuple[WebhookSettings, ...] = ()
     event_pushers: tuple[WebhookSettings, ...] = ()
+    push_registrations: PushRegistrations = field(default_factory=PushRegistrations)
     presets: tuple[PresetSession, ...] = ()
     sys: SysSettings = field(default_factory=SysSettings)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))

@@ -197,7 +197,7 @@ def function() -> Kind:
     return Kind("Python callable", "package.module:function", parse)
 
 
-BACKENDS = ("rabbit", "nats", "redis", "kafka", "sns", "http", "mqtt-topic")
+BACKENDS = ("rabbit", "nats", "redis", "kafka", "sns", "push", "http", "mqtt-topic")
 
 
 def backend() -> Kind:
@@ -209,17 +209,17 @@ def backend() -> Kind:
     return Kind("backend", f"{', '.join(BACKENDS)}, or package.module:Class", parse)
 
 
-def template() -> Kind:
-    """Text with ``{topic}`` and the like in it."""
+def template(*more: str) -> Kind:
+    """Text with ``{topic}`` and the like in it, and with what ``more`` names."""
 
     def parse(value: str) -> str:
         try:
-            compile_template(value)
+            compile_template(value, more=dict.fromkeys(more, str))
         except TemplateError as error:
             raise UnfitError(str(error)) from None
         return header_value().parse(value)  # type: ignore[no-any-return]
 
-    return Kind("template", f"text, in which {', '.join(FIELDS)} may stand in braces", parse)
+    return Kind("template", f"text, in which {', '.join((*FIELDS, *more))} may stand in braces", parse)
 
 
 def server() -> Kind:

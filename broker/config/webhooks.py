@@ -52,10 +52,19 @@ def _endpoint(
 
 
 def endpoint(
-    name: str, url: str, values: Values, report: Report, drain_timeout: float, **more: Any
+    name: str,
+    url: str,
+    values: Values,
+    report: Report,
+    drain_timeout: float,
+    *,
+    otherwise: tuple[str, ...] = (),
+    **more: Any,
 ) -> WebhookSettings:
-    """What webhooks and event pushers have in common."""
-    rules = tuple(_rule(rule, values, report) for rule in values["events"])
+    """What webhooks and event pushers have in common. ``otherwise`` are the events where there are none."""
+    rules = tuple(_rule(rule, values, report) for rule in values["events"]) or tuple(
+        Rule(event, filter=values["filter"], transform=values["transform"]) for event in otherwise
+    )
     if not rules:
         report.warn(values.place, f"{values.name}.events", "there are none, so nothing is sent")
     return WebhookSettings(

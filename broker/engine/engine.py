@@ -11,8 +11,10 @@ from ..counters import Counters
 from ..delivery.fanout import Fanout
 from ..delivery.outbox import Pending
 from ..delivery.sender import Sender
+from ..events import Client
 from ..hooks import Hooks
 from ..packets.model import Packet, Publish
+from ..packets.reasons import ReasonCode
 from ..packets.topic_cache import TopicCache
 from ..reports import Reports
 from ..routing.retained import RetainedMessages
@@ -57,6 +59,10 @@ class Neighbours(Protocol):
         """Its client has come or gone."""
 
 
+Command = Callable[[Client, bytes], Awaitable[ReasonCode]]
+"""Carries out what a client says in a payload. It must not raise; its reason code is that of the answer."""
+
+
 class Tap(Protocol):
     """Sees the packets of connections, as they come and go."""
 
@@ -98,6 +104,8 @@ class Engine:
         self.access = access or AccessControl()
         self.auth_methods: dict[str, Method] = {}
         """Enhanced authentication: what may be named as the authentication method of CONNECT."""
+        self.commands: dict[str, Command] = {}
+        """Topics below `$` that tell the broker something: nobody receives such a message."""
         self.counters = Counters()
         self.topics = TopicCache(max_levels=self.limits.max_topic_levels, limited=self.counters.limited)
         self.doors = Doors()

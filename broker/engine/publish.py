@@ -45,9 +45,13 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
             _deny(engine, channel, packet)
             return
     topic = packet.topic
-    if topic[0] == "$" and is_brokers_own(topic):
-        _deny(engine, channel, packet)  # those are the broker's own
-        return
+    if topic[0] == "$":
+        if is_brokers_own(topic):
+            _deny(engine, channel, packet)
+            return
+        if topic in engine.commands:
+            _command(engine, channel, packet)
+            return
     if engine.restricts_publish:
         _check(engine, packet)
         neighbours = engine.neighbours
@@ -70,6 +74,26 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
         _acknowledge(engine, channel, packet, receivers)
 
 
+def _command(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """A message to the broker itself. It is acknowledged when it has been carried out."""
+    assert channel.session is not None
+    command = engine.commands[packet.topic]
+    answer = command(channel.session.client, packet.payload)
+    channel.suspend(answer, partial(_carried_out, engine, channel, packet))
+
+
+def _carried_out(engine: Engine, channel: Channel, packet: Publish, reason: ReasonCode) -> None:
+    engine.counters.publish_received += 1
+    if not packet.qos:
+        return
+    if reason and channel.connection.version == 5:
+        channel.connection.unacknowledged.discard(packet.packet_id)
+        refuse = Puback if packet.qos == 1 else Pubrec
+        channel.send(encode(refuse(packet.packet_id, reason), 5))
+    else:
+        _acknowledge(engine, channel, packet, receivers=True)
+
+
 def is_brokers_own(topic: str) -> bool:
     """Whether only the broker may publish to the topic: all of ``$SYS/``, except for
     ``$SYS/broker/connection/NAME/state``, where a bridge of mosquitto tells whether it is connected."""
@@ -88,7 +112,7 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
     if channel.checks_topics and not session.allowed.get(topic):
         return False
     route = engine.router.routes.get(topic)
-    if route is None or route.observers or route.groups or topic.startswith(SYS):
+    if route is None or route.observers or route.groups or topic[0] == "$":
         return False
     if route.targets:
         plan = engine.fanout.plan_for_run(route, run)

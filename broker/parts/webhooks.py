@@ -16,22 +16,29 @@ from ..engine.publish import broadcast
 from ..events import MessagePublished
 from ..hooks import Hooks
 from ..part import Apply, Part
+from .push import Push
 
 log = logging.getLogger("pybroker")
 
 
 class Webhooks(Part):
-    """Raises SettingsError, LoadError, SecretError or TlsError where an endpoint cannot work."""
+    """Raises SettingsError, LoadError, SecretError or TlsError where an endpoint cannot work, StoreError
+    where registrations for push cannot be kept."""
 
     def __init__(self, engine: Engine, settings: Settings, transport: MakeTransport) -> None:
         self._engine = engine
-        self._settings = settings.endpoints
+        self._settings = settings
+        self.push = Push(engine, settings)
         self._transport = transport
         self.sink = self._make_sink()
 
     def _make_sink(self) -> Sink:
         return Sink(
-            self._settings, clock=self._engine.clock, transport=self._transport, publish=self._publish
+            self._settings.endpoints,
+            clock=self._engine.clock,
+            transport=self._transport,
+            publish=self._publish,
+            audience=self.push,
         )
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
@@ -39,13 +46,16 @@ class Webhooks(Part):
         self._engine.flush()
 
     async def start(self) -> None:
+        await self.push.open(self._settings)
         await self.sink.start()
+        self.push.use(self._settings)
         self._attach()
 
     async def start_anew(self) -> None:
         """With the endpoints of the start; what waits for the present ones is forgotten with them."""
         self._engine.hooks.forget(self.sink.offer)
         await self.sink.stop(0)
+        await self.push.forget_all()
         self.sink = self._make_sink()
         await self.start()
         self._engine.router.forget_all_routes()
@@ -53,6 +63,7 @@ class Webhooks(Part):
     async def prepare(self, settings: Settings) -> Apply:
         """Replaces the endpoints at once: all of them or, where one cannot work, none. So this part is the
         last to be prepared. What happens meanwhile is offered to the old and the new endpoints alike."""
+        await self.push.open(settings)
         hooks = self._engine.hooks
         hooks.forget(self.sink.offer)
         for event in Hooks.SLOT_OF:
@@ -64,12 +75,15 @@ class Webhooks(Part):
             hooks.forget(self.sink.offer)
             self._attach()
             self._engine.router.forget_all_routes()
+        self.push.use(settings)
         for one in left:
             log.warning("%s", one)
         return await super().prepare(settings)
 
     async def stop(self, grace: float | None) -> list[str]:
-        return [str(left) for left in await self.sink.stop(grace)]
+        left = [str(left) for left in await self.sink.stop(grace)]
+        await self.push.close()
+        return left
 
     def sys_values(self) -> Iterable[tuple[str, str]]:
         return sys_values(self.sink.stats())

@@ -79,6 +79,9 @@ def _places(settings: Settings) -> Iterator[str]:
             yield f"{endpoint.label}: the spool cannot be written: {endpoint.spool.path}"
     if settings.sqlite is not None and not _can_write(settings.sqlite.path):
         yield f"sqlite.mounted_file_path: cannot be written: {settings.sqlite.path}"
+    registrations = settings.push_registrations.path
+    if registrations is not None and not _can_write(registrations):
+        yield f"push_registrations.path: cannot be written: {registrations}"
     for listener in settings.listeners:
         if listener.type == "unix" and not Path(listener.path).absolute().parent.is_dir():
             yield f"listener {listener.name}: there is no folder for the socket {listener.path}"

@@ -59,7 +59,15 @@ _REFUSALS = {
     "503": "Too many others ask for the like.",
 }
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
-_PAGED = ("/clients", "/subscriptions", "/retained", "/routes", "/sessions", "/clients/username/:username")
+_PAGED = (
+    "/clients",
+    "/subscriptions",
+    "/retained",
+    "/routes",
+    "/sessions",
+    "/clients/username/:username",
+    "/push",
+)
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pybroker.webhook.push.registry import Registry
 from pybroker.webhook.sink import Sink
 
 from ..config.settings import Settings
@@ -34,6 +35,8 @@ class Served:
     reload: Callable[[Settings], Awaitable[Any]]
     """Go by other settings, as far as that is possible while running."""
     webhooks: Callable[[], Sink]
+    registrations: Callable[[], Registry | None]
+    """Devices for notifications; None where no event pusher has `backend = push`."""
     listeners: Sequence[Listener]
     faults: Faults | None
     """Where the configuration has a section `faults {}`."""

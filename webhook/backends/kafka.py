@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from pybroker.broker import events
 
 from ..backend import DELIVERED, Outcome, words
+from ..body.headers import HeaderTemplates, address_of, own_headers
 from ..body.template import compile_template
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
-from .headers import HeaderTemplates, address_of, own_headers
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer

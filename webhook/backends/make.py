@@ -14,6 +14,7 @@ from ..http.transport import MakeTransport
 from ..settings import SettingsError, WebhookSettings
 from .custom import custom
 from .keeper import Keeper
+from .push import Audience, PushBackend
 from .topic import Publish, TopicBackend
 
 OURS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -32,18 +33,22 @@ def sender_for(
     clock: Clock | None = None,
     make_transport: MakeTransport = open_transport,
     publish: Publish | None = None,
+    audience: Audience | None = None,
 ) -> Sender:
     """Raises SettingsError or TlsError where the settings cannot work. Nothing is connected yet. ``publish``
-    gives a message to the broker, for its own topics."""
+    gives a message to the broker, for its own topics; ``audience`` knows who is registered for push."""
     name = settings.backend
+    clock = clock or LoopClock()
     if name == "http":
-        return HttpBackend(settings, clock or LoopClock(), make_transport)
+        return HttpBackend(settings, clock, make_transport)
     if name == "mqtt-topic":
         return TopicBackend(settings, publish)
+    if name == "push":
+        return Keeper(PushBackend(settings, clock, make_transport, audience), settings.label)
     if ":" in name:
         return Keeper(custom(settings), settings.label)
     if name not in OURS:
-        known = ", ".join(("http", "mqtt-topic", *OURS))
+        known = ", ".join(("http", "mqtt-topic", "push", *OURS))
         raise SettingsError(
             f'{settings.label}: backend = "{name}" is none of {known}, and not package.module:Class'
         )

@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pybroker.broker import events
 
 from ..backend import Outcome
+from ..body.headers import HeaderTemplates, address_of, content_type, own_headers
 from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
 from .confirms import Message, publish
 from .exchanges import Exchange, exchanges
-from .headers import HeaderTemplates, address_of, content_type, own_headers
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractConnection

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pybroker.broker import events
 
 from ..backend import DELIVERED, Outcome, words
+from ..body.headers import HeaderTemplates, address_of, own_headers
 from ..body.template import compile_template
 from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
-from .headers import HeaderTemplates, address_of, own_headers
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -12,10 +12,10 @@ from pybroker.broker import events
 
 from ..backend import DELIVERED, Outcome, Verdict, words
 from ..body.encode import ACTIONS
+from ..body.headers import HeaderTemplates, address_of, own_headers
 from ..body.template import compile_template
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
-from .headers import HeaderTemplates, address_of, own_headers
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from pybroker.broker import events
 from pybroker.broker.routing.topics import topic_error
 
 from ..backend import DELIVERED, Outcome
+from ..body.headers import address_of
 from ..body.template import compile_template
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
-from .headers import address_of
 
 DEFAULT = "$events/{action}/{clientid}"
 AT_ONCE = 10

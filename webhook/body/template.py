@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from pybroker.broker import events
 
@@ -22,6 +23,11 @@ def _client(event: events.Event) -> events.Client | None:
     return getattr(event, "client", None) or getattr(event, "publisher", None)
 
 
+def _publisher(event: events.Event) -> str:
+    publisher: events.Client | None = getattr(event, "publisher", None)
+    return publisher.client_id if publisher else ""
+
+
 def _username(event: events.Event) -> str:
     client = _client(event)
     return (client.username or "") if client else ""
@@ -31,31 +37,49 @@ FIELDS: dict[str, Render] = {
     "topic": lambda event: subject(event)[0] or "",
     "clientid": lambda event: subject(event)[1],
     "username": _username,
+    "publisher": _publisher,
     "action": lambda event: ACTIONS[type(event)],
     "qos": lambda event: str(getattr(event, "qos", "")),
     "retain": lambda event: str(getattr(event, "retain", "")).lower(),
 }
 """What may stand in braces. What an event does not have is empty."""
 
+USER_PROPERTY = "user_property."
+"""What comes before the name of a user property: ``{user_property.unit}``. Of several with one name it is
+the first."""
 
-def compile_template(text: str, shape: Callable[[str, str], str] = lambda name, value: value) -> Render:
-    """From an event to the text. ``shape(name, value)`` changes each value on its way in. Raises
-    TemplateError."""
+
+def compile_template(
+    text: str,
+    shape: Callable[[str, str], str] = lambda name, value: value,
+    more: Mapping[str, Render] = MappingProxyType({}),
+) -> Render:
+    """From an event to the text. ``shape(name, value)`` changes each value on its way in; ``more`` may stand
+    in braces, too. Raises TemplateError."""
+    fields = {**FIELDS, **more}
     pieces = re.split(r"\{([^{}]*)\}", text)
     if any("{" in piece or "}" in piece for piece in pieces[::2]):
         raise TemplateError("a brace has no partner")
-    for name in pieces[1::2]:
-        if name not in FIELDS:
-            raise TemplateError(
-                f"{{{name}}} is not known; there are {', '.join(f'{{{one}}}' for one in FIELDS)}"
-            )
-    if len(pieces) == 1:
+    renders = [_render_of(name, fields) for name in pieces[1::2]]
+    if not renders:
         return lambda event: text
 
     def render(event: events.Event) -> str:
         rendered = list(pieces)
-        for at in range(1, len(pieces), 2):
-            rendered[at] = shape(pieces[at], FIELDS[pieces[at]](event))
+        for at, value_of in enumerate(renders):
+            rendered[2 * at + 1] = shape(pieces[2 * at + 1], value_of(event))
         return "".join(rendered)
 
     return render
+
+
+def _render_of(name: str, fields: Mapping[str, Render]) -> Render:
+    if name in fields:
+        return fields[name]
+    wanted = name.removeprefix(USER_PROPERTY)
+    if wanted and wanted != name:
+        return lambda event: next(
+            (value for key, value in getattr(event, "user_properties", ()) if key == wanted), ""
+        )
+    known = ", ".join(f"{{{one}}}" for one in (*fields, f"{USER_PROPERTY}NAME"))
+    raise TemplateError(f"{{{name}}} is not known; there are {known}")

@@ -49,7 +49,9 @@ class KeepAliveTransport:
     async def post(self, request: Request) -> Answer:
         try:
             head = request_head(
-                self._target, [*self._own_headers, *request.headers.items()], len(request.body)
+                self._target + request.below,
+                [*self._own_headers, *request.headers.items()],
+                len(request.body),
             )
         except ValueError as error:
             raise NoAnswerError(str(error)) from error

@@ -15,6 +15,8 @@ class Request:
 
     headers: Mapping[str, str]
     body: bytes
+    below: str = ""
+    """What follows the path of the endpoint's URL, percent-encoded."""
 
 
 @dataclass(slots=True)

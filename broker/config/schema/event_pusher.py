@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from ..units import backend, choice, flag, path, server, template, text, time, topic_filter, whole
+from ..units import backend, choice, flag, path, server, size, template, text, time, topic_filter, url, whole
 from . import webhook
 from .row import ANYTHING, Row, tls_client, under
 
@@ -16,7 +16,7 @@ _OTHERWISE = {
     "cancel_timeout": ("10s", "How long a batch may take."),
     "retry.max_attempts": ("1000", "Tries of one event, including the first."),
     "retry.ttl": ("1d", "An event older than this is not tried again."),
-    "batch.size": ("100", "Events in one batch."),
+    "batch.size": ("100", "Events in one batch; for push 8, for http 1."),
     "batch.time": ("0", "How long a batch waits to be filled."),
 }
 """Defaults and words that are not those of webhooks: a server that is away is waited for."""
@@ -25,10 +25,28 @@ _NOT_SHARED = ("enable", "url", "headers", "body.format")
 
 
 def rows() -> Iterator[Row]:
+    yield from _registrations()
     yield from under(PREFIX, *_of_all(), *_shared(), ours=True, reload=True)
     yield from tls_client(f"{PREFIX}.tls", reload=True)
     for keys in OF_BACKEND.values():
         yield from under(PREFIX, *keys, ours=True, reload=True)
+
+
+def _registrations() -> Iterator[Row]:
+    otherwise = "By default that of `sqlite`, or that of the spool of push; otherwise memory only."
+    yield from under(
+        "push_registrations",
+        Row("path", path(), "", f"The directory of push-registrations.sqlite. {otherwise}"),
+        ours=True,
+    )
+    yield from under(
+        "push_registrations",
+        Row("max", whole(1), "100000", "Registered devices, at most."),
+        Row("max_per_client", whole(1), "10", "Registered devices of one client, at most."),
+        Row("max_bytes", size(1 << 10), "256MB", "Memory for registrations."),
+        ours=True,
+        reload=True,
+    )
 
 
 def _of_all() -> Iterator[Row]:
@@ -64,6 +82,8 @@ def _shared() -> Iterator[Row]:
         yield row
 
 
+_OF_PUSH = ("payload", "waiting")
+"""What else may stand in the templates of push."""
 _EXCHANGE = choice("topic", "direct", "fanout", "headers")
 
 
@@ -166,6 +186,27 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
         Row("role_arn", text(), "", "A role to assume."),
         Row("attributes", template(), "", "Message attributes, with templates such as `{topic}`.", "map"),
         Row("group_id", template(), "{clientid}", "The message group, for a FIFO topic."),
+    ),
+    "push": (
+        Row("alert.title", template(*_OF_PUSH), "{topic}", "The title of a notification."),
+        Row("alert.body", template(*_OF_PUSH), "{payload}", "The text of a notification."),
+        Row("alert.badge", template(*_OF_PUSH), "", "The number on the app's icon, such as `{waiting}`."),
+        Row("alert.sound", text(), "", "The sound of a notification."),
+        Row("alert.click_action", text(), "", "The action of a tap; `category` of APNs."),
+        Row("data", template(*_OF_PUSH), "", "Data for the app; by default `topic`.", "map"),
+        Row("collapse_key", template(*_OF_PUSH), "{topic}", "A device shows one notification of each key."),
+        Row("throttle", time(0, 86400), "10s", "The least time between two notifications of a key."),
+        Row("priority", choice("normal", "high"), "high", "`high` wakes a device that sleeps."),
+        Row("time_to_live", time(0, 2419200), "", "How long a service keeps it for a device that is off."),
+        Row("mutable_content", flag(), "false", "APNs: the app may change a notification."),
+        Row("mode", choice("prod", "dev"), "prod", "APNs: `dev` is the sandbox."),
+        Row("apns.topic", text(), "", "APNs: the bundle identifier of the app."),
+        Row("apns.keyfile", path(), "", "Apple's .p8 file, to use APNs without MongoosePush."),
+        Row("apns.key_id", text(), "", "The identifier of that key."),
+        Row("apns.team_id", text(), "", "The identifier of the developer team."),
+        Row("apns.url", url(), "", "Another server with the protocol of APNs."),
+        Row("fcm.credentials", path(), "", "A service account's file, to use FCM without MongoosePush."),
+        Row("fcm.url", url(), "", "Another server with the protocol of FCM."),
     ),
     "mqtt-topic": (
         Row("qos", whole(0, 2), "0", "The QoS of published events."),

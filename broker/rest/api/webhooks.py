@@ -10,7 +10,6 @@ from typing import Any
 
 from aiohttp import web
 
-from pybroker.webhook.backends.make import sender_for
 from pybroker.webhook.delivery.deadletters import DeadLetterError, DeadLetters, Selection
 from pybroker.webhook.delivery.endpoint import Endpoint
 from pybroker.webhook.delivery.tries import Try
@@ -135,7 +134,7 @@ async def retry(call: Call) -> web.Response:
     """Sends them again; those that are taken are dead letters no more."""
     dead = _dead(call)
     try:
-        found = await dead.retry(_selection(call), sender_for)
+        found = await dead.retry(_selection(call), call.served.webhooks().make_sender)
     except DeadLetterError as error:
         raise Refused(500, Code.RPC_ERROR, str(error)) from None
     return data({"delivered": found.delivered, "failed": found.failed, "stopped": found.stopped})

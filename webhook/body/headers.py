@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pybroker.broker import events
 
-from ..body.template import compile_template
 from ..parcels import Delivery, Headers
+from .template import compile_template
 
 
 class HeaderTemplates:

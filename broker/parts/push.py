@@ -1,0 +1,143 @@
+"""`$push/enable` and `$push/disable` at work: whose devices are told of messages that wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pybroker.webhook.push.registration import (
+    BadRegistrationError,
+    Registration,
+    device_of,
+    read,
+    registration,
+)
+from pybroker.webhook.push.registry import Bounds, FullError, Registry
+from pybroker.webhook.push.store import StoreError
+
+from ..config.settings import Settings
+from ..engine.engine import Engine
+from ..events import Client
+from ..packets.reasons import ReasonCode
+
+log = logging.getLogger("pybroker.push")
+
+ENABLE, DISABLE = "$push/enable", "$push/disable"
+
+
+class Push:
+    """Who may be pushed to. A part of the webhooks: it is there before the first of their events is sent,
+    and until the last is."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self.registry = Registry(_directory(settings), _bounds(settings))
+        self._open = False
+
+    @property
+    def is_on(self) -> bool:
+        return ENABLE in self._engine.commands
+
+    async def open(self, settings: Settings) -> None:
+        """Where there is an event pusher for it. Raises StoreError."""
+        if not _is_wanted(settings) or self._open:
+            return
+        await self.registry.open()
+        self._open = True
+        if self.registry.directory is None:
+            log.warning(
+                "push: registrations are kept in memory and end with the broker: neither"
+                " push_registrations.path nor sqlite nor a spool of push says where to write them"
+            )
+
+    def use(self, settings: Settings) -> None:
+        """Take registrations from now on, or no more. Call ``open`` first."""
+        commands = self._engine.commands
+        self.registry.bounds = _bounds(settings)
+        if _is_wanted(settings):
+            commands.update({ENABLE: self._enable, DISABLE: self._disable})
+        else:
+            for topic in (ENABLE, DISABLE):
+                commands.pop(topic, None)
+
+    async def forget_all(self) -> None:
+        """Nobody has registered anything."""
+        for device in [*self.registry]:
+            await self.forget(device)
+
+    async def close(self) -> None:
+        self._engine.commands.clear()
+        await self.registry.close()
+
+    # ---- what clients say
+
+    async def _enable(self, client: Client, payload: bytes) -> ReasonCode:
+        try:
+            wanted = registration(client.client_id, read(payload), self._engine.clock.time())
+            await self.registry.add(wanted)
+        except BadRegistrationError as error:
+            return _refused(client, ENABLE, error, ReasonCode.PAYLOAD_FORMAT_INVALID)
+        except FullError as error:
+            return _refused(client, ENABLE, error, ReasonCode.QUOTA_EXCEEDED)
+        except StoreError as error:
+            return _refused(client, ENABLE, error, ReasonCode.UNSPECIFIED_ERROR)
+        log.info("push: client %s registered a device with %s", client.client_id, wanted.service)
+        return ReasonCode.SUCCESS
+
+    async def _disable(self, client: Client, payload: bytes) -> ReasonCode:
+        """One device, or with an empty payload all of the client."""
+        try:
+            device = device_of(read(payload)) if payload else None
+            count = await self.registry.remove_all(client.client_id, device)
+        except BadRegistrationError as error:
+            return _refused(client, DISABLE, error, ReasonCode.PAYLOAD_FORMAT_INVALID)
+        except StoreError as error:
+            return _refused(client, DISABLE, error, ReasonCode.UNSPECIFIED_ERROR)
+        log.info("push: client %s took back %d devices", client.client_id, count)
+        return ReasonCode.SUCCESS
+
+    # ---- what the event pushers ask
+
+    def devices(self, client: str) -> Sequence[Registration]:
+        return self.registry.of(client)
+
+    def away(self, client: str) -> bool:
+        session = self._engine.sessions.get(client)
+        return session is None or session.channel is None
+
+    def waiting(self, client: str) -> int:
+        session = self._engine.sessions.get(client)
+        if session is None:
+            return 0
+        return len(session.inflight.messages) + (len(session.queue) if session.queue is not None else 0)
+
+    async def forget(self, device: Registration) -> None:
+        log.info("push: a device of client %s is gone", device.client)
+        try:
+            await self.registry.remove(device)
+        except StoreError as error:
+            log.error("push: a device that is gone stays registered: %s", error)
+
+
+def _refused(client: Client, topic: str, error: Exception, reason: ReasonCode) -> ReasonCode:
+    log.warning("push: client %s published to %s: %s; nothing is registered", client.client_id, topic, error)
+    return reason
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return any(one.backend == "push" and one.enable for one in settings.event_pushers)
+
+
+def _directory(settings: Settings) -> Path | None:
+    if settings.push_registrations.path is not None:
+        return settings.push_registrations.path
+    if settings.sqlite is not None:
+        return settings.sqlite.path
+    spools = (one.spool.path for one in settings.event_pushers if one.backend == "push" and one.spool)
+    return next(spools, None)
+
+
+def _bounds(settings: Settings) -> Bounds:
+    wanted = settings.push_registrations
+    return Bounds(wanted.max, wanted.max_per_client, wanted.max_bytes)
