@@ -11,13 +11,13 @@ from .options import BAD_CONFIGURATION, Commands, add_conf, load_settings
 def add_check(commands: Commands) -> None:
     check = commands.add_parser(
         "check",
-        help="say what a configuration would serve, and what is wrong with it",
-        description="Read the configuration, print what would be served and every warning. Certificates, "
-        "keys, password hashes, plugins and webhook filters are loaded, as by a start; nothing is bound or "
+        help="list what a configuration would serve, and its errors",
+        description="Read the configuration, print what it would serve, and every warning. Certificates, "
+        "keys, password hashes, plugins and webhook filters are loaded, as at a start; nothing is bound or "
         "written.",
     )
     add_conf(check)
-    check.add_argument("--strict", action="store_true", help="exit with 1 where there is any warning")
+    check.add_argument("--strict", action="store_true", help="exit with status 1 if there is any warning")
     check.set_defaults(run=_run)
 
 

@@ -42,19 +42,19 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC",
     )
-    add("-i", "--id", default="", metavar="ID", help="the client identifier; without it one is made")
+    add("-i", "--id", default="", metavar="ID", help="the client identifier; by default a random one")
     add("-u", "--username", metavar="NAME")
     add("-P", "--pw", metavar="PASSWORD")
     add("-V", "--protocol-version", choices=VERSIONS, default="311", help="31, 311 (default) or 5")
     add("-k", "--keepalive", type=whole(0, 65_535), default=60, metavar="SECONDS", help="(%(default)s)")
-    add("-d", "--debug", action="store_true", help="say what is done")
+    add("-d", "--debug", action="store_true", help="print what pub or sub does")
     add(
         "--cafile",
         type=Path,
         metavar="FILE",
         help="connect by TLS, and check the broker's certificate",
     )
-    add("--cert", type=Path, metavar="FILE", help="our certificate, for a broker that asks for one")
+    add("--cert", type=Path, metavar="FILE", help="the client certificate, for a broker that asks for one")
     add("--key", type=Path, metavar="FILE", help="its private key")
     add("--insecure", action="store_true", help="do not check the name in the broker's certificate")
     add("--will-topic", metavar="TOPIC")

@@ -9,24 +9,24 @@ from pathlib import Path
 from .options import BAD_CONFIGURATION, Commands
 
 _DESCRIPTION = """\
-Print the configuration of old NanoMQ files as it is written today: the flat format (key=value) and the
-HOCON of NanoMQ 0.14 to 0.18. What is otherwise than it was is told on stderr, and in comments.
+Convert old NanoMQ files to today's format and print the result: the flat format (key=value) and the
+HOCON of NanoMQ 0.14 to 0.18. Differences are listed on stderr, and in comments.
 
   pybroker convert nanomq.conf > new.conf
   pybroker check --conf new.conf
 
-Where users, bridges or webhooks have files of their own, name them all: they become one file. It holds
-the passwords as they were; `pybroker passwd` makes hashes of them."""
+Name separate files of users, bridges or webhooks as well: the result is one file. It contains the
+passwords unchanged; `pybroker passwd` replaces them by hashes."""
 
 
 def add_convert(commands: Commands) -> None:
     convert = commands.add_parser(
         "convert",
-        help="write an old NanoMQ file anew",
+        help="convert an old NanoMQ file",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    convert.add_argument("files", nargs="+", type=Path, metavar="OLD", help="a file of NanoMQ before 0.19")
+    convert.add_argument("files", nargs="+", type=Path, metavar="OLD", help="an old NanoMQ file")
     convert.set_defaults(run=_run)
 
 

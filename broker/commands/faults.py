@@ -11,25 +11,25 @@ from ..faults.fault import ACTIONS, Fault
 from .options import Commands, add_which, find_instance
 
 _DESCRIPTION = """\
-Faults of a running broker whose configuration has a section `faults {}`, or of the one that
-`pybroker run` has started.
+Inject faults into a running broker whose configuration has a section `faults {}`, or into the
+broker that `pybroker run` has started.
 
   pybroker faults add drop packet=PUBACK client='sensor-*' times=3
   pybroker faults add latency seconds=0.2 jitter=0.1
   pybroker faults list
   pybroker faults remove 1
 
-`pybroker faults add --help` lists the actions and what each may have."""
+`pybroker faults add --help` lists the actions and their keys."""
 
 _KEYS = """\
 client   a pattern with *, ?, [ab]      topic      a topic filter
 packet   its type, such as PUBACK       direction  in (from the client) or out
-nth      of each connection             times      at most so often in all
-seconds, jitter   0.5, 200ms, 2m        rate       bytes a second: 500, 4KB
+nth      number in its connection           times      how often at most, in all
+seconds, jitter   0.5, 200ms, 2m        rate       bytes per second: 500, 4KB
 code     a name, or a number from 0x80  byte       from 0, or from the end below 0
-count    copies beside the packet       keep_state  false: sessions and retained are gone
+count    additional copies              keep_state  false: lose sessions and retained messages
 after_bytes   in each direction
-probability, seed   from 0 to 1; the same seed, the same faults"""
+probability, seed   from 0 to 1; the same seed gives the same faults"""
 
 
 def _actions() -> str:
@@ -46,27 +46,29 @@ def _actions() -> str:
 def add_faults(commands: Commands) -> None:
     faults = commands.add_parser(
         "faults",
-        help="let things go wrong in a running broker, for tests",
+        help="inject faults into a running broker, for tests",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_which(faults)
     verbs = faults.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    verbs.add_parser("list", help="the faults in force, and how often each has struck")
+    verbs.add_parser("list", help="list the faults in force, and how often each has struck")
     add = verbs.add_parser(
         "add",
         help="put a fault in force",
-        description=f"What each ACTION may have:\n\n{_actions()}\n\n{_KEYS}",
+        description=f"Keys of each ACTION, optional ones in []:\n\n{_actions()}\n\n{_KEYS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add.add_argument("action", metavar="ACTION", help="what goes wrong")
-    add.add_argument("values", nargs="*", metavar="KEY=VALUE", help="whom it strikes, when and how much")
-    remove = verbs.add_parser("remove", help="lift one fault")
-    remove.add_argument("number", type=int, metavar="NUMBER", help="as `list` shows it")
-    verbs.add_parser("clear", help="lift all faults")
-    restart = verbs.add_parser("restart", help="cut everybody off; the process itself goes on")
-    restart.add_argument("--seconds", default="0", metavar="TIME", help="how long nobody can connect")
-    restart.add_argument("--lose-state", action="store_true", help="forget sessions and retained messages")
+    add.add_argument("action", metavar="ACTION", help="the fault")
+    add.add_argument(
+        "values", nargs="*", metavar="KEY=VALUE", help="which packets it strikes, when, and how much"
+    )
+    remove = verbs.add_parser("remove", help="remove one fault")
+    remove.add_argument("number", type=int, metavar="NUMBER", help="the number that `list` shows")
+    verbs.add_parser("clear", help="remove all faults")
+    restart = verbs.add_parser("restart", help="disconnect all clients and refuse connections for a while")
+    restart.add_argument("--seconds", default="0", metavar="TIME", help="how long connections are refused")
+    restart.add_argument("--lose-state", action="store_true", help="lose sessions and retained messages")
     faults.set_defaults(run=_run)
 
 

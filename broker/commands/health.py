@@ -14,7 +14,7 @@ TIMEOUT = 3.0
 def add_health(commands: Commands) -> None:
     health = commands.add_parser(
         "health",
-        help="whether a running broker answers",
+        help="check whether a running broker answers",
         description="Ask the running broker of this user how it is: status 0 when it answers, else 1.",
     )
     add_which(health)

@@ -80,7 +80,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_webhook(commands)
         add_events(commands)
     else:
-        commands.add_parser("webhook", help="try webhooks, look after dead letters, see counters")
-        commands.add_parser("events", help="the same for all that events are sent to")
+        commands.add_parser("webhook", help="test webhooks, manage dead letters, show counters")
+        commands.add_parser("events", help="the same for webhooks and event pushers")
     add_version(commands)
     return parser

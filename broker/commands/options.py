@@ -26,7 +26,7 @@ def add_conf(parser: argparse.ArgumentParser) -> None:
         "--conf",
         type=Path,
         metavar="FILE",
-        help=f"the configuration, a nanomq.conf; without it ${CONF_VARIABLE}, else the defaults",
+        help=f"the configuration, a nanomq.conf; by default ${CONF_VARIABLE}, or else the built-in defaults",
     )
 
 

@@ -14,9 +14,9 @@ def add_passwd(commands: Commands) -> None:
         "passwd",
         help="set a user's password in a file, as a hash",
         description='Set a password in the file that `auth { password = {include "FILE"} }` reads, '
-        "as an argon2 hash. A running broker goes by it after `pybroker reload`.",
+        "as an argon2 hash. A running broker uses it after `pybroker reload`.",
     )
-    passwd.add_argument("file", type=Path, metavar="FILE", help="made where there is none")
+    passwd.add_argument("file", type=Path, metavar="FILE", help="created if it is missing")
     passwd.add_argument("user", metavar="USER")
     how = passwd.add_mutually_exclusive_group()
     how.add_argument("--password-stdin", action="store_true", help="read the password from standard input")

@@ -27,15 +27,17 @@ def add_pub(commands: Commands) -> None:
         description="Publish a message. The options are named as mosquitto_pub's.",
     )
     add = pub.add_argument
-    add("-t", "--topic", metavar="TOPIC", help="where it is published")
+    add("-t", "--topic", metavar="TOPIC", help="the topic to publish to")
     what = pub.add_mutually_exclusive_group()
     what.add_argument("-m", "--message", metavar="TEXT", help="the payload")
-    what.add_argument("-f", "--file", type=Path, metavar="FILE", help="the payload is in this file")
+    what.add_argument("-f", "--file", type=Path, metavar="FILE", help="read the payload from this file")
     what.add_argument("-n", "--null-message", action="store_true", help="an empty payload")
-    what.add_argument("-s", "--stdin-file", action="store_true", help="the payload is standard input")
-    what.add_argument("-l", "--stdin-line", action="store_true", help="a message for each line of input")
+    what.add_argument("-s", "--stdin-file", action="store_true", help="read the payload from standard input")
+    what.add_argument(
+        "-l", "--stdin-line", action="store_true", help="send one message for each line of input"
+    )
     add("-q", "--qos", type=int, choices=(0, 1, 2), default=0, help="(%(default)s)")
-    add("-r", "--retain", action="store_true", help="the broker keeps it for later subscribers")
+    add("-r", "--retain", action="store_true", help="publish a retained message")
     add("-D", "--property", nargs="+", action="append", metavar="WORD", help="publish NAME VALUE, for -V 5")
     add_connection(pub)
     pub.set_defaults(run=_run, topics=False)

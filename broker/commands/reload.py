@@ -14,9 +14,9 @@ RELOAD_TIMEOUT = 120.0
 def add_reload(commands: Commands) -> None:
     reload = commands.add_parser(
         "reload",
-        help="let a running broker read its configuration again",
-        description="Let the running broker of this user read its file again, and print what has changed and "
-        "what takes a restart. Where the file is wrong, nothing changes. SIGHUP does the same.",
+        help="make a running broker read its configuration again",
+        description="Make the running broker of this user read its file again. Print the changes, and those "
+        "that need a restart. If the file has an error, nothing changes. SIGHUP does the same.",
     )
     add_which(reload)
     reload.set_defaults(run=_run)

@@ -14,10 +14,10 @@ from .stop import stop_instance
 def add_restart(commands: Commands) -> None:
     restart = commands.add_parser(
         "restart",
-        help="stop the running broker and start it anew",
-        description="Stop the running broker of this user and start one in its place, with the flags of "
-        "`start`. Without --conf it serves the file of the one before. The file is checked first: where a "
-        "start would fail, the running broker is left alone. Without a running one this is `start`.",
+        help="stop the running broker and start a new one",
+        description="Stop the running broker of this user and start a new one, with the flags of "
+        "`start`, and with the same file unless --conf names another. The file is checked first: if a "
+        "start would fail, the running broker continues. If no broker is running, this is `start`.",
     )
     add_start_options(restart)
     restart.add_argument("--pid", type=int, metavar="PID", help="the running broker with this process number")

@@ -13,46 +13,55 @@ environment, stop the broker, and exit with CMD's status.
 
   pybroker run --conf nanomq.conf -- npm test
 
-Further variables where there are such listeners: MQTT_TLS_URL, MQTT_TLS_PORT, MQTT_CA_FILE,
+More variables, if there are such listeners: MQTT_TLS_URL, MQTT_TLS_PORT, MQTT_CA_FILE,
 MQTT_WS_URL, MQTT_WS_PORT, MQTT_WSS_URL, MQTT_WSS_PORT. With --page, PYBROKER_PAGE
-is the address of the page. PYBROKER_CONTROL is an address at which tests in any language see, wait
-for and change what happens; docs/testing.md has its calls. Every webhook request becomes a line of
-JSON in WEBHOOK_LOG; nothing is posted unless --post says so. `pybroker faults` works in CMD."""
+is the address of the page. PYBROKER_CONTROL is an HTTP address for tests in any language, to see
+packets, wait for messages and inject faults; docs/testing.md lists its calls. Each webhook request is
+a line of JSON in WEBHOOK_LOG; it is posted only with --post. `pybroker faults` works in CMD."""
 
 
 def add_run(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
-        help="run a command, such as a test suite, with a broker of its own",
+        help="run a command, such as a test suite, with its own broker",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = run.add_argument
     add("--conf", type=Path, metavar="FILE", help="a nanomq.conf; its addresses and spools are not used")
-    add("--host", default="127.0.0.1", help="where the listeners bind; default %(default)s")
-    add("--port", type=int, default=0, help="of the tcp listener; 0, the default, picks a free one")
-    add("--tls", action="store_true", help="an ssl listener as well, with a certificate made for it")
-    add("--ws", action="store_true", help="a ws listener as well; with --tls wss too")
+    add("--host", default="127.0.0.1", help="the address to bind; default %(default)s")
+    add("--port", type=int, default=0, help="the port of the tcp listener; 0, the default, picks a free one")
+    add("--tls", action="store_true", help="add an ssl listener, with a new certificate")
+    add("--ws", action="store_true", help="add a ws listener; with --tls also a wss listener")
     add(
         "--webhook",
         action="append",
         default=[],
         metavar="EVENT",
-        help="log this event, as on_message_publish",
+        help="log this event, such as on_message_publish",
     )
-    add("--webhook-log", type=Path, metavar="FILE", help="keep the log here; else it is a temporary file")
+    add(
+        "--webhook-log",
+        type=Path,
+        metavar="FILE",
+        help="keep the log in this file; by default it is a temporary file",
+    )
     add(
         "--user",
         action="append",
         default=[],
         type=_user,
         metavar="NAME:PASSWORD",
-        help="who may connect, and nobody else; may be repeated",
+        help="a user that may connect; other clients may not; may be repeated",
     )
-    add("--virtual-clock", action="store_true", help="time stands still until it is advanced")
-    add("--page", action="store_true", help="show in a browser what goes on; its address is printed")
-    add("--page-port", type=int, metavar="PORT", help="the page at this port; without it a free one")
-    add("--post", action="store_true", help="post webhooks to the URLs of the configuration too")
+    add("--virtual-clock", action="store_true", help="time moves only when the test advances it")
+    add(
+        "--page",
+        action="store_true",
+        help="serve a page that shows the broker in a browser; print its address",
+    )
+    add("--page-port", type=int, metavar="PORT", help="the port of the page; by default a free one")
+    add("--post", action="store_true", help="also post webhooks to the URLs of the configuration")
     add("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments")
     run.set_defaults(run=_run, usage=run.error)
 

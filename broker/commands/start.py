@@ -51,9 +51,9 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         const=0,
         metavar="PORT",
-        help="serve the page and the REST API at this port of 127.0.0.1; without PORT at a free one",
+        help="serve the page and the REST API on this port of 127.0.0.1; without PORT on a free one",
     )
-    add("--strict", action="store_true", help="do not start where the configuration has any warning")
+    add("--strict", action="store_true", help="do not start if the configuration has any warning")
     flags = parser.add_argument_group("NanoMQ's flags", "They win over the file.")
     add = flags.add_argument
     add("--url", action="append", default=[], metavar="URL", help=_URL_HELP)
@@ -74,7 +74,9 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
     add("-S", "--msq_len", metavar="N", help="mqtt.max_mqueue_len")
     for short, name, key in _WITHOUT_EFFECT:
         add(short, name, dest=key, metavar="N", help="accepted, without effect")
-    add("--old_conf", type=Path, metavar="FILE", help="not read: `pybroker convert FILE` writes it anew")
+    add(
+        "--old_conf", type=Path, metavar="FILE", help="refused: convert the file with `pybroker convert FILE`"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -13,16 +13,18 @@ def add_state(commands: Commands) -> None:
     state = commands.add_parser(
         "state",
         help="show, export, import or verify the state on disk",
-        description="Sessions and retained messages that a broker with sqlite {} keeps on disk. Of a running"
-        " broker they are shown as of its last commit.",
+        description="Read and write the sessions and retained messages that a broker with sqlite {} keeps on"
+        " disk. Of a running broker you see the last commit.",
     )
     inner = state.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    show = _add(inner, "show", "how much there is, or what one client's session holds")
+    show = _add(inner, "show", "show counts and sizes, or one client's session")
     show.add_argument("client", nargs="?", metavar="CLIENTID", help="show this client's session")
     export = _add(inner, "export", "write everything to FILE, as JSON lines")
-    export.add_argument("file", metavar="FILE", help="- is the standard output")
-    bring = _add(inner, "import", "add what FILE has, as export wrote it, to the state of a stopped broker")
-    bring.add_argument("file", metavar="FILE", help="- is the standard input")
+    export.add_argument("file", metavar="FILE", help="the file to write; - is standard output")
+    bring = _add(
+        inner, "import", "add the contents of FILE, written by export, to the state of a stopped broker"
+    )
+    bring.add_argument("file", metavar="FILE", help="the file to read; - is standard input")
     _add(inner, "verify", "check the files")
 
 
@@ -31,7 +33,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     add_conf(parser)
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="the directory, in place of --conf")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="the directory, instead of --conf")
     parser.set_defaults(run=_run, verb=name)
     return parser
 

@@ -23,7 +23,7 @@ def add_sub(commands: Commands) -> None:
     sub = commands.add_parser(
         "sub",
         add_help=False,
-        help="subscribe, and print what comes",
+        help="subscribe and print the messages",
         description="Print the payload of each message that comes. The options are named as mosquitto_sub's.",
     )
     add = sub.add_argument
@@ -32,9 +32,9 @@ def add_sub(commands: Commands) -> None:
     add("-v", "--verbose", action="store_true", help="print the topic before the payload")
     add("-j", "--json", action="store_true", help="print each message as a JSON object")
     add("-N", "--no-eol", action="store_true", help="print no line break after a payload")
-    add("-C", "--count", type=whole(1, sys.maxsize), metavar="N", help="end after so many messages")
+    add("-C", "--count", type=whole(1, sys.maxsize), metavar="N", help="end after N messages")
     add("-W", "--timeout", type=_seconds, metavar="SECONDS", help="end after this time, with status 27")
-    add("-R", "--no-retained", action="store_true", help="print no messages that were retained")
+    add("-R", "--no-retained", action="store_true", help="do not print retained messages")
     add(
         "-c",
         "--disable-clean-session",

@@ -25,8 +25,14 @@ def add_top(commands: Commands) -> None:
     )
     add_which(top)
     add = top.add_argument
-    add("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (%(default)s)")
-    add("--once", action="store_true", help="print one look, with the rates of one interval, and exit")
+    add(
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="time between two updates (%(default)s)",
+    )
+    add("--once", action="store_true", help="print once, with the rates of one interval, and exit")
     top.set_defaults(run=_run)
 
 

@@ -21,7 +21,7 @@ def add_version(commands: Commands) -> None:
         "-v",
         "--verbose",
         action="store_true",
-        help="also the build, Python, the event loop, SQLite and the libraries that matter",
+        help="also print the build, Python, the event loop, SQLite and important libraries",
     )
     version.set_defaults(run=_run)
 

@@ -23,21 +23,21 @@ def add_dead(commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, l
     dead = commands.add_parser(
         "dead",
         help="list, show, retry or purge dead letters",
-        description="Dead letters are events that an endpoint with a spool would not take.",
+        description="Dead letters are events that an endpoint with a spool refused, or that were given up.",
     )
     inner = dead.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, help, run in (
         ("list", "one line for each", _dead_list),
         ("show", "headers, body, and the endpoint's last answer", _dead_show),
-        ("retry", "send them again; those the endpoint takes are no dead letters any more", _dead_retry),
-        ("purge", "throw them away", _dead_purge),
+        ("retry", "send them again; delivered ones are removed", _dead_retry),
+        ("purge", "delete them", _dead_purge),
     ):
         parser = inner.add_parser(name, help=help, description=f"Dead letters: {help}.")
         add_conf(parser)
         _add_selection(parser)
         if name == "purge":
             parser.add_argument(
-                "--all", action="store_true", help="every one; needed where nothing else narrows"
+                "--all", action="store_true", help="all of them; required without any other selection"
             )
         parser.set_defaults(run=lambda options, run=run: _dead(options, load, run))
 
@@ -49,18 +49,18 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=int,
         metavar="NUMBER",
-        help="those with these numbers, as `list` prints them",
+        help="dead letters with these numbers, as printed by `list`",
     )
-    add("--endpoint", metavar="NAME", help="of this endpoint")
-    add("--event", metavar="EVENT", help="of this event, such as on_message_publish")
-    add("--topic", type=_topic_filter, metavar="FILTER", help="whose topic this filter matches")
+    add("--endpoint", metavar="NAME", help="only of this endpoint")
+    add("--event", metavar="EVENT", help="only of this event, such as on_message_publish")
+    add("--topic", type=_topic_filter, metavar="FILTER", help="only with a topic that this filter matches")
     add(
         "--since",
         type=_moment,
         metavar="TIME",
-        help="that died after: an age (15m, 6h, 2d) or 2026-01-31T12:00",
+        help="only those that died after: an age (15m, 6h, 2d) or 2026-01-31T12:00",
     )
-    add("--until", type=_moment, metavar="TIME", help="that died before")
+    add("--until", type=_moment, metavar="TIME", help="only those that died before")
 
 
 def _dead(

@@ -14,7 +14,7 @@ def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
     listen = commands.add_parser(
         "listen",
         help="receive webhooks and print them",
-        description="Receive webhooks and print them, until Ctrl-C: the other end for a first try.",
+        description="Receive webhooks and print them, until Ctrl-C. Use it to try out webhooks.",
     )
     add = listen.add_argument
     add(
@@ -23,7 +23,7 @@ def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
         type=_port,
         default=8888,
         metavar="PORT",
-        help="where to listen (8888); 0 picks a free one",
+        help="the port to listen on (8888); 0 picks a free one",
     )
     add("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     add(
@@ -31,9 +31,9 @@ def add_listen(commands: Subparsers[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="whsec_...",
-        help="check signatures with it; may be repeated",
+        help="check signatures with this secret; may be repeated",
     )
-    add("--status", type=_status, default=200, metavar="CODE", help="answer with it (200)")
+    add("--status", type=_status, default=200, metavar="CODE", help="the status of the answers (200)")
     listen.set_defaults(run=_listen)
 
 

@@ -22,8 +22,8 @@ def add_webhook_commands(
     ``add_conf`` adds the option that names a file, ``add_which`` those that say which running broker."""
     webhook = commands.add_parser(
         "webhook",
-        help="try webhooks, look after dead letters, see counters",
-        description="Try webhooks, look after dead letters, see the counters of the running broker.",
+        help="test webhooks, manage dead letters, show counters",
+        description="Test webhooks, manage dead letters, show the counters of the running broker.",
     )
     webhook.set_defaults(what="webhook")
     inner = webhook.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -43,8 +43,8 @@ def add_event_commands(
     """Add ``events``: the same for all endpoints, webhooks and event pushers alike."""
     events = commands.add_parser(
         "events",
-        help="the same for all that events are sent to",
-        description="Try webhooks and event pushers, look after dead letters, see the counters "
+        help="the same for webhooks and event pushers",
+        description="Test webhooks and event pushers, manage dead letters, show the counters "
         "of the running broker.",
     )
     events.set_defaults(what="webhook or event pusher")

@@ -12,9 +12,9 @@ from .endpoints import AddConf, AskStats, Subparsers
 def add_status(
     commands: Subparsers[argparse.ArgumentParser], add_which: AddConf, ask_stats: AskStats
 ) -> None:
-    status = commands.add_parser("status", help="the counters of the running broker")
+    status = commands.add_parser("status", help="show the counters of the running broker")
     add_which(status)
-    status.add_argument("--json", action="store_true", help="as JSON")
+    status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=lambda options: _status(options, ask_stats))
 
 

@@ -26,11 +26,11 @@ def add_test(commands: Subparsers[argparse.ArgumentParser], add_conf: AddConf, l
     test = commands.add_parser(
         "test",
         help="send one sample of each configured event",
-        description="Send one sample of each configured event to each endpoint and print what came back. "
-        "The exit status is 1 where any of them was not taken.",
+        description="Send one sample of each configured event to each endpoint and print the answers. "
+        "The exit status is 1 if any sample was refused.",
     )
     add_conf(test)
-    test.add_argument("--endpoint", metavar="NAME", help="this endpoint alone")
+    test.add_argument("--endpoint", metavar="NAME", help="only this endpoint")
     test.set_defaults(run=lambda options: _test(options, load))
 
 
