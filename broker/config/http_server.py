@@ -32,6 +32,8 @@ def http_server(root: Section, report: Report) -> HttpServerSettings | None:
         port=values["port"],
         limit_conn=values["parallel"] or values["limit_conn"],
         max_body=values["max_body"],
+        max_streams=values["max_streams"],
+        cors_origins=values["cors_origins"],
         username=values["username"],
         password=values["password"],
         auth_type=values["auth_type"],

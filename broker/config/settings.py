@@ -249,6 +249,10 @@ class HttpServerSettings:
     port: int = 8081
     limit_conn: int = 32
     max_body: int = 1 << 20
+    max_streams: int = 16
+    """Streams of events at a time."""
+    cors_origins: tuple[str, ...] = ()
+    """Of pages of other sites that may ask, as browsers write them in ``Origin``."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth_type: str = "basic"

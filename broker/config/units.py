@@ -235,6 +235,25 @@ def server() -> Kind:
     return Kind("URL", "a URL such as amqp://127.0.0.1:5672/ or nats://127.0.0.1:4222", parse, secret=True)
 
 
+def origin() -> Kind:
+    """Of a web page, as a browser says it: scheme and host, and the port where it is not the scheme's."""
+
+    def parse(value: str) -> str:
+        if value == "*":
+            raise UnfitError("every page could read and change everything; name each origin")
+        parts = urlsplit(value)
+        usual = {"http": 80, "https": 443}
+        if parts.scheme not in usual or not parts.hostname or re.search(r"[\s*@?#]", value):
+            raise ValueError
+        if parts.path:
+            raise UnfitError(f"an origin has no path; write {parts.scheme}://{parts.netloc}")
+        port = "" if parts.port in (None, usual[parts.scheme]) else f":{parts.port}"
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return f"{parts.scheme}://{host}{port}"
+
+    return Kind("origin", "http or https, a host and perhaps a port, such as https://app.example", parse)
+
+
 def signing_secret() -> Kind:
     """A Standard Webhooks secret."""
 

@@ -26,6 +26,18 @@ READER_BYTES = 4 << 20
 OVERHEAD = 500
 
 
+class Entry:
+    """One event for all watchers."""
+
+    __slots__ = ("event", "size", "text")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.size = OVERHEAD + (len(event.payload) if isinstance(event, MessagePublished) else 0)
+        self.text: str | None = None
+        """What the first watcher made of it, for the others."""
+
+
 class Reader:
     """One watcher: what it has not taken yet."""
 
@@ -34,21 +46,20 @@ class Reader:
         self.wake = wake
         self.left_out = 0
         """Events that came while too many waited, since the last ``take``."""
-        self._waiting: deque[tuple[int, Event]] = deque()
+        self._waiting: deque[Entry] = deque()
         self._bytes = 0
 
-    def put(self, event: Event) -> None:
-        size = OVERHEAD + (len(event.payload) if isinstance(event, MessagePublished) else 0)
-        if len(self._waiting) >= READER_EVENTS or self._bytes + size > READER_BYTES:
+    def put(self, entry: Entry) -> None:
+        if len(self._waiting) >= READER_EVENTS or self._bytes + entry.size > READER_BYTES:
             self.left_out += 1
         else:
-            self._waiting.append((size, event))
-            self._bytes += size
+            self._waiting.append(entry)
+            self._bytes += entry.size
         self.wake()
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[Entry]:
         """All that waits, oldest first; it waits no longer."""
-        taken = [event for _, event in self._waiting]
+        taken = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
         return taken
@@ -107,6 +118,11 @@ class Feed:
             self._timer = None
         self._pause = SLICE
 
+    def wake(self) -> None:
+        """Wake all who watch, such as to tell them that it is over."""
+        for reader in self._readers:
+            reader.wake()
+
     def _observe(self) -> None:
         """Take up the hook, for the topics that somebody watches."""
         self._let_go()
@@ -117,12 +133,11 @@ class Feed:
         if self._passed_at:
             self.passed += engine.counters.publish_received - self._passed_at
             self._passed_at = 0
-            for reader in self._readers:
-                reader.wake()  # so that it is told of them, though no further event may come
+            self.wake()  # so that they are told of them, though no further event may come
         self._seen = 0
         self._slice_ends = engine.clock.monotonic() + SLICE
         self._observing = True
-        filters = [reader.topic_filter for reader in self._readers]
+        filters = {reader.topic_filter for reader in self._readers}
         engine.hooks.observe(
             MessagePublished,
             self._message,
@@ -139,9 +154,10 @@ class Feed:
     def _message(self, event: MessagePublished) -> None:
         if not self._observing:
             return  # a route that is being followed has the observer still
+        entry = Entry(event)
         for reader in self._readers:
             if matches(reader.topic_filter, event.topic):
-                reader.put(event)
+                reader.put(entry)
         now = self._engine.clock.monotonic()
         if now >= self._slice_ends:
             self._seen = 0
@@ -158,5 +174,6 @@ class Feed:
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _client(self, event: Event) -> None:
+        entry = Entry(event)
         for reader in self._readers:
-            reader.put(event)
+            reader.put(entry)

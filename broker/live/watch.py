@@ -73,7 +73,7 @@ class Watch:
 
     def _read(self) -> None:
         assert self._reader is not None
-        for event in self._reader.take():
+        for event in (entry.event for entry in self._reader.take()):
             if isinstance(event, MessagePublished):
                 entry = self._topics.setdefault(event.topic, [0, 0, False, ""])
                 entry[:] = entry[0] + 1, event.qos, event.retain, _shown(event.payload)

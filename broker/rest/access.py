@@ -35,6 +35,31 @@ class Gate:
         if settings.auth_type == "jwt" and settings.jwt_public_keyfile is not None:
             self._tokens = Tokens(settings.jwt_public_keyfile)
 
+    def cors(self, request: web.BaseRequest) -> dict[str, str]:
+        """The headers by which a page of an origin in `cors_origins` may read the answer. Cookies and the
+        passwords that a browser remembers are not allowed: such a page sends ``Authorization`` itself."""
+        origins = self._settings.cors_origins
+        if not origins:
+            return {}
+        origin = request.headers.get("Origin", "")
+        return {"Vary": "Origin"} | ({"Access-Control-Allow-Origin": origin} if origin in origins else {})
+
+    def preflight(self, request: web.BaseRequest) -> dict[str, str] | None:
+        """A browser asks whether a page of another site may send a request: the answer's headers. None where
+        it is no such question, or the page is not allowed."""
+        asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if not asked or request.headers.get("Origin") not in self._settings.cors_origins:
+            return None
+        self._check_host(request)
+        found = {
+            "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Max-Age": "600",
+        }
+        if request.headers.get("Access-Control-Request-Private-Network") == "true":
+            found["Access-Control-Allow-Private-Network"] = "true"
+        return found
+
     def check(self, request: web.BaseRequest) -> bool:
         """Whether the sender may also change something. Host and Origin are checked first: a web page of
         another site gets no answer, whatever it sends."""
@@ -62,6 +87,8 @@ class Gate:
 
     def _check_origin(self, request: web.BaseRequest) -> None:
         origin = request.headers.get("Origin")
+        if origin in self._settings.cors_origins:
+            return
         if origin is not None and origin != f"{request.scheme}://{request.headers.get('Host', '')}":
             raise Refused(403, Code.BAD_REQUEST, "requests of other web sites are refused")
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from ssl import SSLContext
 from typing import Any, cast
 
@@ -64,6 +65,7 @@ class Server:
 
     async def close(self) -> None:
         self._stopping.set()
+        self._served.feed.wake()
         for server in self._servers:
             server.close()
         for timer in self._patience.values():
@@ -98,11 +100,16 @@ class Server:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response: web.StreamResponse
+        headers = SECURITY_HEADERS | self._gate.cors(request)
         try:
+            if (preflight := self._gate.preflight(request)) is not None:
+                return web.Response(status=204, headers=headers | preflight)
             may_change = self._gate.check(request)
-            response = await self._dispatch(request, may_change)
+            response = await self._dispatch(request, may_change, headers)
         except Refused as refused:
             response = refusal(refused)
+            if refused.status == 408:
+                response.force_close()
             if refused.status == 401 and not _is_api(request) and self._settings.auth_type == "basic":
                 response.headers["WWW-Authenticate"] = 'Basic realm="pybroker", charset="UTF-8"'
         except web.HTTPRequestEntityTooLarge:
@@ -115,10 +122,12 @@ class Server:
             log.exception("the request %s %s failed", request.method, request.path)
             response = refusal(Refused(500, Code.RPC_ERROR, "the broker has failed; its log says more"))
         if not response.prepared:
-            response.headers.update(SECURITY_HEADERS)
+            response.headers.update(headers)
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, may_change: bool) -> web.StreamResponse:
+    async def _dispatch(
+        self, request: web.BaseRequest, may_change: bool, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if _is_api(request):
             route, arguments = self._routes.find(request.method, path.removeprefix(PREFIX))
@@ -131,7 +140,8 @@ class Server:
             text = exposition(self._served).encode()
             return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
         if path == EVENTS:
-            return await watch(Call(self._served, request, ()), self._stopping, SECURITY_HEADERS)
+            call = Call(self._served, request, ())
+            return await watch(call, self._settings.max_streams, self._stopping, headers)
         return asset(path)
 
 

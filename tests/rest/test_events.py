@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +14,8 @@ import aiomqtt
 import pytest
 
 from pybroker.broker.app import App
-from pybroker.broker.rest.page.events import MAX_WATCHERS, PAYLOAD_SHOWN
+from pybroker.broker.rest.page import events
+from pybroker.broker.rest.page.events import PAYLOAD_SHOWN
 
 from .conftest import DEADLINE, Serve, url
 
@@ -50,11 +52,11 @@ def mqtt(app: App, **options: Any) -> aiomqtt.Client:
 
 async def test_a_message(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve()
-    async with watched(app, http) as events, mqtt(app, identifier="lamp", username="ann") as client:
-        connected = await events.next("client")
+    async with watched(app, http) as stream, mqtt(app, identifier="lamp", username="ann") as client:
+        connected = await stream.next("client")
         assert (connected["client"], connected["connected"], connected["username"]) == ("lamp", True, "ann")
         await client.publish("room/light", "an\nevent: x\n\nö", qos=1, retain=True)
-        message = await events.next()
+        message = await stream.next()
         del message["at"]
         assert message == {
             "topic": "room/light",
@@ -80,9 +82,9 @@ async def test_payloads(
     serve: Serve, http: aiohttp.ClientSession, payload: bytes, shown: dict[str, Any]
 ) -> None:
     app = await serve()
-    async with watched(app, http) as events, mqtt(app) as client:
+    async with watched(app, http) as stream, mqtt(app) as client:
         await client.publish("a", payload)
-        message = await events.next()
+        message = await stream.next()
         assert message["size"] == len(payload)
         assert {key: message[key] for key in ("payload", "binary") if key in message} == shown
 
@@ -92,12 +94,12 @@ async def test_what_is_not_asked_for_is_not_sent(
     serve: Serve, http: aiohttp.ClientSession, query: str
 ) -> None:
     app = await serve()
-    async with watched(app, http, query) as events:
+    async with watched(app, http, query) as stream:
         async with mqtt(app, identifier="other") as client:
             await client.publish("a", "hay", qos=1)
         async with mqtt(app, identifier="the-wanted") as client:
             await client.publish("b/c", "a needle", qos=1)
-        assert (await events.next())["payload"] == "a needle"
+        assert (await stream.next())["payload"] == "a needle"
 
 
 async def test_a_filter_that_is_none(serve: Serve, http: aiohttp.ClientSession) -> None:
@@ -108,22 +110,83 @@ async def test_a_filter_that_is_none(serve: Serve, http: aiohttp.ClientSession) 
 
 
 async def test_watchers_are_bounded_and_let_go(serve: Serve, http: aiohttp.ClientSession) -> None:
-    app = await serve()
+    app = await serve("max_streams = 3")
     feed = app.rest._served.feed
-    streams = [await http.get(url(app, "/events")) for _ in range(MAX_WATCHERS)]
+    streams = [await http.get(url(app, "/events")) for _ in range(3)]
     async with http.get(url(app, "/events")) as answer:
         assert answer.status == 503
+        assert "http_server.max_streams = 3" in (await answer.json())["message"]
     for stream in streams:
         stream.close()
-    async with asyncio.timeout(DEADLINE):
-        while feed.readers:
-            await asyncio.sleep(0.01)
+    await until(lambda: not feed.readers)
     assert app.engine.hooks.message_published == ()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """A thousand connections have two ends each in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip(f"this process may open {hard} files only; see ulimit -n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+async def test_a_thousand_who_want_to_watch(serve: Serve) -> None:
+    app = await serve("limit_conn = 2000")
+    feed = app.rest._served.feed
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session, mqtt(app) as client:
+        streams = await asyncio.gather(*(session.get(url(app, "/events?topic=a")) for _ in range(1000)))
+        taken = [stream for stream in streams if stream.status == 200]
+        assert len(taken) == feed.readers == 16
+        assert {stream.status for stream in streams} == {200, 503}
+        await client.publish("a", "x", qos=1)
+        for stream in taken:
+            assert (await Events(stream).next())["payload"] == "x"
+    await until(lambda: not feed.readers)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_files")
+async def test_a_thousand_who_may_watch(serve: Serve) -> None:
+    app = await serve("limit_conn = 2000\nmax_streams = 1000")
+    feed = app.rest._served.feed
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session, mqtt(app) as client:
+        streams = await asyncio.gather(*(session.get(url(app, "/events?topic=a")) for _ in range(1000)))
+        assert feed.readers == 1000
+        await client.publish("a", "x", qos=1)
+        for stream in streams:
+            assert (await Events(stream).next())["payload"] == "x"
+    await until(lambda: not feed.readers)
+
+
+async def test_a_reader_that_reads_nothing_is_let_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "WRITE_TIMEOUT", 0.05)
+    app = await serve()
+    feed = app.rest._served.feed
+    _, writer = await asyncio.open_connection("127.0.0.1", app.rest.port, limit=1)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await until(lambda: feed.readers)
+    async with mqtt(app) as client, asyncio.timeout(DEADLINE):
+        while feed.readers:
+            await client.publish("a", bytes(PAYLOAD_SHOWN), qos=1)
+    writer.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_stop_ends_the_streams(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve()
-    async with watched(app, http) as events:
+    async with watched(app, http) as stream:
         async with asyncio.timeout(DEADLINE):
             await app.stop(0)
-            assert await events._answer.content.read() is not None
+            assert await stream._answer.content.read() is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from yarl import URL
 
 from pybroker.broker.app import App
 from pybroker.broker.config import ConfigError, load
-from pybroker.broker.rest import server
+from pybroker.broker.rest import calls, server
 from pybroker.broker.transport.errors import ListenError
 
 from .conftest import DEADLINE, Serve, basic, url
@@ -139,6 +140,130 @@ async def test_pages_of_other_sites(
     async with http.get(url(app, "/api/v4/nodes"), headers=headers) as answer:
         assert answer.status == status
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+APP = "https://app.example"
+CORS = f'cors_origins = ["{APP}", "http://localhost:3000"]'
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+
+
+async def test_a_page_of_an_allowed_origin(serve: Serve, http: aiohttp.ClientSession) -> None:
+    app = await serve(f"{SECRET}\n{CORS}")
+    path = url(app, "/api/v4/mqtt/publish")
+    for origin in (APP, "http://localhost:3000"):
+        headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        async with http.options(path, headers=headers | PREFLIGHT) as answer:
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Origin"] == origin
+            assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE"
+            assert answer.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+            assert answer.headers["Vary"] == "Origin"
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+            assert "Access-Control-Allow-Private-Network" not in answer.headers
+        body = {"topic": "a", "payload": "x"}
+        async with http.post(path, headers=headers | basic("ann", "xyzzy"), json=body) as answer:
+            assert answer.status == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == origin
+        async with http.post(path, headers=headers, json=body) as answer:
+            assert answer.status == 401
+            assert answer.headers["Access-Control-Allow-Origin"] == origin, "it may read why"
+        async with http.get(url(app, "/events"), headers=headers | basic("ann", "xyzzy")) as answer:
+            assert answer.status == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == origin
+    private = {"Origin": APP, "Access-Control-Request-Private-Network": "true"}
+    async with http.options(path, headers=private | PREFLIGHT) as answer:
+        assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://app.example",
+        f"{APP}:8443",
+        f"{APP}.evil.example",
+        "HTTPS://APP.EXAMPLE",
+        "null",
+        "*",
+        "",
+    ],
+)
+async def test_a_page_of_another_origin(serve: Serve, http: aiohttp.ClientSession, origin: str) -> None:
+    app = await serve(f"{SECRET}\n{CORS}")
+    path = url(app, "/api/v4/nodes")
+    headers = {"Origin": origin, **basic("ann", "xyzzy")}
+    async with http.options(path, headers=headers | PREFLIGHT) as answer:
+        assert answer.status in (403, 405)
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+    async with http.get(path, headers=headers) as answer:
+        assert answer.status == 403
+        assert not [name for name in answer.headers if name.startswith("Access-Control")]
+    async with http.get(path, headers={"Sec-Fetch-Site": "cross-site", **basic("ann", "xyzzy")}) as answer:
+        assert answer.status == 403, "without Origin it is nobody's that is allowed"
+
+
+async def test_an_allowed_origin_changes_nothing_about_the_host(
+    serve: Serve, http: aiohttp.ClientSession
+) -> None:
+    app = await serve(CORS)
+    headers = {"Origin": APP, "Host": "evil.example"}
+    for method, more in (("OPTIONS", PREFLIGHT), ("GET", {})):
+        async with http.request(method, url(app, "/api/v4/nodes"), headers=headers | more) as answer:
+            assert answer.status == 403
+
+
+async def test_a_reload_takes_an_origin_away(serve: Serve, http: aiohttp.ClientSession) -> None:
+    app = await serve(CORS)
+    for origins, status in ((None, 200), ((), 403)):
+        if origins is not None:
+            assert app.settings.http_server is not None
+            new = replace(app.settings.http_server, cors_origins=origins)
+            await app.reload(replace(app.settings, http_server=new))
+        async with http.get(url(app, "/api/v4/nodes"), headers={"Origin": APP}) as answer:
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "error"),
+    [
+        ("*", "name each origin"),
+        ("https://app.example/", "an origin has no path; write https://app.example"),
+        ("app.example", "http or https, a host"),
+        ("null", "http or https, a host"),
+        ("https://*.example", "http or https, a host"),
+        ("https://ann@app.example", "http or https, a host"),
+        ("ftp://app.example", "http or https, a host"),
+        ("https://app.example:99999", "http or https, a host"),
+    ],
+)
+def test_origins_that_are_none(tmp_path: Path, origin: str, error: str) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text(f'http_server {{ cors_origins = ["{origin}"] }}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(error)):
+        load(conf)
+
+
+def test_an_origin_is_kept_as_browsers_write_it(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('http_server.cors_origins = ["HTTPS://App.Example:443", "http://[::1]:80"]\n')
+    settings = load(conf).http_server
+    assert settings is not None
+    assert settings.cors_origins == ("https://app.example", "http://[::1]")
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+async def test_a_body_that_does_not_come(serve: Serve, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
+    monkeypatch.setattr(calls, "BODY_TIMEOUT", 0.05)
+    app = await serve()
+    request = f"POST /api/v4/mqtt/publish HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.rest.port)
+    writer.write(request.encode())
+    writer.write(b'5\r\n{"top')
+    answer = await asyncio.wait_for(reader.readuntil(b'0.05 s"}'), DEADLINE)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in answer
+    assert b"the body did not come within" in answer
+    writer.close()
 
 
 async def test_behind_a_password_any_name_will_do(serve: Serve, http: aiohttp.ClientSession) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..units import any_text, choice, flag, path, size, text, whole
+from ..units import any_text, choice, flag, origin, path, size, text, whole
 from .listeners import tls_server
 from .row import Row, ignored, under
 
@@ -37,6 +37,8 @@ def rows() -> Iterator[Row]:
             "",
             "A bearer token that may only read, such as for Prometheus.",
         ),
+        Row("cors_origins", origin(), "", "Web pages of other sites that may ask.", "list"),
+        Row("max_streams", whole(1), "16", "Open streams of events at a time; each open page has one."),
         ours=True,
         reload=True,
     )

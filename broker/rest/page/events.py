@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -15,30 +16,35 @@ from typing import Any
 from aiohttp import web
 
 from ...events import ClientConnected, ClientDisconnected, Event, MessagePublished
+from ...live.feed import Entry
 from ...live.shown import properties_of, text_of
 from ...routing.topics import filter_error
 from ..answers import Code, Refused
 from ..calls import Call
 
 EVENTS = "/events"
-MAX_WATCHERS = 16
-"""Streams at a time; each costs work for every event."""
 PAYLOAD_SHOWN = 16 << 10
 """Bytes of a payload that are sent; its size is always told."""
 GATHER = 0.1
 """Seconds for which events are gathered, to be sent at one go."""
+GATHER_FOR_EACH = 0.002
+"""The same by the number of watchers, where those are many: writing to each takes time."""
 PING = 15.0
+WRITE_TIMEOUT = 30.0
+"""Seconds that a reader may keep its connection from taking more."""
 
 
-async def watch(call: Call, stopping: asyncio.Event, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Send events until the client goes, or the broker stops."""
+async def watch(
+    call: Call, most: int, stopping: asyncio.Event, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send events until the client goes, or the broker stops. Raises Refused where ``most`` others watch."""
     query = call.request.rel_url.query
     topic_filter = query.get("topic") or "#"
     if error := filter_error(topic_filter):
         raise Refused(400, Code.BAD_REQUEST, f"topic: {error}")
     feed = call.served.feed
-    if feed.readers >= MAX_WATCHERS:
-        raise Refused(503, Code.BAD_REQUEST, f"{MAX_WATCHERS} others watch already")
+    if feed.readers >= most:
+        raise Refused(503, Code.BAD_REQUEST, f"http_server.max_streams = {most} others watch already")
     woken = asyncio.Event()
     reader = feed.open(topic_filter, woken.set)
     response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream"})
@@ -46,22 +52,36 @@ async def watch(call: Call, stopping: asyncio.Event, headers: Mapping[str, str])
     passed = feed.passed
     try:
         await response.prepare(call.request)
-        await response.write(b"retry: 1000\n\n")
+        await _write(response, b"retry: 1000\n\n")
         while not stopping.is_set():
-            if not await _any_of(woken, stopping):
-                await response.write(b": ping\n\n")
+            try:
+                async with asyncio.timeout(PING):
+                    await woken.wait()
+            except TimeoutError:
+                await _write(response, b": ping\n\n")
                 continue
-            await asyncio.sleep(GATHER)
+            apart = random.uniform(0.5, 1.5)  # noqa: S311 - so that many do not write at the same time
+            await asyncio.sleep(max(GATHER, feed.readers * GATHER_FOR_EACH * apart))
             woken.clear()
-            lines = [_line(event) for event in reader.take() if wanted(event)]
+            lines = [_line(entry) for entry in reader.take() if wanted(entry.event)]
             left_out, reader.left_out = reader.left_out + feed.passed - passed, 0
             passed = feed.passed
             if left_out or feed.sampling:
                 lines.append(_event("left_out", {"count": left_out, "sampling": feed.sampling}))
-            await response.write("".join(lines).encode())
+            await _write(response, "".join(lines).encode())
+    except TimeoutError:
+        response.force_close()
+        if call.request.transport is not None:
+            call.request.transport.abort()
     finally:
         feed.close(reader)
     return response
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Raises TimeoutError where the reader takes nothing."""
+    async with asyncio.timeout(WRITE_TIMEOUT):
+        await response.write(data)
 
 
 class _Wanted:
@@ -80,23 +100,16 @@ class _Wanted:
         return False
 
 
-async def _any_of(*events: asyncio.Event) -> bool:
-    """Wait for one of them, at most PING seconds; whether any is set."""
-    tasks = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        done, _ = await asyncio.wait(tasks, timeout=PING, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def _line(event: Event) -> str:
-    if isinstance(event, MessagePublished):
-        return _event("message", message_of(event))
-    if isinstance(event, ClientConnected | ClientDisconnected):
-        return _event("client", _client_of(event))
-    return ""
+def _line(entry: Entry) -> str:
+    if entry.text is None:
+        event = entry.event
+        if isinstance(event, MessagePublished):
+            entry.text = _event("message", message_of(event))
+        elif isinstance(event, ClientConnected | ClientDisconnected):
+            entry.text = _event("client", _client_of(event))
+        else:
+            entry.text = ""
+    return entry.text
 
 
 def _event(kind: str, value: Any) -> str:

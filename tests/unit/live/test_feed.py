@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pybroker.broker.engine.publish import broadcast
 from pybroker.broker.events import ClientConnected, ClientDisconnected, MessagePublished
-from pybroker.broker.live.feed import BURST, LONGEST_PAUSE, READER_BYTES, READER_EVENTS, SLICE, Feed, Reader
+from pybroker.broker.live.feed import (
+    BURST,
+    LONGEST_PAUSE,
+    READER_BYTES,
+    READER_EVENTS,
+    SLICE,
+    Entry,
+    Feed,
+    Reader,
+)
 from tests.harness import Broker
 
 
@@ -19,7 +28,7 @@ class Woken:
 
 
 def topics(reader: Reader) -> list[str]:
-    return [event.topic for event in reader.take() if isinstance(event, MessagePublished)]
+    return [one.event.topic for one in reader.take() if isinstance(one.event, MessagePublished)]
 
 
 def test_messages_and_clients_as_they_come() -> None:
@@ -29,7 +38,7 @@ def test_messages_and_clients_as_they_come() -> None:
     client.publish("a/b", b"1")
     client.publish("b", b"2")
     client.disconnect()
-    connected, message, disconnected = reader.take()
+    connected, message, disconnected = (one.event for one in reader.take())
     assert isinstance(connected, ClientConnected)
     assert isinstance(message, MessagePublished)
     assert (message.topic, message.payload, message.publisher) == ("a/b", b"1", connected.client)
@@ -100,14 +109,14 @@ def test_a_slow_reader_is_bounded() -> None:
     reader = Reader("#", Woken())
     small = MessagePublished(at=0, topic="a", payload=b"", qos=0, retain=False, publisher=None)
     for _ in range(READER_EVENTS + 7):
-        reader.put(small)
+        reader.put(Entry(small))
     assert reader.left_out == 7
     assert len(reader.take()) == READER_EVENTS
     large = MessagePublished(
         at=0, topic="a", payload=bytes(READER_BYTES // 4), qos=0, retain=False, publisher=None
     )
     for _ in range(9):
-        reader.put(large)
+        reader.put(Entry(large))
     assert len(reader.take()) == 3
     assert broker.engine.hooks.message_published == ()
 
