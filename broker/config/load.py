@@ -228,7 +228,8 @@ def _warn_about_access(
     report: Report,
 ) -> None:
     if not access.allow_anonymous:
-        if not (access.passwords or access.http_auth or access.jwt or has_plugins):
+        by_certificate = any(listener.peer_cert_as_username for listener, _ in found)
+        if not (access.passwords or access.http_auth or access.jwt or has_plugins or by_certificate):
             report.warn(
                 place, "auth", "allow_anonymous is false and there are no users, so nobody can connect"
             )

@@ -557,6 +557,18 @@ class TestWarnings:
             "nanomq.conf: auth: allow_anonymous is false and there are no users, so nobody can connect"
         ]
 
+    def test_a_certificate_is_a_user(self, files: Files) -> None:
+        for name in ("c.pem", "k.pem", "ca.pem"):
+            files.write("", name)
+        assert (
+            files.warnings(
+                "auth.allow_anonymous = false\n"
+                "listeners.ssl { certfile = c.pem, keyfile = k.pem, cacertfile = ca.pem, verify_peer = true\n"
+                "  fail_if_no_peer_cert = true, peer_cert_as_username = cn }"
+            )
+            == []
+        )
+
     def test_a_value_cut_short_by_a_comment(self, files: Files) -> None:
         assert files.warnings("preset.session.a { clientid = c, topic = [{remote_topic = t/#\n}] }") == [
             'nanomq.conf:1: "t/" ends where the comment # begins; quote the value to keep both'
