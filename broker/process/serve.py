@@ -24,7 +24,7 @@ from ..app import START_ERRORS, App
 from ..config import ConfigError, Settings
 from ..config.describe import describe
 from ..transport.sockets import ANOTHER
-from . import control, instances, log
+from . import control, instances, log, service
 from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
@@ -159,7 +159,9 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             return fail(f"{error.filename or control_path} cannot be written: {error.strerror}")
         _say_ready(app, options)
         say_ready()
+        service.notify(service.READY)
         await stopping.wait()
+        service.notify(service.STOPPING)
         commands.close()
         await _stop(app)
     finally:
