@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # A process for each core, as far as that helps.
 PYTEST := -m pytest -q -n auto --maxprocesses 8
 
-.PHONY: help run check test test-all test-plugins wheel compiled test-compiled release-check format bench clean
+.PHONY: help run check test test-all test-plugins wheel compiled test-compiled release-check docs format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,15 @@ test-compiled: compiled ## the tests of what is compiled, against the compiled w
 
 release-check: $(STAMP) ## dist/: what is released, built twice, installed and tried with every Python of this machine
 	$(BIN)/python scripts/release_check
+
+docs: build/docs/.installed ## build/site: the documentation as a site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
+	@echo "made build/site/index.html"
+
+build/docs/.installed: pyproject.toml
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 bench: $(STAMP) ## half a minute beside mosquitto (scripts/bench --help has more)
 	$(BIN)/python scripts/bench quick
