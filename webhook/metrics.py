@@ -21,9 +21,13 @@ class Counters:
         "buckets",
         "callable_errors",
         "dead",
+        "delivered_bytes",
+        "delivered_seconds",
+        "delivered_tries",
         "dropped_expired",
         "dropped_filtered",
         "dropped_full",
+        "failed",
         "in_flight",
         "matched",
         "queued",
@@ -33,6 +37,7 @@ class Counters:
         "spool_damaged",
         "spool_errors",
         "succeeded",
+        "timeouts",
         "tries",
     )
 
@@ -41,6 +46,9 @@ class Counters:
         self.dropped_full = self.dropped_expired = self.dropped_filtered = 0
         self.queued_bytes = 0
         self.tries = self.retries = 0
+        self.failed = self.timeouts = 0
+        self.delivered_tries = self.delivered_bytes = 0
+        self.delivered_seconds = 0.0
         self.callable_errors = self.spool_errors = self.spool_damaged = 0
         self.buckets = [0] * (len(BUCKETS) + 1)
         self.response_seconds = 0.0
@@ -49,6 +57,14 @@ class Counters:
         """An answer came, of whatever status, after ``seconds``."""
         self.buckets[bisect_left(BUCKETS, seconds)] += 1
         self.response_seconds += seconds
+
+    def delivered(self, count: int, size: int, seconds: float) -> None:
+        """The other side has taken so many events, with bodies of ``size`` bytes, ``seconds`` after the try
+        began."""
+        self.succeeded += count
+        self.delivered_tries += 1
+        self.delivered_seconds += seconds
+        self.delivered_bytes += size
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,8 @@ class EndpointStats:
     """Why the last try failed; empty where the endpoint has answered since."""
     section: str = "webhook"
     """``webhook`` or ``event_pusher``."""
+    backend: str = "http"
+    """What carries the events, as the configuration names it."""
     matched: int = 0
     succeeded: int = 0
     dead: int = 0
@@ -73,6 +91,20 @@ class EndpointStats:
     dropped_filtered: int = 0
     tries: int = 0
     retries: int = 0
+    failed: int = 0
+    """Events whose try failed; one that fails three times counts three times."""
+    timeouts: int = 0
+    """Of those, where no answer came in time."""
+    delivered_tries: int = 0
+    """Requests that delivered something."""
+    delivered_seconds: float = 0.0
+    """The time that those took, together."""
+    delivered_bytes: int = 0
+    """The bodies of the events that were delivered."""
+    connections_opened: int = 0
+    """By a backend that keeps one connection; so the next two."""
+    connections_closed: int = 0
+    connections_failed: int = 0
     callable_errors: int = 0
     """Exceptions in filters, transforms and the making of bodies."""
     spool_errors: int = 0

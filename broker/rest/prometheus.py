@@ -12,27 +12,12 @@ from pybroker.webhook.metrics import BUCKETS, EndpointStats
 
 from .. import __version__
 from ..live.numbers import overview
+from .families import Family, sample
+from .mongooseim import as_mongooseim
 from .peaks import Peaks
 from .served import Served
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric: its name and type, what it means, and a value for each set of labels."""
-
-    name: str
-    type: str
-    help: str
-    samples: Iterable[tuple[Mapping[str, str], float]]
-    """For a histogram see ``Histogram``."""
-
-    def lines(self) -> Iterator[str]:
-        yield f"# HELP {self.name} {self.help}"
-        yield f"# TYPE {self.name} {self.type}"
-        for labels, value in self.samples:
-            yield _sample(self.name, labels, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +35,15 @@ class Histogram:
             labels = _of(one)
             bounds = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
             for bound, count in zip(bounds, accumulate(one.response_buckets), strict=True):
-                yield _sample(f"{self.name}_bucket", {**labels, "le": bound}, count)
-            yield _sample(f"{self.name}_sum", labels, one.response_seconds)
-            yield _sample(f"{self.name}_count", labels, one.response_count)
-
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inner}}} {value!r}" if inner else f"{name} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+                yield sample(f"{self.name}_bucket", {**labels, "le": bound}, count)
+            yield sample(f"{self.name}_sum", labels, one.response_seconds)
+            yield sample(f"{self.name}_count", labels, one.response_count)
 
 
 def exposition(served: Served) -> str:
     """Everything there is to count."""
-    families = (*_broker(served), *_process(served), *_endpoints(served.webhooks().stats()))
+    endpoints = served.webhooks().stats()
+    families = (*_broker(served), *_process(served), *_endpoints(endpoints), *as_mongooseim(endpoints))
     return "\n".join(line for family in families for line in family.lines()) + "\n"
 
 
@@ -129,6 +106,9 @@ _COUNTERS = {
     "dead": "Events that became dead letters.",
     "tries": "Requests.",
     "retries": "Requests that were not the first of their event.",
+    "failed": "Failed tries, each counted once for each of its events.",
+    "timeouts": "Those of them without an answer in time.",
+    "delivered_bytes": "Bodies of the events delivered.",
     "callable_errors": "Exceptions in filters, transforms and bodies.",
     "spool_errors": "Failed writes to the spool.",
 }

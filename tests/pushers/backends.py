@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,3 +134,9 @@ class Never(Postponing):
     @staticmethod
     def wants(event: object) -> bool:
         return getattr(event, "payload", b"") != b"0"
+
+
+class Hanging(Postponing):
+    async def send(self, events: Sequence[Delivery]) -> Outcome:
+        await asyncio.sleep(3600)
+        return DELIVERED

@@ -102,3 +102,29 @@ async def test_what_a_backend_does_not_want_is_filtered(tmp_path, start) -> None
     assert sink.stats()[0].dropped_filtered == 1  # it is not even taken in
     stats = await drained(sink)
     assert (stats.dropped_filtered, stats.tries) == (5, 0)
+
+
+async def test_only_what_succeeds_is_timed(tmp_path, start) -> None:
+    Moody.taken, Moody.random = [], random.Random(1)
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Moody", batch.size = 7, {QUICK}, {EVENTS} }}')
+    sink = await start(one)
+    for number in range(200):
+        sink.offer(published(number))
+    stats = await drained(sink)
+    assert stats.backend == f"{HERE}:Moody"
+    assert stats.failed > stats.dead > 0
+    assert 0 < stats.delivered_tries < stats.tries
+    assert stats.delivered_seconds > 0
+    assert stats.connections_opened >= 1
+    assert stats.connections_failed > 0
+    assert stats.delivered_bytes == sum(len(event.body) for event in Moody.taken)
+
+
+async def test_an_answer_that_does_not_come_in_time_is_counted(tmp_path, start) -> None:
+    text = f'a {{ backend = "{HERE}:Hanging", cancel_timeout = 20ms, {QUICK}, {EVENTS} }}'
+    sink = await start(*pushers(tmp_path, text))
+    sink.offer(published(1))
+    await until(lambda: sink.stats()[0].timeouts >= 2)
+    stats = sink.stats()[0]
+    assert stats.failed == stats.timeouts
+    assert (stats.delivered_tries, stats.delivered_seconds) == (0, 0.0)

@@ -42,6 +42,8 @@ class Keeper:
         self._none_sends = asyncio.Event()
         self._none_sends.set()
         self._opening = asyncio.Lock()
+        self.opened = self.closed = self.failed = 0
+        """Connections so far, and tries to open one that failed."""
 
     async def send(self, events: Sequence[Delivery]) -> Outcomes:
         """Events that wait since their endpoint had another backend have no address here: they are dead."""
@@ -61,6 +63,7 @@ class Keeper:
             if not self._ready:
                 await self._open()
         except Exception as error:
+            self.failed += 1
             return self._failed("cannot connect", error)
         self._sending += 1
         self._none_sends.clear()
@@ -88,9 +91,11 @@ class Keeper:
             self._modules = ()
             await self._backend.open()
             self._ready = True
+            self.opened += 1
 
     async def close(self) -> None:
         self._ready = False
+        self.closed = self.opened  # there is one at a time
         try:
             async with asyncio.timeout(CLOSING):
                 await self._backend.close()

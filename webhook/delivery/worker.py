@@ -19,7 +19,7 @@ from ..backend import Outcome, Outcomes, Sender, Verdict
 from ..clock import Clock, Timer
 from ..complaints import Complaints
 from ..metrics import Counters
-from ..parcels import Delivery, Parcel
+from ..parcels import OVERHEAD, Delivery, Parcel
 from ..settings import WebhookSettings
 from ..spool.queue import Queue
 from .retry import Breaker, backoff
@@ -271,6 +271,7 @@ class Pool:
             return await self._sender.send(parcel.items)
         except asyncio.CancelledError:
             if late and task.uncancel() == 0:
+                self._counters.timeouts += len(parcel.items)
                 return Outcome.retry(f"no answer within {self._settings.cancel_timeout:g} s")
             raise
         finally:
@@ -282,6 +283,8 @@ class Pool:
         """The same became of all its events."""
         if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
             self._tries.note(parcel.items, parcel.tries, outcome, seconds)
+        if outcome.verdict is not Verdict.DELIVERED:
+            self._counters.failed += len(parcel.items)
         if outcome.verdict is Verdict.RETRY:
             self._count_failure(parcel, outcome)
             self._try_again(parcel, outcome)
@@ -289,7 +292,7 @@ class Pool:
         self._answered()
         self._settle(parcel.items)
         if outcome.verdict is Verdict.DELIVERED:
-            self._deliver(parcel)
+            self._deliver(parcel, seconds)
             return
         self._end(parcel, outcome)
 
@@ -320,6 +323,8 @@ class Pool:
         for item, outcome in zip(parcel.items, outcomes, strict=True):
             if outcome.verdict in _OF_EACH:
                 continue  # nothing was sent
+            if outcome.verdict is not Verdict.DELIVERED:
+                self._counters.failed += 1
             if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
                 self._tries.note([item], parcel.tries, outcome, seconds)
         if any(one.answered for one in outcomes):
@@ -345,7 +350,7 @@ class Pool:
         self._settle([item for item, _ in settled], blocked)
         delivered = [item for item, outcome in settled if outcome.verdict is Verdict.DELIVERED]
         if delivered:
-            self._deliver(Parcel(delivered, parcel.tries))
+            self._deliver(Parcel(delivered, parcel.tries), seconds)
         for item, outcome in settled:
             if outcome.verdict is Verdict.UNWANTED:
                 self._counters.dropped_filtered += 1
@@ -363,8 +368,9 @@ class Pool:
                 log.info("%s: the endpoint answers again", self._settings.label)
             self._breaker.succeeded()
 
-    def _deliver(self, parcel: Parcel) -> None:
-        self._counters.succeeded += len(parcel.items)
+    def _deliver(self, parcel: Parcel, seconds: float) -> None:
+        count = len(parcel.items)
+        self._counters.delivered(count, parcel.size - count * OVERHEAD, seconds)
         self._ends.delivered(parcel)
 
     def _count_failure(self, parcel: Parcel, outcome: Outcome) -> None:
