@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from contextlib import AsyncExitStack
@@ -15,8 +16,9 @@ from aiomqtt import ProtocolVersion
 from yarl import URL
 
 from pybroker.broker.app import App
+from pybroker.broker.engine.publish import broadcast
 
-from .conftest import Serve
+from .conftest import DEADLINE, Serve
 
 RECORDINGS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("nanomq_rest.json").read_text(encoding="utf-8")
@@ -58,6 +60,19 @@ DIFFERS: dict[str, tuple[int, int | None, str]] = {
     "bridge PUT": (404, 115, NO_BRIDGE),
 }
 """Step to status, code and why it is so: docs/rest.md tells it too."""
+NOTHING: list[dict[str, Any]] = []
+DELIVERED_OTHERWISE: dict[str, tuple[dict[str, Any] | list[dict[str, Any]], str]] = {
+    "publish encoding base64": ({"payload": "Hello"}, "the payload is decoded, as EMQX does"),
+    "publish payload with escaped NUL": ({"payload": "a\0b"}, "NanoMQ cuts it there"),
+    "publish decoding base64 of bad base64": (NOTHING, BAD),
+    "publish qos 3": (NOTHING, BAD),
+    "publish qos -1": (NOTHING, BAD),
+    "retained set": ({"retain": False}, "it goes to a subscription that was there before [MQTT-3.3.1-9]"),
+    "retained cleared": ({"retain": False}, "as before"),
+}
+"""Step to what of each delivered message is otherwise, or to all that is delivered, and why."""
+WATCHED = ("c311", "c5")
+"""The clients whose messages were recorded; these also have `p/#` in the later part."""
 MENDED = {
     "client by id with a space, encoded",
     "clients?clientid=sp%20ace",
@@ -74,6 +89,8 @@ class Replay:
         self.app, self.http, self.clients = app, http, clients
         self.persistent: aiomqtt.Client | None = None
         self.wrong: list[str] = []
+        self.watched: dict[str, aiomqtt.Client] = {}
+        self.markers = 0
 
     async def run(self) -> None:
         for exchange in RECORDINGS:
@@ -82,7 +99,12 @@ class Replay:
             if exchange["step"] == "clients with an offline persistent session":
                 assert self.persistent is not None
                 await self.persistent.__aexit__(None, None, None)
+            if exchange["step"] == "publish to a wildcard topic":
+                for client in self.watched.values():
+                    await client.subscribe("p/#", qos=2)
             await self.ask(exchange)
+            if "delivered" in exchange:
+                self.compare_delivered(exchange, await self.delivered())
 
     async def connect_clients(self) -> None:
         for name, options, topics in (
@@ -98,6 +120,8 @@ class Replay:
             ("sp ace", _user("u1"), {}),
         ):
             client = await self.clients.enter_async_context(self.mqtt(name, **options))
+            if name in WATCHED:
+                self.watched[name] = client
             for topic, qos in topics.items():
                 await client.subscribe(topic, qos=qos)
         self.persistent = self.mqtt("persist", clean_session=False, **_user("u1"))
@@ -119,6 +143,26 @@ class Replay:
             text = await answer.text()
         self.compare(exchange, answer.status, text)
 
+    async def delivered(self) -> list[dict[str, Any]]:
+        """What the watched clients have got since the last time; a message to both of them ends it."""
+        self.markers += 1
+        marker = f"marker {self.markers}".encode()
+        broadcast(self.app.engine, "t/marker/x", marker)
+        self.app.engine.flush()
+        found = []
+        for name, client in self.watched.items():
+            while (message := await asyncio.wait_for(anext(client.messages), DEADLINE)).payload != marker:
+                found.append(_message(name, message))
+        return found
+
+    def compare_delivered(self, exchange: dict[str, Any], found: list[dict[str, Any]]) -> None:
+        step = exchange["step"]
+        wanted = [_recorded(one) for one in exchange["delivered"]]
+        otherwise, _ = DELIVERED_OTHERWISE.get(step, ({}, ""))
+        wanted = [one | otherwise for one in wanted] if isinstance(otherwise, dict) else otherwise
+        if sorted(map(repr, found)) != sorted(map(repr, wanted)):
+            self.wrong.append(f"{step}: delivered {found}, but NanoMQ {wanted}")
+
     def compare(self, exchange: dict[str, Any], status: int, text: str) -> None:
         step = exchange["step"]
         ours = json.loads(text) if text.startswith("{") else text
@@ -133,6 +177,27 @@ class Replay:
             found = (status, _essence(exchange, ours if theirs is not None else None))
         if found != wanted:
             self.wrong.append(f"{step}: {found}, but NanoMQ {wanted}")
+
+
+def _message(to: str, message: aiomqtt.Message) -> dict[str, Any]:
+    """As the recordings have it."""
+    assert isinstance(message.payload, bytes)
+    properties = message.properties
+    return {
+        "to": to,
+        "topic": message.topic.value,
+        "payload": message.payload.decode("latin-1"),
+        "qos": message.qos,
+        "retain": message.retain,
+        "properties": json.loads(json.dumps(properties.json())) if properties is not None else None,
+    }
+
+
+def _recorded(message: dict[str, Any]) -> dict[str, Any]:
+    """Long payloads were written down in short."""
+    if found := re.fullmatch(r"<(\d+) bytes>", message["payload"]):
+        message = message | {"payload": "x" * int(found[1])}
+    return message
 
 
 def _user(name: str) -> dict[str, Any]:
