@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from ..printable import not_reached
 from .options import BAD_CONFIGURATION
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ async def _run(options: argparse.Namespace, work: Callable[[Client], Awaitable[i
     except ssl.SSLError as error:
         raise ClientError(f"TLS with {where}: {error.reason or error}") from None
     except OSError as error:
-        why = error.strerror or str(error) or type(error).__name__
-        raise ClientError(f"{where} cannot be reached: {why}") from None
+        raise ClientError(not_reached(error, where)) from None
     if options.debug:
         print(f"connected to {options.host}:{options.port}", file=sys.stderr)
     try:

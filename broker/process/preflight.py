@@ -26,9 +26,15 @@ def preflight(settings: Settings) -> list[str]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        return [*_certificates(settings), *_places(settings), *asyncio.run(_parts(settings))]
+        return [*unfit_files(settings), *asyncio.run(_parts(settings))]
     finally:
         logging.disable(before)
+
+
+def unfit_files(settings: Settings) -> list[str]:
+    """A line for each certificate, key and folder that a start would refuse. Nothing is imported or made: a
+    running broker may ask, in a thread."""
+    return [*_certificates(settings), *_places(settings)]
 
 
 def _certificates(settings: Settings) -> Iterator[str]:

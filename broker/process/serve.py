@@ -29,6 +29,7 @@ from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
 from .output import complain, fail, say
+from .preflight import unfit_files
 from .top import top_command
 
 logger = logging.getLogger("pybroker")
@@ -142,7 +143,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "faults": fault_command(app.faults, app.outage),
         },
     )
-    app.end = ending = Ending(stopping)
+    app.end = ending = Ending(stopping, options.reread)
     announced = None
     try:
         try:
@@ -176,13 +177,26 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
 class Ending:
     """What HTTP may ask for: a stop, after which the process may begin anew."""
 
-    def __init__(self, stopping: asyncio.Event) -> None:
+    def __init__(self, stopping: asyncio.Event, reread: Callable[[], Settings] | None) -> None:
         self._stopping = stopping
+        self._reread = reread
         self.restart = False
 
     def __call__(self, restart: bool) -> None:
         self.restart = restart
         self._stopping.set()
+
+    async def problems(self) -> list[str]:
+        """What the file, certificates and folders would be refused for, were the broker started now."""
+        return await asyncio.to_thread(self._problems)
+
+    def _problems(self) -> list[str]:
+        if self._reread is None:
+            return []
+        try:
+            return unfit_files(self._reread())
+        except (ConfigError, OSError) as error:
+            return [str(error)]
 
 
 async def _stop(app: App) -> None:

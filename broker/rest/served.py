@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pybroker.webhook.push.registry import Registry
 from pybroker.webhook.sink import Sink
@@ -21,8 +21,15 @@ from .peaks import Peaks
 NODE = "pybroker@127.0.0.1"
 """EMQX names the node of a cluster in many answers; there is one."""
 
-End = Callable[[bool], None]
-"""Stops the broker; with True it starts again."""
+
+class End(Protocol):
+    """How a program stops its broker."""
+
+    def __call__(self, restart: bool) -> None:
+        """Stop it; with ``restart`` it starts again, by its file as that is now."""
+
+    async def problems(self) -> list[str]:
+        """What would keep it from starting again."""
 
 
 @dataclass(frozen=True, slots=True)

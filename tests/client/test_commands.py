@@ -198,7 +198,14 @@ def test_a_broker_that_is_not_there(unused_tcp_port: int) -> None:
     words = [sys.executable, "-m", "pybroker", "pub", "-p", str(unused_tcp_port), "-t", "a", "-m", "x"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 1
-    assert f"127.0.0.1:{unused_tcp_port} cannot be reached: " in done.stderr
+    assert done.stderr == f"pybroker: nothing listens at 127.0.0.1:{unused_tcp_port}\n"
+
+
+def test_a_host_that_does_not_exist() -> None:
+    words = [sys.executable, "-m", "pybroker", "pub", "-h", "no-such-host.invalid", "-t", "a", "-m", "x"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert done.stderr.startswith("pybroker: no-such-host.invalid:1883 cannot be reached: ")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -51,3 +51,17 @@ def url(app: App, path: str) -> str:
 def basic(username: str, password: str) -> dict[str, str]:
     """The header of basic authentication."""
     return {"Authorization": "Basic " + b64encode(f"{username}:{password}".encode()).decode()}
+
+
+class End:
+    """In place of a program's way to stop its broker."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+        self.wrong: list[str] = []
+
+    def __call__(self, restart: bool) -> None:
+        self.asked.append(restart)
+
+    async def problems(self) -> list[str]:
+        return self.wrong

@@ -18,7 +18,7 @@ from yarl import URL
 from pybroker.broker.app import App
 from pybroker.broker.engine.publish import broadcast
 
-from .conftest import DEADLINE, Serve
+from .conftest import DEADLINE, End, Serve
 
 RECORDINGS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("nanomq_rest.json").read_text(encoding="utf-8")
@@ -235,8 +235,7 @@ def _client(element: dict[str, Any]) -> tuple[Any, ...]:
 
 async def test_all_recordings(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve(SERVER, USERS)
-    ended: list[bool] = []
-    app.end = ended.append
+    app.end = End()
     async with AsyncExitStack() as clients:
         replay = Replay(app, http, clients)
         await replay.run()

@@ -16,7 +16,7 @@ from pybroker.broker.config import load
 from pybroker.broker.rest.api import ROUTES
 
 from ..imports import ROOT
-from .conftest import Serve, basic, url
+from .conftest import End, Serve, basic, url
 from .test_api import ask, mqtt, until
 
 SECRET = "username = ann\npassword = xyzzy"
@@ -124,7 +124,11 @@ async def test_the_file_is_replaced_when_it_is_right(
     path, headers = url(app, "/api/v4/config_update"), basic("ann", "xyzzy")
     for wrong in ("", "not { hocon", "mqtt.max_qos = 7"):
         async with http.post(path, headers=headers, data=wrong) as answer:
-            assert (answer.status, (await answer.json())["code"]) == (400, 117)
+            found = await answer.json()
+            assert (answer.status, found["code"]) == (400, 117)
+            assert ".0.conf." not in found["message"], "the user knows nothing of such a file"
+            if wrong:
+                assert f"{conf}:1" in found["message"]
         assert conf.read_text() == before
     async with http.post(path, headers=headers, data="mqtt.max_mqueue_len = 9\n") as answer:
         assert answer.status == 200
@@ -146,10 +150,14 @@ async def test_the_file_is_not_for_everybody(
 async def test_a_broker_in_another_program_is_not_stopped(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve()
     assert (await ask(http, app, "POST", "/ctrl/stop"))[0] == 404
-    ended: list[bool] = []
-    app.end = ended.append
+    app.end = end = End()
+    end.wrong.append("port 1 is in use")
+    status, answer = await ask(http, app, "POST", "/ctrl/restart")
+    assert (status, answer["code"]) == (400, 117)
+    assert "port 1 is in use" in answer["message"]
+    end.wrong.clear()
     assert (await ask(http, app, "POST", "/ctrl/restart"))[0] == 200
-    await until(lambda: ended == [True])
+    await until(lambda: end.asked == [True])
 
 
 # ---- numbers

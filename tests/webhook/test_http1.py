@@ -323,7 +323,14 @@ async def test_a_host_that_does_not_exist(start, caplog) -> None:
     sink.offer(published())
     await drained(sink)
     assert sink.stats()[0].dead == 1
-    assert "cannot connect: " in caplog.text
+    assert "no-such-host.invalid:80 cannot be reached: " in caplog.text
+
+
+async def test_a_port_that_is_closed(start, caplog, unused_tcp_port: int) -> None:
+    sink = await start(endpoint(f"http://127.0.0.1:{unused_tcp_port}/"))
+    sink.offer(published())
+    await drained(sink)
+    assert f"nothing listens at 127.0.0.1:{unused_tcp_port}" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["http://", "http://h:port/", "h:80", "http://[::1/"])

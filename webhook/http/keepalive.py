@@ -13,6 +13,8 @@ from base64 import b64encode
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from pybroker.broker.printable import not_reached
+
 from ..backend import ANSWER_BYTES
 from ..settings import WebhookSettings
 from .http1 import AnswerReader, BadAnswerError, request_head
@@ -35,6 +37,8 @@ class KeepAliveTransport:
         parts = urlsplit(settings.url)
         self._tls = tls
         self._host, self._port = parts.hostname or "", parts.port or (443 if tls else 80)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._where = f"{host}:{self._port}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._target = f"POST {_encoded(path)}"
         self._own_headers = [("Host", parts.netloc.rpartition("@")[2])]
@@ -93,7 +97,7 @@ class KeepAliveTransport:
         except ssl.SSLError as error:
             raise NoAnswerError(f"no TLS connection: {error.reason or error}") from error
         except OSError as error:
-            raise NoAnswerError(f"cannot connect: {error.strerror or error}") from error
+            raise NoAnswerError(not_reached(error, self._where)) from error
         return connection
 
 

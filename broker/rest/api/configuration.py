@@ -246,15 +246,20 @@ async def config_update(call: Call) -> web.Response:
         raise Refused(400, Code.NO_CONFIGURATION, "the body is empty; it has to be the whole file")
     try:
         await asyncio.to_thread(_replace_file, settings.source, body)
-    except ConfigError as error:
-        raise Refused(400, Code.NO_CONFIGURATION, str(error)) from None
     except OSError as error:
         raise Refused(500, Code.WRITE_FAILED, f"{settings.source}: {error.strerror}") from None
     return done()
 
 
 def _replace_file(path: Path, body: bytes) -> None:
-    replace_file(path, body, check=lambda new: load(new, keys_of_environment=True))
+    def check(new: Path) -> None:
+        try:
+            load(new, keys_of_environment=True)
+        except ConfigError as error:
+            why = str(error).replace(str(new), str(path))
+            raise Refused(400, Code.NO_CONFIGURATION, why) from None
+
+    replace_file(path, body, check)
 
 
 ROUTES = (

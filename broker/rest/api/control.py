@@ -21,6 +21,9 @@ async def control(call: Call) -> web.Response:
     end = call.served.end()
     if end is None:
         raise Refused(404, Code.RPC_ERROR, "this broker is a part of another program, which stops it")
+    if action == "restart" and (problems := await end.problems()):
+        why = "; ".join(problems)
+        raise Refused(400, Code.NO_CONFIGURATION, f"the broker goes on, for it could not start again: {why}")
     asyncio.get_running_loop().call_later(DELAY, end, action == "restart")
     return done()
 
