@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pybroker.webhook.body.signature import SecretError
-from pybroker.webhook.http.client import TlsError, open_transport
+from pybroker.webhook.http.client import open_transport
 from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.loading import LoadError
 from pybroker.webhook.push.store import StoreError
@@ -29,6 +29,7 @@ from .live.feed import Feed
 from .live.numbers import Lag
 from .live.packets import LastPackets
 from .loop_clock import LoopClock
+from .outgoing.tls import TlsError
 from .packets.reasons import ReasonCode
 from .part import Part
 from .parts.activity import Activity

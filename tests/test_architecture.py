@@ -56,7 +56,13 @@ ARROWS: dict[str, set[str]] = {
         "broker.session",
     },
     "broker.engine": ENGINE,
-    "broker.access": {"broker.engine", "broker.packets", "broker.routing", "broker.session"},
+    "broker.access": {
+        "broker.engine",
+        "broker.outgoing",
+        "broker.packets",
+        "broker.routing",
+        "broker.session",
+    },
     "broker.client": {"broker.packets"},
     "broker.cluster": {
         "broker.counters",
@@ -99,6 +105,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.transport",
         "webhook",
     },
+    "broker.outgoing": set(),
     "broker.part": set(),
     "broker.storage": set(),
     "broker.state": {
@@ -127,8 +134,8 @@ ARROWS: dict[str, set[str]] = {
         "webhook.sink",
         "webhook.spool",
     },
-    "broker.config": {"broker.faults.rules", "broker.routing.topics", "webhook"},
-    "webhook": {"broker.routing.topics", "broker.storage"},
+    "broker.config": {"broker.faults.rules", "broker.outgoing", "broker.routing.topics", "webhook"},
+    "webhook": {"broker.outgoing", "broker.routing.topics", "broker.storage"},
     "webhook.settings": set(),
     "webhook.parcels": set(),
     "webhook.clock": set(),
@@ -138,8 +145,15 @@ ARROWS: dict[str, set[str]] = {
     "webhook.complaints": {"webhook.clock"},
     "webhook.reports": {"webhook.metrics"},
     "webhook.body": {"webhook.parcels"},
-    "webhook.http": {"webhook.backend", "webhook.body", "webhook.clock", "webhook.parcels"},
+    "webhook.http": {
+        "broker.outgoing",
+        "webhook.backend",
+        "webhook.body",
+        "webhook.clock",
+        "webhook.parcels",
+    },
     "webhook.push": {
+        "broker.outgoing",
         "broker.storage",
         "webhook.backend",
         "webhook.body",
@@ -148,6 +162,7 @@ ARROWS: dict[str, set[str]] = {
         "webhook.parcels",
     },
     "webhook.backends": {
+        "broker.outgoing",
         "broker.routing.topics",
         "webhook.backend",
         "webhook.body",
@@ -173,6 +188,7 @@ ARROWS: dict[str, set[str]] = {
         "webhook.parcels",
     },
     "webhook.delivery": {
+        "broker.outgoing",
         "broker.routing.topics",
         "webhook.backend",
         "webhook.body",

@@ -41,7 +41,7 @@ class TlsClient:
     keyfile: Path | None = None
     certfile: Path | None = None
     cacertfile: Path | None = None
-    key_password: str | None = None
+    key_password: str | None = field(default=None, repr=False)
     verify: bool = True
 
 

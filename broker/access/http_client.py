@@ -12,11 +12,14 @@ import secrets
 import ssl
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from pybroker.webhook.settings import TlsClient
 
 from ..clock import Clock
-from ..config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
+from ..config.settings import HttpAuthSettings, HttpRequestSettings
 from ..engine.access import UnavailableError
+from ..outgoing.tls import TlsError, client_context
+from ..outgoing.urls import shown_url
 from .errors import AccessError
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class HttpClient:
         self._settings = settings
         self._clock = clock
         self._tls = {
-            name: _tls_context(name, request.tls)
+            name: _context(name, request.tls)
             for name in ("auth_req", "super_req", "acl_req")
             if (request := getattr(settings, name)) is not None and request.url.lower().startswith("https:")
         }
@@ -149,7 +152,7 @@ class HttpClient:
             log.error(
                 "auth.http_auth.%s: %s cannot be asked: %s; clients are refused until it can",
                 name,
-                _shown(url),
+                shown_url(url),
                 trouble,
             )
 
@@ -159,12 +162,6 @@ class HttpClient:
             log.warning(
                 "auth.http_auth.%s: answers again; %d requests were refused meanwhile", name, failures
             )
-
-
-def _shown(url: str) -> str:
-    """A password or token may stand in the user part and in the query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _fields(request: HttpRequestSettings, params: Params) -> dict[str, Any]:
@@ -177,24 +174,8 @@ def _fields(request: HttpRequestSettings, params: Params) -> dict[str, Any]:
     return {"data": list(params)}
 
 
-def _tls_context(name: str, tls: TlsClientSettings | None) -> ssl.SSLContext:
-    tls = tls or TlsClientSettings()
-    where = f"auth.http_auth.{name}.tls"
+def _context(name: str, files: TlsClient | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=tls.cacertfile)
-    except (OSError, ssl.SSLError) as error:
-        raise AccessError(f"{where}.cacertfile: {tls.cacertfile}: {_words(error)}") from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.certfile is not None:
-        try:
-            # The empty password keeps OpenSSL from asking on the terminal.
-            context.load_cert_chain(tls.certfile, tls.keyfile, tls.key_password or "")
-        except (OSError, ssl.SSLError) as error:
-            raise AccessError(f"{where}.certfile: {tls.certfile}: {_words(error)}") from None
-    return context
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        return client_context(files, f"auth.http_auth.{name}.tls")
+    except TlsError as error:
+        raise AccessError(str(error)) from None

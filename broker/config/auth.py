@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from pybroker.webhook.settings import TlsClient
+
 from .reader import Report, Values, existing_file, is_off, read
 from .settings import (
     AclRule,
@@ -11,7 +13,6 @@ from .settings import (
     HttpAuthSettings,
     HttpRequestSettings,
     JwtSettings,
-    TlsClientSettings,
 )
 from .tree import Section, Text
 
@@ -133,7 +134,7 @@ def _request(values: Values, key: str, report: Report) -> HttpRequestSettings | 
         return None
     tls = None
     if f"{key}.tls" in values:
-        tls = TlsClientSettings(
+        tls = TlsClient(
             existing_file(values, f"{key}.tls.keyfile", report),
             existing_file(values, f"{key}.tls.certfile", report),
             existing_file(values, f"{key}.tls.cacertfile", report),

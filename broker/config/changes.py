@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from ..outgoing.urls import shown_url
 from .schema import ROWS, Row
 from .settings import Settings
 
@@ -178,7 +178,7 @@ def _shown(value: Any, row: Row | None) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str) and "://" in value:
-        return _without_credentials(value)
+        return shown_url(value)
     if isinstance(value, int | str | Path):
         return str(value)
     if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
@@ -186,10 +186,3 @@ def _shown(value: Any, row: Row | None) -> str:
     if isinstance(value, tuple | Mapping):
         return f"{len(value)} {'entry' if len(value) == 1 else 'entries'}"
     return "set"
-
-
-def _without_credentials(url: str) -> str:
-    """A password or token may stand in the user part and in the query."""
-    parts = urlsplit(url)
-    query = "?..." if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"

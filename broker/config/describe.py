@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from pybroker.webhook.settings import WebhookSettings
 
+from ..outgoing.urls import shown_url
 from .settings import AuthSettings, HttpServerSettings, ListenerSettings, LogSettings, Settings
 
 _SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
@@ -63,17 +62,12 @@ def _http_server(http: HttpServerSettings) -> str:
 
 
 def _pusher(endpoint: WebhookSettings) -> str:
-    servers = [urlsplit(url) for url in endpoint.url.split()]
-    shown = [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in servers]
-    where = f" at {', '.join(shown)}" if shown else ""
+    where = f" at {shown_url(endpoint.url)}" if endpoint.url else ""
     return "; ".join([f"to {endpoint.backend}{where}", *_sent(endpoint)])
 
 
 def _webhook(endpoint: WebhookSettings) -> str:
-    parts = urlsplit(endpoint.url)
-    # A password or token may stand in the user part and in the query.
-    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?...' if parts.query else ''}"
-    return "; ".join([f"POST {url}", *_sent(endpoint)])
+    return "; ".join([f"POST {shown_url(endpoint.url)}", *_sent(endpoint)])
 
 
 def _sent(endpoint: WebhookSettings) -> list[str]:

@@ -18,7 +18,7 @@ from .old.names import new_name
 from .schema import ROWS, Row
 from .settings import ConfigWarning
 from .tree import Items, Node, Place, Section, Text
-from .units import UnfitError, flag
+from .units import Kind, UnfitError, flag
 
 _PREFIXES = {key.rsplit(".", cut)[0] for key in ROWS for cut in range(1, key.count(".") + 1)}
 
@@ -230,7 +230,7 @@ class _Walk:
         try:
             return row.kind.parse(text)
         except (ValueError, OverflowError) as error:
-            shown = "a value that does not fit" if row.kind.secret else tree.describe(node)
+            shown = _shown(row.kind, node)
             tail = str(error) if isinstance(error, UnfitError) else f"allowed: {row.kind.allowed}"
             self.report.error(node.place, self._name(relative), f"found {shown}; {tail}")
             return None
@@ -285,3 +285,9 @@ class _Walk:
             key[len(prefix) :].split(".")[0].removesuffix("[]") for key in ROWS if key.startswith(prefix)
         }
         return [self._name(path + name) for name in sorted(names)]
+
+
+def _shown(kind: Kind, node: Text) -> str:
+    if kind.shown is not None:
+        return f'"{kind.shown(node.text)}"'
+    return "a value that does not fit" if kind.secret else tree.describe(node)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pybroker.webhook.settings import WebhookSettings
+from pybroker.webhook.settings import TlsClient, WebhookSettings
 
 from ..faults.fault import Fault
 
@@ -115,17 +115,6 @@ class AclRule:
 
 
 @dataclass(frozen=True, slots=True)
-class TlsClientSettings:
-    """How `auth.http_auth` reaches an https server."""
-
-    keyfile: Path | None = None
-    certfile: Path | None = None
-    cacertfile: Path | None = None
-    key_password: str | None = field(default=None, repr=False)
-    verify: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class HttpRequestSettings:
     """One of `auth_req`, `super_req`, `acl_req`."""
 
@@ -135,7 +124,7 @@ class HttpRequestSettings:
     headers: tuple[tuple[str, str], ...] = ()
     params: tuple[tuple[str, str], ...] = ()
     """Values may hold the placeholders ``%u %c %a %P %p %C %d %t %A %r %m``."""
-    tls: TlsClientSettings | None = None
+    tls: TlsClient | None = None
 
 
 @dataclass(frozen=True, slots=True)

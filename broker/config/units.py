@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pybroker.webhook.body.template import FIELDS, TemplateError, compile_template
 
+from ..outgoing.urls import shown_url
 from ..routing.topics import filter_error
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
@@ -50,6 +51,8 @@ class Kind:
     parse: Callable[[str], Any]
     """Raises ValueError, `UnfitError` among them."""
     secret: bool = False
+    shown: Callable[[str], str] | None = None
+    """What errors show of a text that does not fit, where it may hold a secret."""
     """Never shown in a message."""
 
 
@@ -156,7 +159,8 @@ def url() -> Kind:
             raise ValueError
         return value
 
-    return Kind("URL", "a URL such as http://127.0.0.1:8888/hook or https://example.org/hook", parse)
+    example = "a URL such as http://127.0.0.1:8888/hook or https://example.org/hook"
+    return Kind("URL", example, parse, shown=shown_url)
 
 
 def topic_filter() -> Kind:
@@ -232,7 +236,8 @@ def server() -> Kind:
             raise ValueError
         return value
 
-    return Kind("URL", "a URL such as amqp://127.0.0.1:5672/ or nats://127.0.0.1:4222", parse, secret=True)
+    example = "a URL such as amqp://127.0.0.1:5672/ or nats://127.0.0.1:4222"
+    return Kind("URL", example, parse, secret=True, shown=shown_url)
 
 
 def origin() -> Kind:

@@ -9,6 +9,7 @@ import pytest
 from pybroker.broker.commands.main import main
 from pybroker.broker.config import ConfigError, describe, load
 from pybroker.webhook import Retry, Sink
+from pybroker.webhook.settings import SettingsError
 
 from . import backends
 from .support import drained, published, pushers
@@ -62,7 +63,8 @@ def test_off(tmp_path, text) -> None:
         ("orders = 3", 'event_pusher.orders: found "3"; allowed: a section'),
         ("http { }", "event_pusher.http.url: missing: where the events are posted to"),
         ('http { url = ["http://a/", "http://b/"] }', "event_pusher.http.url: one URL is allowed here"),
-        ("nats { url = here }", "event_pusher.nats.url: found a value that does not fit; allowed: a URL"),
+        ("nats { url = here }", 'event_pusher.nats.url: found "here"; allowed: a URL'),
+        ('nats { url = "user:hidden@h" }', 'nats.url: found "user:***@h"; allowed: a URL'),
         (
             'nats { subject = "a.{name}" }',
             "{name} is not known; there are {topic}, {clientid}",
@@ -236,3 +238,12 @@ def test_libraries_are_imported_when_a_backend_opens() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("backend", ["http", "push"])
+def test_no_secret_of_a_url_is_quoted(tmp_path, backend) -> None:
+    url = "nats://user:hidden@h/hook?token=hidden"
+    with pytest.raises(SettingsError) as raised:
+        Sink(pushers(tmp_path, f'{backend} {{ url = "{url}", {EVENTS.replace("publish", "queued")} }}'))
+    assert "does not begin with http://HOST" in str(raised.value)
+    assert "hidden" not in str(raised.value)

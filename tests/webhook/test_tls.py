@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from pybroker.broker.outgoing.tls import TlsError
 from pybroker.webhook import Retry, Sink, TlsClient
-from pybroker.webhook.http.client import TlsError
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer
@@ -174,7 +174,7 @@ def test_a_key_with_a_password(files) -> None:
     ("tls", "complaint"),
     [
         (TlsClient(cacertfile=Path("/no/such.pem")), "cacertfile /no/such.pem: No such file or directory"),
-        (TlsClient(certfile=Path("/no/such.pem")), "certfile /no/such.pem, keyfile None: No such file"),
+        (TlsClient(certfile=Path("/no/such.pem")), "certfile /no/such.pem: No such file"),
         (TlsClient(keyfile=Path("/no/such.pem")), "keyfile /no/such.pem needs a certfile beside it"),
     ],
 )

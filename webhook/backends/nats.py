@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.tls import client_context
 
 from ..backend import DELIVERED, Outcome, words
 from ..body.headers import HeaderTemplates, address_of, own_headers
 from ..body.template import compile_template
-from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
 
@@ -42,7 +42,7 @@ class NatsBackend:
         if self._credentials and not Path(self._credentials).is_file():
             raise SettingsError(f"{settings.label}: credentials: there is no file {self._credentials}")
         secure = settings.tls is not None or any(url.startswith(("tls:", "wss:")) for url in self._servers)
-        self._tls = tls_context(settings.tls, settings.label) if secure else None
+        self._tls = client_context(settings.tls, settings.label) if secure else None
         self._timeout = settings.cancel_timeout
         self._subject = compile_template(options["subject"], _token)
         self._headers = HeaderTemplates(settings.headers)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.tls import client_context
 
 from ..backend import Outcome
 from ..body.headers import HeaderTemplates, address_of, content_type, own_headers
-from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
 from .confirms import Message, publish
@@ -42,7 +42,7 @@ class RabbitBackend:
                 )
         self._tls = None
         if any(url.startswith("amqps:") for url in self._nodes):
-            self._tls = tls_context(settings.tls, settings.label)
+            self._tls = client_context(settings.tls, settings.label)
         self._exchanges, self._route = exchanges(settings)
         self._headers = HeaderTemplates(settings.headers)
         self._mandatory: bool = options["mandatory"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.tls import client_context
 
 from ..backend import DELIVERED, Outcome, words
 from ..body.headers import HeaderTemplates, address_of, own_headers
 from ..body.template import compile_template
-from ..http.client import tls_context
 from ..parcels import Delivery, Headers
 from ..settings import SettingsError, WebhookSettings
 
@@ -32,7 +32,7 @@ class RedisBackend:
             raise SettingsError(f"{settings.label}: url must be one of the form redis://HOST:PORT/DB")
         self._tls: dict[str, Any] = {}
         if self._url.startswith("rediss://"):
-            tls_context(settings.tls, settings.label)  # raises where a file cannot be used
+            client_context(settings.tls, settings.label)  # raises where a file cannot be used
             self._tls = _tls_options(settings)
         self._stream = compile_template(options["stream"])
         self._headers = HeaderTemplates(settings.headers)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from pybroker.broker.outgoing.urls import shown_url
 from pybroker.broker.printable import printable
 
 from ..backend import Address, MakeSender, Verdict
@@ -15,7 +16,6 @@ from ..body.encode import ACTIONS
 from ..body.formats import format_for, subject
 from ..body.samples import sample
 from ..delivery.post import Poster
-from ..delivery.shown import shown_url
 from ..parcels import Delivery
 from ..rules import CompiledRule, transformed
 from ..settings import Rule, WebhookSettings

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.urls import shown_url
 
 from ..backend import MakeSender, Outcome
 from ..body.encode import ACTIONS
@@ -19,7 +20,7 @@ from ..settings import SettingsError, WebhookSettings
 from ..spool.backlog import Backlog, MemoryBacklog
 from ..spool.queue import queue_for
 from ..spool.spool import SpoolBacklog
-from .shown import shown_headers, shown_url
+from .shown import shown_headers
 from .tries import Tries, Try
 from .worker import Pool
 

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import jwt
 
+from pybroker.broker.outgoing.tls import client_context
+
 from ..backend import Outcome
 from ..clock import Clock
 from ..http.answers import retry_after
-from ..http.client import tls_context
 from ..http.transport import Answer
 from ..settings import SettingsError, WebhookSettings
 from .http2 import Client, said
@@ -43,7 +44,7 @@ class Apns:
         self._key_id, self._team = options["apns.key_id"], options["apns.team_id"]
         url: str | None = options["apns.url"]
         self._bases = HOSTS if url is None else dict.fromkeys(HOSTS, url.rstrip("/"))
-        self._client = Client(tls_context(settings.tls, settings.label), settings.cancel_timeout)
+        self._client = Client(client_context(settings.tls, settings.label), settings.cancel_timeout)
         self._clock = clock
         self._token, self._token_at = "", -TOKEN_AGE
 

@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 
 import jwt
 
+from pybroker.broker.outgoing.tls import client_context
+
 from ..backend import Outcome
 from ..clock import Clock
 from ..http.answers import retry_after
-from ..http.client import tls_context
 from ..http.transport import Answer, NoAnswerError
 from ..settings import SettingsError, WebhookSettings
 from .http2 import Client, said
@@ -41,7 +42,7 @@ class Fcm:
         self._account = _account(Path(settings.options["fcm.credentials"]), settings.label)
         base = (settings.options["fcm.url"] or "https://fcm.googleapis.com").rstrip("/")
         self._url = f"{base}/v1/projects/{self._account['project_id']}/messages:send"
-        self._client = Client(tls_context(settings.tls, settings.label), settings.cancel_timeout)
+        self._client = Client(client_context(settings.tls, settings.label), settings.cancel_timeout)
         self._clock = clock
         self._token, self._token_until = "", 0.0
         self._renewing = asyncio.Lock()

@@ -18,10 +18,11 @@ from pybroker.broker.access.http_auth import HttpAuth
 from pybroker.broker.access.http_client import HttpClient
 from pybroker.broker.clock import ManualClock
 from pybroker.broker.config import load
-from pybroker.broker.config.settings import HttpAuthSettings, HttpRequestSettings, TlsClientSettings
+from pybroker.broker.config.settings import HttpAuthSettings, HttpRequestSettings
 from pybroker.broker.engine.access import Action, Credentials, UnavailableError
 from pybroker.broker.events import Client
 from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.webhook.settings import TlsClient
 
 from .deciding_server import DecidingServer
 
@@ -208,7 +209,7 @@ async def test_a_server_that_is_not_there(caplog: pytest.LogCaptureFixture) -> N
             with pytest.raises(UnavailableError):
                 await auth.authenticate(login())
     assert len(caplog.messages) == 1, "an outage is told once"
-    assert f"http://127.0.0.1:{port}/auth cannot be asked" in caplog.text
+    assert f"http://127.0.0.1:{port}/auth?key=*** cannot be asked" in caplog.text
     assert "key=1" not in caplog.text
 
 
@@ -235,7 +236,9 @@ async def test_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None
         async with http_auth(auth_req=request) as auth:
             with pytest.raises(UnavailableError):
                 await auth.authenticate(login(password=b"hidden3"))
-    assert f"http://127.0.0.1:{port}/auth cannot be asked: the answer is not understood" in caplog.text
+    assert (
+        f"http://127.0.0.1:{port}/auth?key=*** cannot be asked: the answer is not understood" in caplog.text
+    )
     assert "hidden" not in caplog.text
 
 
@@ -389,9 +392,9 @@ async def test_closing_waits_for_the_second_question_of_a_login_too() -> None:
 def test_a_certificate_that_cannot_be_used_is_told_at_once(tmp_path: Path, key: str) -> None:
     path = tmp_path / "x.pem"
     path.write_text("nothing of the kind")
-    tls = TlsClientSettings(**{key: path})
+    tls = TlsClient(**{key: path})
     asked = HttpRequestSettings("https://127.0.0.1/", tls=tls)
-    with pytest.raises(AccessError, match=rf"auth\.http_auth\.acl_req\.tls\.{key}: .*x\.pem: "):
+    with pytest.raises(AccessError, match=rf"auth\.http_auth\.acl_req\.tls: {key} .*x\.pem: "):
         HttpClient(HttpAuthSettings(acl_req=asked), ManualClock())
 
 
@@ -418,10 +421,10 @@ async def test_https_with_an_authority_of_its_own(tmp_path: Path) -> None:
         for name, ca in (("right", authority), ("wrong", other)):
             ca.cert_pem.write_to_path(str(tmp_path / name))
         for tls, works in (
-            (TlsClientSettings(cacertfile=tmp_path / "right"), True),
-            (TlsClientSettings(cacertfile=tmp_path / "wrong"), False),
+            (TlsClient(cacertfile=tmp_path / "right"), True),
+            (TlsClient(cacertfile=tmp_path / "wrong"), False),
             (None, False),
-            (TlsClientSettings(verify=False), True),
+            (TlsClient(verify=False), True),
         ):
             async with http_auth(auth_req=HttpRequestSettings(url, tls=tls)) as auth:
                 if works:

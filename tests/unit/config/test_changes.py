@@ -28,13 +28,12 @@ from pybroker.broker.config.settings import (
     Settings,
     SqliteSettings,
     SysSettings,
-    TlsClientSettings,
     TlsServer,
 )
 from pybroker.webhook.settings import Batch, Retry, Rule, Spool, TlsClient, WebhookSettings
 
 REQUEST = HttpRequestSettings(
-    "https://ann:pw@host/auth?key=1", "get", (("x", "1"),), (("u", "%u"),), TlsClientSettings()
+    "https://ann:pw@host/auth?key=1", "get", (("x", "1"),), (("u", "%u"),), TlsClient()
 )
 FULL = Settings(
     listeners=(

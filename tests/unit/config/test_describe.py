@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pybroker.broker.config import describe, load
 
 from .conftest import Files
@@ -49,6 +51,23 @@ def test_no_secret_is_shown(files: Files) -> None:
             )
         )
     )
-    assert "POST https://h:1/p?...; no events" in shown
+    assert "POST https://h:1/p?token=***; no events" in shown
     assert "jwt (HS256)" in shown
     assert "hush" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'webhook.url = "htp://u:hush@h/p?token=hush"',
+        'webhook.url = "http://u:hush@/p?token=hush"',
+        'webhook.url = "http//u:hush@h/p"',
+        'webhook.url = "http://[hush"',
+        'auth.http_auth.auth_req.url = "htp://u:hush@h/p?token=hush"',
+        'event_pusher.nats.url = "u:hush@h"',
+    ],
+)
+def test_no_secret_of_a_url_is_in_an_error(files: Files, text: str) -> None:
+    error = files.error(text)
+    assert "allowed: a URL" in error
+    assert "hush" not in error

@@ -1,0 +1,28 @@
+"""URLs for eyes and logs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_TOKEN = re.compile(r"(?=[^/]*[0-9])[^/]{17,}")
+"""A part of a path that may be a secret: chat services put them there."""
+
+
+def shown_url(url: str) -> str:
+    """``url`` for eyes and logs: without user and password, and with ``***`` in place of what may be another
+    secret: the values of the query, long parts of the path that have a digit. Several have commas between.
+    It need not be a URL at all."""
+    return ", ".join(map(_shown, url.split(" ")))
+
+
+def _shown(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition('//')[0]}//***"
+    host, path = parts.netloc.rpartition("@")[2], parts.path
+    if "@" in path:  # a password, where what should be before it is missing
+        path = f"***@{path.rpartition('@')[2]}"
+    query = re.sub(r"(^|&)([^&=]*=)?[^&]+", r"\1\2***", parts.query)
+    return urlunsplit((parts.scheme, host, _TOKEN.sub("***", path), query, ""))
