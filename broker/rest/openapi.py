@@ -119,6 +119,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         found += [{"name": name, "in": "query", "schema": _NUMBER} for name in ("_page", "_limit")]
     if route.path.endswith(("/packets", "/deliveries")):
         found.append({"name": "after", "in": "query", "schema": _NUMBER})
+    if route.path == "/retained/:topic" and route.method == "GET":
+        found.append({"name": "limit", "in": "query", "schema": _NUMBER})
     return found
 
 

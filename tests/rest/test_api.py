@@ -270,6 +270,26 @@ async def test_retained(serve: Serve, http: Http) -> None:
     assert [one["topic"] for one in answer["data"]] == ["b"]
 
 
+async def test_a_retained_message_alone(serve: Serve, http: Http) -> None:
+    app = await serve()
+    body = {
+        "topic": "a/b",
+        "payload": "ä" * 200,
+        "retain": True,
+        "properties": {"content_type": "text/plain"},
+    }
+    await ask(http, app, "POST", "/mqtt/publish", body)
+    _, answer = await ask(http, app, "GET", "/retained")
+    assert answer["data"][0]["payload"] == "ä" * 128
+    _, answer = await ask(http, app, "GET", "/retained/a%2Fb")
+    found = answer["data"]
+    assert (found["payload"], found["size"]) == ("ä" * 200, 400)
+    assert found["properties"] == {"content_type": "text/plain"}
+    _, answer = await ask(http, app, "GET", "/retained/a%2Fb?limit=5")
+    assert answer["data"]["payload"] == "ää", "no half of a character"
+    assert (await ask(http, app, "GET", "/retained/a%2Fb?limit=x"))[0] == 400
+
+
 # ---- packets
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +210,79 @@ async def test_the_tree_of_topics(page: Open, broker: TestBroker) -> None:
     await found.get_by_role("button", name="Delete the retained message").click()
     await found.get_by_role("button", name="Delete the retained message").wait_for(state="detached")
     assert "house/cellar/humidity" not in broker.retained
+
+
+async def test_a_topic_among_many_is_found_and_shown_whole(page: Open, broker: TestBroker) -> None:
+    for number in range(2100):  # more than one page of the list
+        broker.publish(f"plant/{number}", "x", retain=True)
+    payload = json.dumps({"text": "ä" * 200, "last": True}, ensure_ascii=False)
+    broker.publish("zone/a/b", payload, retain=True, content_type="application/json")
+    found = await page("topics")
+    await found.get_by_text("2,104 levels").wait_for()
+    await found.get_by_label("Topic contains").fill("zone")
+    await found.get_by_text("1 topic of 2,104 levels.").wait_for()
+    await found.get_by_role("button", name="zone/a/b").click()
+    detail = found.get_by_label("The chosen topic")
+    await detail.get_by_text("last:").wait_for()
+    await detail.get_by_text("application/json").wait_for()
+    await detail.get_by_text("before this page was opened").wait_for()
+    await found.get_by_label("Topic contains").fill("nowhere")
+    await found.get_by_text("No topic contains that.").wait_for()
+
+
+async def test_the_chosen_form_of_a_payload_stays(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    broker.publish("a", '{"x": 1}')
+    broker.publish("b", '{"y": "' + "z" * 20_000 + '"}')
+    detail = found.get_by_label("The chosen message")
+    await found.get_by_role("button", name="Q0").last.click()
+    await detail.get_by_text("x:").wait_for()
+    assert await detail.get_by_role("button", name="Copy as mosquitto_pub").is_enabled()
+    await detail.get_by_role("button", name="Hex").click()
+    await found.keyboard.press("Tab")
+    await found.get_by_role("button", name="Q0").last.focus()
+    await found.keyboard.press("ArrowUp")
+    await found.keyboard.press("Enter")
+    await detail.get_by_text("Only the first 16 KiB are shown.").wait_for()
+    assert await detail.get_by_role("button", name="Hex").get_attribute("aria-pressed") == "true"
+    assert not await detail.get_by_role("button", name="Copy as mosquitto_pub").is_enabled()
+
+
+async def test_a_restart_of_the_broker(page: Open, tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('listeners.tcp.bind = "127.0.0.1:0"\nhttp_server { port = 0 }\n')
+    settings = load(conf)
+    app = App(settings)
+    await app.start()
+    url = app.rest.url
+    assert url is not None
+    try:
+        found = await page("clients", url)
+        await app.stop(0)
+        await found.get_by_text("connection lost, trying again").wait_for()
+        await found.wait_for_timeout(1500)
+        assert await found.get_by_role("alert").is_hidden(), "what is asked again and again is no news"
+        assert settings.http_server is not None
+        app = App(replace(settings, http_server=replace(settings.http_server, port=app.rest.port)))
+        await app.start()
+        await found.wait_for_selector("#status.good")
+        await found.get_by_text("No client is connected").wait_for()
+        await found.close()
+    finally:
+        await app.stop(0)
+
+
+async def test_without_faults_the_view_says_how_to_have_them(page: Open, tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('listeners.tcp.bind = "127.0.0.1:0"\nhttp_server { port = 0 }\n')
+    app = App(load(conf))
+    await app.start()
+    try:
+        found = await page("faults", app.rest.url or "")
+        await found.get_by_text("With a section faults { }").wait_for()
+        await found.close()
+    finally:
+        await app.stop(0)
 
 
 async def test_faults_are_put_in_force_and_lifted(page: Open, broker: TestBroker) -> None:

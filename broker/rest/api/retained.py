@@ -8,17 +8,20 @@ from typing import Any
 
 from aiohttp import web
 
+from ...live.shown import properties_of, text_of
 from ...packets.model import Publish
 from ...routing.topics import filter_error, matches
 from ..answers import Code, Refused, data, done
 from ..calls import Call, Route
-from ..listing import listing
+from ..listing import listing, number
 
 SHOWN = 256
-"""Bytes of a payload in the list; one message alone is shown whole."""
+"""Bytes of a payload in the list."""
+SHOWN_ALONE = 1 << 20
+"""Of one message: more would hold up the event loop."""
 
 
-def element(topic: str, publish: Publish, limit: int | None = SHOWN) -> dict[str, Any]:
+def element(topic: str, publish: Publish, limit: int = SHOWN) -> dict[str, Any]:
     payload = publish.payload
     shown = payload[:limit]
     found: dict[str, Any] = {
@@ -28,7 +31,7 @@ def element(topic: str, publish: Publish, limit: int | None = SHOWN) -> dict[str
         "publisher": publish.source.client_id if publish.source else None,
     }
     try:
-        found["payload"] = shown.decode()
+        found["payload"] = text_of(shown, cut=len(shown) < len(payload))
     except UnicodeDecodeError:
         found["payload"] = b64encode(shown).decode()
         found["binary"] = True
@@ -54,11 +57,16 @@ def _matching(call: Call, topic_filter: str) -> Iterator[dict[str, Any]]:
 
 
 async def one(call: Call) -> web.Response:
+    """With its properties. ``limit`` is how many bytes of the payload are wanted."""
     topic = call.arguments[0]
     publish = call.served.engine.retained.get(topic)
     if publish is None:
         raise Refused(404, Code.BAD_REQUEST, f'nothing is retained for "{topic}"')
-    return data(element(topic, publish, None))
+    limit = min(number(call.request.rel_url.query, "limit", SHOWN_ALONE), SHOWN_ALONE)
+    found = element(topic, publish, limit)
+    if publish.properties is not None:
+        found["properties"] = properties_of(publish.properties)
+    return data(found)
 
 
 async def delete(call: Call) -> web.Response:

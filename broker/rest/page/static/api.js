@@ -1,7 +1,7 @@
 // The broker's REST API.
 import { toast } from "./dom.js";
 
-/** The `data` of an answer; throws an Error whose message is for people. */
+/** The `data` of an answer; throws an Error whose message is for people, with the `status` of a refusal. */
 export async function call(method, path, body) {
   let response;
   try {
@@ -14,11 +14,14 @@ export async function call(method, path, body) {
     throw new Error("The broker does not answer.");
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok || answer.code) throw new Error(answer.message || `The broker refused: ${response.status}.`);
+  if (!response.ok || answer.code) throw Object.assign(new Error(answer.message || `The broker refused: ${response.status}.`), { status: response.status });
   return answer.data;
 }
 
-/** The same; an error is shown and gives undefined. */
+/** For what is asked again and again: an error gives undefined; that the broker is away shows in the head of the page. */
+export const poll = (path) => call("GET", path).catch(() => undefined);
+
+/** The same as `call`; an error is shown and gives undefined. */
 export async function attempt(method, path, body) {
   try {
     return (await call(method, path, body)) ?? true;

@@ -73,6 +73,7 @@ class App {
       const chosen = tab.id === `tab-${name}`;
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
+      if (chosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     this.main.replaceChildren(this.current.element);
     document.title = `${this.current.title} - pybroker`;
@@ -95,6 +96,8 @@ class App {
     const words = { live: "live", lost: "connection lost, trying again", refused: "the broker refused the stream" };
     this.status.textContent = words[state];
     this.status.className = `status ${state === "live" ? "good" : "bad"}`;
+    this.main.classList.toggle("stale", state !== "live");
+    if (state === "live") this.current.shown?.();
   }
 
   theme() {

@@ -1,6 +1,6 @@
 // Who is connected, and who has a session.
-import { attempt } from "./api.js";
-import { ago, bytes, facts, field, h, number, toast } from "./dom.js";
+import { attempt, poll } from "./api.js";
+import { ago, bytes, count, facts, field, h, number, toast } from "./dom.js";
 import { Packets } from "./packets.js";
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" };
@@ -14,7 +14,7 @@ export class Clients {
     this.search = h("input", { name: "client", autocomplete: "off", spellcheck: "false", placeholder: "client identifier" });
     this.body = h("tbody");
     this.info = h("p", { class: "note", role: "status" });
-    const heads = [["client", ""], ["user", "wide-only"], ["from", "wide-only"], ["connected", "wide-only"], ["MQTT", "wide-only"], ["subscriptions", "number"], ["in flight", "number"], ["queued", "number"]];
+    const heads = [["client", ""], ["user", "wide-only"], ["from", "wide-only"], ["connected", "wide-only"], ["filters", "number"], ["in flight", "number"], ["queued", "number"]];
     this.detail = h("aside", { class: "box", "aria-label": "The chosen client" }, h("p", { class: "empty" }, "Choose a client."));
     this.facts = h("div");
     this.buttons = h("div", { class: "bar" }, h("button", { type: "button", onclick: () => this.app.messagesOf(this.chosen) }, "Watch its messages"),
@@ -24,28 +24,28 @@ export class Clients {
         field("Find a client", this.search, { class: "grow" }), h("button", { type: "submit" }, "Show")),
       this.info,
       h("div", { class: "split" },
-        h("section", { class: "box scroll", "aria-label": "Clients" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map(([name, kind]) => h("th", { class: kind, scope: "col" }, name)))), this.body)),
+        this.box = h("section", { class: "box scroll", "aria-label": "Clients" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map(([name, kind]) => h("th", { class: kind, scope: "col" }, name)))), this.body)),
         this.detail));
     app.every(1000, () => this.shown(), this);
   }
 
   async shown() {
-    const found = await attempt("GET", "/overview/clients");
+    const found = await poll("/overview/clients");
     if (!found) return;
     const focused = document.activeElement?.dataset?.client;
     this.body.replaceChildren(...found.map((one) => this.row(one)));
     if (focused !== undefined) this.body.querySelector(`[data-client="${CSS.escape(focused)}"]`)?.focus();
-    this.info.textContent = found.length ? `${number(found.length)} clients, those with most messages waiting first` : "No client is connected, and none has a session.";
+    this.info.textContent = found.length ? `${count(found.length, "client")}${found.length > 1 ? ", those with most messages waiting first" : ""}` : "No client is connected, and none has a session.";
+    this.box.hidden = !found.length;
     this.refresh();
   }
 
   row(one) {
-    const from = one.connected ? `${one.peer} (${one.listener})` : "away";
+    const from = one.connected ? one.peer || one.listener : "away";
     return h("tr", {},
       h("td", {}, h("button", { type: "button", class: "link mono", "data-client": one.client, onclick: () => this.choose(one.client) }, one.client)),
       h("td", { class: "wide-only" }, one.username ?? ""), h("td", { class: "wide-only" }, from),
       h("td", { class: "wide-only" }, one.connected ? ago(one.connected_at) : ""),
-      h("td", { class: "wide-only" }, VERSIONS[one.version] ?? ""),
       [one.subscriptions, one.inflight, one.queued].map((value) => h("td", { class: "number" }, number(value))));
   }
 

@@ -30,6 +30,9 @@ export function facts(pairs) {
 
 export const number = (value) => Math.round(value).toLocaleString("en");
 
+/** Such as "1 client", "2 clients". */
+export const count = (many, what) => `${number(many)} ${what}${many === 1 ? "" : "s"}`;
+
 export function bytes(count) {
   for (const unit of ["B", "KiB", "MiB"]) {
     if (count < 1024) return `${count < 10 && unit !== "B" ? count.toFixed(1) : Math.round(count)} ${unit}`;

@@ -1,5 +1,5 @@
 // What goes wrong on purpose.
-import { attempt, call } from "./api.js";
+import { attempt, call, poll } from "./api.js";
 import { field, h, number } from "./dom.js";
 
 const NUMBERS = new Set(["seconds", "jitter", "rate", "after_bytes", "nth", "times", "count", "probability", "seed", "byte"]);
@@ -14,16 +14,19 @@ export class Faults {
   }
 
   async shown() {
+    if (this.off) return;
     if (!this.actions) {
       try {
         this.actions = await call("GET", "/faults/actions");
       } catch (error) {
-        this.element.replaceChildren(h("p", { class: "empty" }, error.message));
+        const off = error.status === 404;
+        this.element.replaceChildren(h("p", { class: "empty" }, off ? "Faults are off. With a section faults { } in the configuration, packets can be dropped, delayed or changed here, for tests." : error.message));
+        this.off = off;
         return;
       }
       this.build();
     }
-    const found = await attempt("GET", "/faults");
+    const found = await poll("/faults");
     if (found) this.draw(found);
   }
 

@@ -12,7 +12,7 @@ export class Messages {
     this.pending = [];
     this.paused = false;
     this.count = 0;
-    this.list = h("ul", { class: "rows", "aria-label": "Messages, newest first" });
+    this.list = h("ul", { class: "rows", "aria-label": "Messages, newest first", onkeydown: (event) => this.move(event) });
     this.nothing = h("p", { class: "empty" }, "Nothing has been published yet. Publish something, and it appears here.");
     this.info = h("p", { class: "note", role: "status" });
     this.detail = h("aside", { class: "box", "aria-label": "The chosen message" }, h("p", { class: "empty" }, "Choose a message to see all of it."));
@@ -23,8 +23,8 @@ export class Messages {
       field("Topic filter", this.filters[0], { class: "grow" }),
       field("Client contains", this.filters[1], { class: "grow" }),
       field("Payload contains", this.filters[2], { class: "grow" }),
-      h("button", { type: "submit" }, "Filter"), this.pauseButton,
-      h("button", { type: "button", onclick: () => this.clear() }, "Clear"));
+      h("div", { class: "group" }, h("button", { type: "submit" }, "Filter"), this.pauseButton,
+        h("button", { type: "button", onclick: () => this.clear() }, "Clear")));
     this.element = h("div", {}, form, this.info,
       h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Stream" }, this.nothing, this.list), this.detail));
     app.feed.addEventListener("message", (event) => this.add("message", event.detail));
@@ -79,6 +79,15 @@ export class Messages {
     while (this.list.childElementCount > KEPT) this.list.lastElementChild.remove();
   }
 
+  /** Up and down go from message to message. */
+  move(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const all = [...this.list.querySelectorAll("button")];
+    all[all.indexOf(document.activeElement) + step]?.focus();
+    event.preventDefault();
+  }
+
   row(message) {
     const marks = `Q${message.qos}${message.retain ? " R" : ""}`;
     const row = h("button", { type: "button", class: "row fresh", onclick: () => this.choose(message, row) },
@@ -103,12 +112,16 @@ function clientRow(event) {
     h("span", { class: "mono" }, event.client), h("span", { class: "payload" }, what), h("span", {}, ""));
 }
 
+let favourite = "";
+
 export function messageDetail(message, app) {
   const found = views(message);
-  const shown = h("div", { class: "scroll" }, found[0][1]());
+  const first = Math.max(0, found.findIndex(([name]) => name === favourite));
+  const shown = h("div", { class: "scroll" }, found[first][1]());
   const choices = found.map(([name, make], index) => h("button", {
-    type: "button", class: "small", "aria-pressed": String(index === 0),
+    type: "button", class: "small", "aria-pressed": String(index === first),
     onclick: (event) => {
+      favourite = index ? name : ""; // the best one is chosen anew for each message
       for (const other of event.currentTarget.parentElement.children) other.setAttribute("aria-pressed", String(other === event.currentTarget));
       shown.replaceChildren(make());
     },
@@ -120,13 +133,13 @@ export function messageDetail(message, app) {
   const cut = message.size > bytesOf(message).length;
   return h("div", {},
     h("h2", { class: "mono" }, message.topic),
-    facts([["published", millis(message.at)], ["client", message.client ?? "the broker"], ["user", message.username],
+    facts([["published", message.at ? millis(message.at) : "before this page was opened"], ["client", message.client ?? "the broker"], ["user", message.username],
       ["QoS", String(message.qos)], ["retain", message.retain ? "yes" : "no"], ["size", bytes(message.size)], ...properties]),
     h("h3", {}, "Payload"), h("div", { class: "bar" }, choices),
     cut ? h("p", { class: "note warn" }, `Only the first ${bytes(bytesOf(message).length)} are shown.`) : null,
     shown,
     h("div", { class: "bar" },
-      h("button", { type: "button", onclick: () => copy(asCommand(message)) }, "Copy as mosquitto_pub"),
+      h("button", { type: "button", disabled: cut, onclick: () => copy(asCommand(message)) }, "Copy as mosquitto_pub"),
       h("button", { type: "button", disabled: cut, onclick: () => app.publish(message) }, "Publish again")));
 }
 

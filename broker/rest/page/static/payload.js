@@ -39,7 +39,7 @@ export function views(message) {
       if (typeof value === "object" && value !== null) found.push([name, () => tree(value)]);
     }
   }
-  found.push(["Hex", () => h("pre", {}, dump(data))]);
+  found.push(["Hex", () => h("pre", { class: "hex", tabindex: "0", "aria-label": "Bytes in hexadecimal" }, dump(data))]);
   return found;
 }
 

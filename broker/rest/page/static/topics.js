@@ -1,12 +1,15 @@
 // The tree of topics, with last values, rates and a chart of a number.
-import { attempt } from "./api.js";
-import { bytes, clock, facts, h, number } from "./dom.js";
+import { attempt, call } from "./api.js";
+import { clock, count, field, h, number } from "./dom.js";
 import { Chart } from "./chart.js";
 import { messageDetail } from "./messages.js";
 import { figures, preview } from "./payload.js";
 
 const MOST = 20000;
 const SHOWN = 300;
+const PAGE = 2000;
+const PAYLOAD = 16384;
+const names = new Intl.Collator("en", { numeric: true });
 
 class Node {
   constructor(name, path) {
@@ -31,20 +34,26 @@ export class Topics {
     this.root = new Node("", "");
     this.count = 0;
     this.tree = h("div", { class: "scroll" });
-    this.info = h("p", { class: "note" });
+    this.search = h("input", { name: "find", autocomplete: "off", spellcheck: "false", oninput: () => this.draw() });
+    this.info = h("p", { class: "note", role: "status" });
     this.detail = h("aside", { class: "box", "aria-label": "The chosen topic" }, h("p", { class: "empty" }, "Choose a topic."));
-    this.element = h("div", {}, this.info, h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Topics" }, this.tree), this.detail));
+    this.element = h("div", {}, h("div", { class: "bar" }, field("Topic contains", this.search, { class: "grow" })), this.info,
+      h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Topics" }, this.tree), this.detail));
     app.feed.addEventListener("message", (event) => this.add(event.detail));
     setInterval(() => this.tick(), 1000);
   }
 
   async shown() {
-    const found = await attempt("GET", "/retained?_limit=5000");
-    for (const message of found ?? []) {
-      const node = this.node(message.topic);
-      if (!node) continue;
-      node.retained = true;
-      node.last ??= { ...message, at: 0, retain: true, client: message.publisher };
+    this.draw();
+    for (let page = 1; this.count < MOST; page += 1) {
+      const found = await call("GET", `/retained?_page=${page}&_limit=${PAGE}`).catch(() => []);
+      for (const message of found) {
+        const node = this.node(message.topic);
+        if (!node) break;
+        node.retained = true;
+        node.last ??= { ...message, at: 0, retain: true, client: message.publisher };
+      }
+      if (found.length < PAGE || !this.app.isShown(this)) break;
     }
     this.draw();
   }
@@ -91,27 +100,45 @@ export class Topics {
     count(this.root);
     if (!this.app.isShown(this)) return;
     this.draw();
-    if (this.chosenChanged) this.choose(this.chosen);
+    if (this.chosenChanged && !this.detail.contains(document.activeElement)) this.choose(this.chosen);
   }
 
   draw() {
+    const wanted = this.search.value;
+    const found = wanted ? this.matching(wanted) : null;
     const some = this.root.children.size > 0;
-    this.info.textContent = `${number(this.count)} levels${this.count >= MOST ? ", more are not kept" : ""}. Retained topics are marked R. ` +
-      "Rates are messages a second; under a flood they are those of a sample.";
+    const kept = `${count(this.count, "level")}${this.count >= MOST ? " are kept, more are not" : ""}`;
+    this.info.textContent = found ? `${count(found.length, "topic")} of ${kept}.` : some ? `${kept}. Retained topics are marked R. Rates are messages a second; under a flood they are those of a sample.` : "";
     const focused = document.activeElement?.dataset?.path;
-    this.tree.replaceChildren(some ? this.list(this.root, true) : h("p", { class: "empty" }, "No topic has been seen yet."));
+    const shown = found ? h("ul", { class: "tree top" }, this.items(found, (node) => this.line(node, node.path))) : this.list(this.root, true);
+    this.tree.replaceChildren(some && (!found || found.length) ? shown : h("p", { class: "empty" }, found ? "No topic contains that." : "No topic has been seen yet."));
     if (focused !== undefined) this.tree.querySelector(`[data-path="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  list(node, top = false) {
-    const children = [...node.children.values()].sort((a, b) => a.name.localeCompare(b.name));
-    const items = children.slice(0, SHOWN).map((child) => h("li", {}, this.line(child), child.open && child.children.size ? this.list(child) : null));
-    if (children.length > SHOWN) items.push(h("li", { class: "note" }, `... ${number(children.length - SHOWN)} more`));
-    return h("ul", { class: top ? "tree top" : "tree" }, items);
+  /** Topics whose name contains `text`; levels without a message of their own are none. */
+  matching(text) {
+    const found = [];
+    const look = (node) => {
+      if (node.last && node.path.includes(text)) found.push(node);
+      for (const child of node.children.values()) look(child);
+    };
+    look(this.root);
+    return found.sort((a, b) => names.compare(a.path, b.path));
   }
 
-  line(node) {
-    const branches = node.children.size > 0;
+  list(node, top = false) {
+    const children = [...node.children.values()].sort((a, b) => names.compare(a.name, b.name));
+    return h("ul", { class: top ? "tree top" : "tree" }, this.items(children, (child) => [this.line(child), child.open && child.children.size ? this.list(child) : null]));
+  }
+
+  items(nodes, make) {
+    const items = nodes.slice(0, SHOWN).map((node) => h("li", {}, make(node)));
+    if (nodes.length > SHOWN) items.push(h("li", { class: "note" }, `... ${number(nodes.length - SHOWN)} more; the field above finds them`));
+    return items;
+  }
+
+  line(node, name = node.name) {
+    const branches = name === node.name && node.children.size > 0;
     const press = () => {
       if (branches) node.open = !node.open || (node.last !== null && node !== this.chosen);
       if (node.last) this.choose(node);
@@ -130,7 +157,7 @@ export class Topics {
     return h("button", { type: "button", class: "node", "data-path": node.path, "aria-expanded": branches ? String(node.open) : null,
       "aria-current": node === this.chosen ? "true" : null, onclick: press, onkeydown: keys },
     h("span", { class: "arrow", "aria-hidden": "true" }, branches ? (node.open ? "\u25be" : "\u25b8") : ""),
-    h("span", { class: "name mono" }, node.name || "(empty level)"),
+    h("span", { class: "name mono" }, name || "(empty level)"),
     node.retained ? h("span", { class: "badge", title: "retained" }, "R") : null,
     h("span", { class: "value mono" }, node.last ? preview(node.last) : `${number(node.children.size)} below`),
     h("span", { class: "rate" }, node.rate >= 0.05 ? `${node.rate.toFixed(1)}/s` : ""));
@@ -147,10 +174,19 @@ export class Topics {
       return chart.element;
     });
     const known = node.last.at > 0;
-    const content = known ? messageDetail(node.last, this.app) : h("div", {}, h("h2", { class: "mono" }, node.path),
-      facts([["retained", "yes"], ["size", bytes(node.last.size)], ["QoS", String(node.last.qos)]]), h("h3", {}, "Payload"), h("pre", {}, preview(node.last)));
     const forget = node.retained ? h("button", { type: "button", class: "danger", onclick: () => this.forget(node) }, "Delete the retained message") : null;
-    this.detail.replaceChildren(...charts, content, h("p", { class: "note" }, known ? `${number(node.seen)} seen, the last at ${clock(node.last.at)}` : "retained before this page was opened"), ...(forget ? [forget] : []));
+    this.detail.replaceChildren(...charts, messageDetail(node.last, this.app),
+      ...(known ? [h("p", { class: "note" }, `${number(node.seen)} seen, the last at ${clock(node.last.at)}`)] : []), ...(forget ? [forget] : []));
+    if (!known && !node.whole) this.fetch(node);
+  }
+
+  /** The list of retained messages has only the beginning of a payload. */
+  async fetch(node) {
+    node.whole = true;
+    const message = await call("GET", `/retained/${encodeURIComponent(node.path)}?limit=${PAYLOAD}`).catch(() => null);
+    if (!message || node.last.at > 0) return;
+    node.last = { ...node.last, ...message };
+    if (node === this.chosen) this.choose(node);
   }
 
   async forget(node) {

@@ -1,5 +1,5 @@
 // The endpoints of webhooks and event pushers, and their dead letters.
-import { attempt, call } from "./api.js";
+import { attempt, call, poll } from "./api.js";
 import { Deliveries } from "./deliveries.js";
 import { bytes, clock, facts, h, number, toast } from "./dom.js";
 import { tree } from "./payload.js";
@@ -32,7 +32,7 @@ export class Webhooks {
   }
 
   async shown() {
-    const found = await attempt("GET", "/webhooks");
+    const found = await poll("/webhooks");
     if (!found) return;
     this.nothing.hidden = found.length > 0;
     const names = new Set(found.map((one) => one.name));
