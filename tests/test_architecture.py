@@ -175,7 +175,7 @@ ARROWS: dict[str, set[str]] = {
     "webhook.rules": {
         "broker.routing.topics",
         "webhook.body",
-        "webhook.http.http1",
+        "broker.outgoing",
         "webhook.loading",
         "webhook.parcels",
     },

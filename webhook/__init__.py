@@ -1,7 +1,8 @@
 """Webhooks: what happens in the broker, posted over HTTP, and nothing of it lost in silence."""
 
+from pybroker.broker.outgoing.http import Answer
+
 from .backend import Backend, Outcome
-from .http.transport import Answer
 from .metrics import EndpointStats
 from .settings import Batch, Retry, Rule, SettingsError, Spool, TlsClient, WebhookSettings
 from .sink import Left, Sink

@@ -8,10 +8,10 @@ from re import Pattern, compile
 from typing import Any, Generic, TypeVar
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.http1 import check_header
 from pybroker.broker.routing.topics import filter_error, matches
 
 from .body.encode import EVENTS
-from .http.http1 import check_header
 from .loading import LoadError, load
 from .parcels import Headers
 from .settings import Rule, SettingsError

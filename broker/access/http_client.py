@@ -1,36 +1,31 @@
-"""Questions to an HTTP server whose answer is a status: asked once at a time, remembered for a while.
-
-aiohttp is imported when the first question is asked: its import costs more than the rest of the start.
-"""
+"""Questions to an HTTP server whose answer is a status: asked once at a time, remembered for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import secrets
 import ssl
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from pybroker.webhook.settings import TlsClient
 
 from ..clock import Clock
 from ..config.settings import HttpAuthSettings, HttpRequestSettings
 from ..engine.access import UnavailableError
+from ..outgoing.http import Connections, NoAnswerError
+from ..outgoing.http1 import request_head
 from ..outgoing.tls import TlsError, client_context
 from ..outgoing.urls import shown_url
 from .errors import AccessError
-
-if TYPE_CHECKING:
-    import aiohttp
 
 log = logging.getLogger("pybroker.access")
 
 MAX_REMEMBERED = 65_536
 """Answers kept; all are forgotten when there are more."""
-MAX_BODY = 1 << 16
-"""Of a longer answer the connection is not used again."""
 
 Params = tuple[tuple[str, str], ...]
 
@@ -41,12 +36,12 @@ class HttpClient:
     def __init__(self, settings: HttpAuthSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._tls = {
-            name: _context(name, request.tls)
+        self._connections = {
+            name: _connections(name, request, settings.connect_timeout)
             for name in ("auth_req", "super_req", "acl_req")
-            if (request := getattr(settings, name)) is not None and request.url.lower().startswith("https:")
+            if (request := getattr(settings, name)) is not None
         }
-        self._session: aiohttp.ClientSession | None = None
+        self._room = asyncio.Semaphore(settings.pool_size)
         self._under_way: dict[bytes, asyncio.Task[int]] = {}
         self._known: dict[bytes, tuple[float, int]] = {}
         """Until when an answer is good, and the answer."""
@@ -75,9 +70,8 @@ class HttpClient:
                 for task in under_way:
                     task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for connections in self._connections.values():
+            await connections.close()
 
     def _key(self, name: str, params: Params) -> bytes:
         """A password among the parameters is not kept as it is."""
@@ -92,59 +86,20 @@ class HttpClient:
         self._known[key] = (self._clock.monotonic() + self._settings.cache_ttl, task.result())
 
     async def _fetch(self, name: str, request: HttpRequestSettings, params: Params) -> int:
-        import aiohttp
-
-        trouble: object
+        settings, connections = self._settings, self._connections[name]
         try:
-            status = await self._status(name, request, params)
+            async with asyncio.timeout(settings.timeout), self._room:
+                status = (await connections.exchange(_message(request, params, connections))).status
             if status < 500 and status not in (408, 429):
                 self._answered(name)
                 return status
             trouble = f"status {status}"
         except TimeoutError:
-            trouble = f"no answer in {self._settings.timeout:g} s"
-        except aiohttp.ClientResponseError as error:  # its own text has the whole URL in it
-            trouble = f"the answer is not understood: {error.message.partition(':')[0]}"
-        except (aiohttp.ClientError, OSError) as error:
-            trouble = str(error) or type(error).__name__
+            trouble = f"no answer in {settings.timeout:g} s"
+        except (NoAnswerError, ValueError) as error:
+            trouble = str(error)
         self._failed(name, request.url, trouble)
         raise UnavailableError
-
-    async def _status(self, name: str, request: HttpRequestSettings, params: Params) -> int:
-        """The server may close a kept connection just when it is used again: that is no outage."""
-        import aiohttp
-
-        async with asyncio.timeout(self._settings.timeout):
-            try:
-                return await self._send(name, request, params)
-            except aiohttp.ClientConnectorError:
-                raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                return await self._send(name, request, params)
-
-    async def _send(self, name: str, request: HttpRequestSettings, params: Params) -> int:
-        session = self._session or self._open()
-        async with session.request(
-            request.method,
-            request.url,
-            headers=dict(request.headers),
-            ssl=self._tls.get(name, True),
-            allow_redirects=False,
-            **_fields(request, params),
-        ) as response:
-            await response.content.read(MAX_BODY)
-            return response.status
-
-    def _open(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        settings = self._settings
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.pool_size),
-            timeout=aiohttp.ClientTimeout(total=settings.timeout, sock_connect=settings.connect_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self._session
 
     def _failed(self, name: str, url: str, trouble: object) -> None:
         self._down[name] = self._down.get(name, 0) + 1
@@ -164,14 +119,29 @@ class HttpClient:
             )
 
 
-def _fields(request: HttpRequestSettings, params: Params) -> dict[str, Any]:
-    """Query, form or, where the headers say so, JSON."""
+def _message(request: HttpRequestSettings, params: Params, connections: Connections) -> bytes:
+    """The whole request: a query, a form or, where the headers say so, JSON. Raises ValueError where a header
+    cannot be one."""
+    headers = [("User-Agent", "pybroker"), ("Accept", "*/*"), *request.headers]
+    named = {name.lower(): value for name, value in headers}
+    headers = [pair for pair in connections.headers if pair[0].lower() not in named] + headers
+    target = connections.target
     if request.method == "get":
-        return {"params": params}
-    content_type = next((value for name, value in request.headers if name.lower() == "content-type"), "")
-    if content_type.partition(";")[0].strip().lower() == "application/json":
-        return {"json": dict(params)}
-    return {"data": list(params)}
+        if params:
+            target += f"{'&' if '?' in target else '?'}{urlencode(params)}"
+        return request_head(f"GET {target}", headers, 0)
+    if named.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+        body = json.dumps(dict(params)).encode()
+    else:
+        body = urlencode(params).encode()
+        if "content-type" not in named:
+            headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    return request_head(f"POST {target}", headers, len(body)) + body
+
+
+def _connections(name: str, request: HttpRequestSettings, timeout: float) -> Connections:
+    secure = request.url.lower().startswith("https:")
+    return Connections(request.url, _context(name, request.tls) if secure else None, timeout)
 
 
 def _context(name: str, files: TlsClient | None) -> ssl.SSLContext:

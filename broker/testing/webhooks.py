@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from pybroker.webhook.http.transport import Answer, MakeTransport, NoAnswerError, Request, Transport
+from pybroker.webhook.http.transport import MakeTransport, Request, Transport
 from pybroker.webhook.settings import WebhookSettings
 
 from ..clock import Clock
+from ..outgoing.http import Answer, NoAnswerError
 from ..printable import printable
 
 REFUSED = "refused"

@@ -11,9 +11,9 @@ import pytest
 import trustme
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.http import Answer
 from pybroker.webhook import Sink, WebhookSettings
 from pybroker.webhook.backend import Verdict
-from pybroker.webhook.http.transport import Answer
 from pybroker.webhook.push.registration import Registration
 from pybroker.webhook.settings import SettingsError
 

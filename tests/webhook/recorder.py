@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pybroker.webhook.http.transport import Answer, NoAnswerError, Request, Transport
+from pybroker.broker.outgoing.http import Answer, NoAnswerError
+from pybroker.webhook.http.transport import Request, Transport
 from pybroker.webhook.settings import WebhookSettings
 
 Reply = int | Answer | Exception | Callable[["Recorded"], "Reply | Awaitable[Reply]"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pybroker.broker import events
 from pybroker.broker.clock import ManualClock
+from pybroker.broker.outgoing.http import Answer, NoAnswerError
 from pybroker.webhook import Batch, EndpointStats, Retry, Rule, Sink, Spool
-from pybroker.webhook.http.transport import Answer, NoAnswerError
 from pybroker.webhook.metrics import BUCKETS
 
 from .recorder import Recorder

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import pytest
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.http import Answer
 from pybroker.webhook import Batch, Retry, Rule, Sink
-from pybroker.webhook.http.transport import Answer
 
 from .conftest import drained, until
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer, slowly
@@ -306,7 +306,7 @@ async def test_a_clock_that_is_turned_by_hand_fires_the_retries(receiver, start)
 
 
 async def test_an_exception_of_the_transport_ends_nothing(start, caplog) -> None:
-    from pybroker.webhook.http.transport import Answer
+    from pybroker.broker.outgoing.http import Answer
 
     class Broken:
         calls = 0

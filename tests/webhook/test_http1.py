@@ -12,9 +12,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybroker.webhook import SettingsError, Sink, TlsClient
-from pybroker.webhook.http.client import open_transport
-from pybroker.webhook.http.http1 import (
+from pybroker.broker.outgoing.http import NoAnswerError
+from pybroker.broker.outgoing.http1 import (
     MAX_BODY,
     MAX_FRAMING,
     MAX_HEAD,
@@ -22,7 +21,9 @@ from pybroker.webhook.http.http1 import (
     BadAnswerError,
     request_head,
 )
-from pybroker.webhook.http.transport import NoAnswerError, Request
+from pybroker.webhook import SettingsError, Sink, TlsClient
+from pybroker.webhook.http.client import open_transport
+from pybroker.webhook.http.transport import Request
 
 from .conftest import drained
 from .samples import endpoint, published

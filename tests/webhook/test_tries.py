@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pybroker.broker.clock import ManualClock
+from pybroker.broker.outgoing.http import Answer
 from pybroker.webhook import Batch, Retry
 from pybroker.webhook.backend import DELIVERED, Outcome
 from pybroker.webhook.delivery.endpoint import Endpoint
 from pybroker.webhook.delivery.tries import BODY_BYTES, FAILURES, FORGOTTEN_AFTER, KEPT, Tries
-from pybroker.webhook.http.transport import Answer
 from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.sink import Sink
 

@@ -11,11 +11,12 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from pybroker.broker import events
+from pybroker.broker.outgoing.http import NoAnswerError
 
 from ..backend import Outcome, Verdict, words
 from ..body.headers import address_of
 from ..clock import Clock
-from ..http.transport import MakeTransport, NoAnswerError
+from ..http.transport import MakeTransport
 from ..parcels import Delivery, Headers
 from ..push.collapse import Collapse
 from ..push.mongoosepush import MongoosePush

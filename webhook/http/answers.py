@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 
+from pybroker.broker.outgoing.http import Answer
+
 from ..backend import ANSWER_BYTES, Outcome, Verdict
-from .transport import Answer
 
 RETRIED_STATUSES = frozenset({408, 425, 429})
 """Besides every 5xx."""

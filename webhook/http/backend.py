@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pybroker.broker.outgoing.http import NoAnswerError
+
 from ..backend import Outcome, Verdict
 from ..clock import Clock
 from ..parcels import Delivery, Headers
 from ..settings import WebhookSettings
 from .answers import outcome_of
 from .packing import Packer
-from .transport import MakeTransport, NoAnswerError
+from .transport import MakeTransport
 
 
 class HttpBackend:

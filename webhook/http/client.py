@@ -8,7 +8,7 @@ from pybroker.broker.outgoing.tls import client_context
 from pybroker.broker.outgoing.urls import shown_url
 
 from ..settings import SettingsError, WebhookSettings
-from .keepalive import KeepAliveTransport
+from .posts import Posts
 from .transport import Transport
 
 
@@ -23,6 +23,4 @@ def open_transport(settings: WebhookSettings) -> Transport:
         raise SettingsError(
             f'{settings.label}: url "{shown_url(settings.url)}" does not begin with http://HOST or https://HOST'
         )
-    return KeepAliveTransport(
-        settings, client_context(settings.tls, settings.label) if scheme == "https" else None
-    )
+    return Posts(settings, client_context(settings.tls, settings.label) if scheme == "https" else None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+from pybroker.broker.outgoing.http import Answer
 
 from ..settings import WebhookSettings
 
@@ -17,21 +19,6 @@ class Request:
     body: bytes
     below: str = ""
     """What follows the path of the endpoint's URL, percent-encoded."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """By lower-case names; none where the answer is a success."""
-    body: bytes = b""
-    """The first ANSWER_BYTES of it."""
-
-
-class NoAnswerError(Exception):
-    """The request got no answer; the message says why, in a few words."""
 
 
 class Transport(Protocol):

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import jwt
 
+from pybroker.broker.outgoing.http import Answer
 from pybroker.broker.outgoing.tls import client_context
 
 from ..backend import Outcome
 from ..clock import Clock
 from ..http.answers import retry_after
-from ..http.transport import Answer
 from ..settings import SettingsError, WebhookSettings
 from .http2 import Client, said
 from .notification import Notification

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 
 import jwt
 
+from pybroker.broker.outgoing.http import Answer, NoAnswerError
 from pybroker.broker.outgoing.tls import client_context
 
 from ..backend import Outcome
 from ..clock import Clock
 from ..http.answers import retry_after
-from ..http.transport import Answer, NoAnswerError
 from ..settings import SettingsError, WebhookSettings
 from .http2 import Client, said
 from .notification import Notification

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from pybroker.broker.outgoing.http import Answer, NoAnswerError
+
 from ..backend import words
-from ..http.transport import Answer, NoAnswerError
 
 MAX_BODY = 64 << 10
 """Bytes of an answer that are read."""

@@ -7,10 +7,12 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from pybroker.broker.outgoing.http import Answer
+
 from ..backend import Outcome
 from ..clock import Clock
 from ..http.answers import retry_after
-from ..http.transport import Answer, MakeTransport, Request
+from ..http.transport import MakeTransport, Request
 from ..settings import WebhookSettings
 from .notification import Notification
 from .provider import again, gone, refused

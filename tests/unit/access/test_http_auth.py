@@ -242,6 +242,41 @@ async def test_no_secret_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None
     assert "hidden" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "flood", [b"HTTP/1.1 100 Continue\r\n\r\n" * 100, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000]
+)
+async def test_an_answer_without_end_is_cut_off(caplog: pytest.LogCaptureFixture, flood: bytes) -> None:
+    async def pour(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(flood)
+            await writer.drain()
+
+    async with bare_server(pour) as port:
+        request = HttpRequestSettings(f"http://127.0.0.1:{port}/", "get")
+        async with http_auth(auth_req=request, timeout=60.0) as auth:
+            with pytest.raises(UnavailableError):
+                await auth.authenticate(login())
+    assert "the answer is not understood: its head is too long" in caplog.text
+
+
+async def test_the_time_for_a_connection_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as full:  # nobody accepts, and there is no room for another
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for one in fillers:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        request = HttpRequestSettings(f"http://127.0.0.1:{full.getsockname()[1]}/")
+        async with http_auth(auth_req=request, timeout=60.0, connect_timeout=0.05) as auth:
+            with pytest.raises(UnavailableError):
+                await auth.authenticate(login())
+        for one in fillers:
+            one.close()
+    assert "cannot be reached in time" in caplog.text
+
+
 async def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
     """It may end just when it is used again."""
     answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n\r\n"]
@@ -385,7 +420,7 @@ async def test_closing_waits_for_the_second_question_of_a_login_too() -> None:
         await closing
         assert await answer is OK
         assert len(server.questions) == 2
-        assert client._session is None
+        assert not any(connections._open for connections in client._connections.values())
 
 
 @pytest.mark.parametrize("key", ["cacertfile", "certfile"])

@@ -1,7 +1,7 @@
-"""POSTs over kept-alive connections of our own.
+"""Requests over kept-alive connections of our own.
 
 aiohttp's client makes a request object, a writer and a stream for every POST; that costs more than all the
-rest of a delivery. Nor does it bound how many interim answers an endpoint may send. Here a request is one
+rest of a delivery. Nor does it bound how many interim answers a server may send. Here a request is one
 write and one future, and what comes back is read by `http1`.
 """
 
@@ -10,18 +10,30 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from pybroker.broker.printable import not_reached
-
-from ..backend import ANSWER_BYTES
-from ..settings import WebhookSettings
-from .http1 import AnswerReader, BadAnswerError, request_head
-from .transport import Answer, NoAnswerError, Request
+from ..printable import not_reached
+from .http1 import AnswerReader, BadAnswerError
 
 KEPT_FOR = 15.0
 """Seconds that a connection may lie idle; servers, and what stands between, forget it sooner or later."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back. ``headers`` by lower-case names."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """At most 64 KiB of it; empty where the answer was a success."""
+
+
+class NoAnswerError(Exception):
+    """The request got no answer; the message says why, in a few words. Nothing secret is in it."""
 
 
 class _StaleError(Exception):
@@ -29,45 +41,40 @@ class _StaleError(Exception):
     why, where that is known."""
 
 
-class KeepAliveTransport:
-    """One endpoint's connections. The number of its callers bounds theirs."""
+class Connections:
+    """Those to the server of one URL. The number of its callers bounds theirs; they bound each request in
+    time by cancelling it."""
 
-    def __init__(self, settings: WebhookSettings, tls: ssl.SSLContext | None = None) -> None:
-        """``tls`` is for an ``https://`` URL."""
-        parts = urlsplit(settings.url)
+    def __init__(
+        self, url: str, tls: ssl.SSLContext | None = None, connect_timeout: float | None = None
+    ) -> None:
+        """``tls`` is for an ``https://`` URL; ``connect_timeout`` is seconds."""
+        self._connect_timeout = connect_timeout
+        parts = urlsplit(url)
         self._tls = tls
         self._host, self._port = parts.hostname or "", parts.port or (443 if tls else 80)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._where = f"{host}:{self._port}"
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._target = f"POST {_encoded(path)}"
-        self._own_headers = [("Host", parts.netloc.rpartition("@")[2])]
+        self.target = _encoded((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        """Path and query, as a request names them."""
+        self.headers: list[tuple[str, str]] = [("Host", parts.netloc.rpartition("@")[2])]
+        """Those that follow from the URL, ``Host`` first."""
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._own_headers.append(("Authorization", "Basic " + b64encode(user.encode()).decode()))
-        if any(name.lower() == "host" for name, _ in settings.headers):
-            del self._own_headers[0]
+            self.headers.append(("Authorization", "Basic " + b64encode(user.encode()).decode()))
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
-    async def post(self, request: Request) -> Answer:
-        try:
-            head = request_head(
-                self._target + request.below,
-                [*self._own_headers, *request.headers.items()],
-                len(request.body),
-            )
-        except ValueError as error:
-            raise NoAnswerError(str(error)) from error
-        data = head + request.body
+    async def exchange(self, request: bytes) -> Answer:
+        """Send a whole request and wait for its answer. Raises NoAnswerError."""
         while connection := self._kept():
             try:
-                return await connection.exchange(data)
+                return await connection.exchange(request)
             except _StaleError:
                 continue
         connection = await self._connect()
         try:
-            return await connection.exchange(data)
+            return await connection.exchange(request)
         except _StaleError as error:
             why = f": {error}" if str(error) else ""
             raise NoAnswerError(f"the connection was closed without an answer{why}") from None
@@ -89,9 +96,12 @@ class KeepAliveTransport:
 
     async def _connect(self) -> _Connection:
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(self._idle, self._open), self._host, self._port, ssl=self._tls
-            )
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: _Connection(self._idle, self._open), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:
+            raise NoAnswerError(f"{self._where} cannot be reached in time") from error
         except ssl.SSLCertVerificationError as error:
             raise NoAnswerError(f"certificate not accepted: {error.verify_message}") from error
         except ssl.SSLError as error:
@@ -175,12 +185,8 @@ class _Connection(asyncio.Protocol):
 
 def _answer_of(reader: AnswerReader) -> Answer:
     if reader.status < 300:
-        return (
-            Answer(reader.status, body=bytes(reader.body[:ANSWER_BYTES]))
-            if reader.body
-            else Answer(reader.status)
-        )
-    return Answer(reader.status, reader.headers, bytes(reader.body[:ANSWER_BYTES]))
+        return Answer(reader.status, body=bytes(reader.body)) if reader.body else Answer(reader.status)
+    return Answer(reader.status, reader.headers, bytes(reader.body))
 
 
 def _encoded(path: str) -> str:
