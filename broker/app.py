@@ -26,7 +26,7 @@ from .faults.channel import WatchedChannel
 from .faults.outage import Outage
 from .faults.rules import Faults
 from .live.feed import Feed
-from .live.numbers import Lag
+from .live.numbers import Lag, own_numbers
 from .live.packets import LastPackets
 from .loop_clock import LoopClock
 from .outgoing.tls import TlsError
@@ -41,6 +41,7 @@ from .parts.presets import Presets
 from .parts.state import Overdue, State
 from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
+from .parts.workers import Arrivals, Place, Workers
 from .plugins.errors import PluginError
 from .rest.part import Rest
 from .rest.served import End, Served
@@ -79,7 +80,9 @@ class App:
         webhook_transport: MakeTransport = open_transport,
         faults: Faults | None = None,
         open_channel: OpenChannel | None = None,
+        place: Place | None = None,
     ) -> None:
+        """``place``: which of the processes of a broker this is."""
         self.settings = settings
         self.end: End | None = None
         """Set by a program that can stop and restart: what HTTP asks for that."""
@@ -92,24 +95,35 @@ class App:
         self.faults = faults or (Faults() if settings.faults is not None else None)
         if open_channel is None:
             open_channel = Channel if self.faults is None else partial(WatchedChannel, self.faults, None)
-        self.listeners = Listeners(self.engine, settings, open_channel)
+        self.workers = Workers(self.engine, place, self._own_numbers) if place is not None else None
+        self.listeners = Listeners(
+            self.engine, settings, open_channel, self.workers, place.sockets if place is not None else {}
+        )
         self.outage = Outage(self.engine, self.listeners.all)
         self.start_faults()
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
         self.rest = Rest(self._served(), settings.http_server)
-        self.state = State(self.engine, settings)
+        self.state = State(self.engine, settings, retained=place is None or place.index == 0)
+        self.sys_topics = SysTopics(
+            self.engine,
+            settings.sys.interval,
+            self._sys_values,
+            self.workers.node.sys_values if self.workers is not None else tuple,
+        )
         self.parts: tuple[Part, ...] = (
             self.state,
+            *([self.workers] if self.workers is not None else ()),
             self.webhooks,
             self.admission,
-            SysTopics(self.engine, settings.sys.interval, self._sys_values),
+            self.sys_topics,
             Presence(self.engine, settings.sys),
             Overdue(self.state),
             Plugins(self.admission),
             Activity(self.engine, settings),
             Presets(self.engine, settings),
             self.listeners,
+            *([Arrivals(self.workers, self.listeners)] if self.workers is not None else ()),
             self.rest,
         )
         """In the order of their start."""
@@ -182,6 +196,9 @@ class App:
     def _sys_values(self) -> Iterable[tuple[str, str]]:
         for part in self.parts:
             yield from part.sys_values()
+
+    def _own_numbers(self) -> dict[str, Any]:
+        return {"overview": own_numbers(self.engine), "sys": self.sys_topics.values()}
 
     def _spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
         task = asyncio.ensure_future(_hand_on(answer, then))

@@ -90,6 +90,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.transport",
     },
     "broker.parts": {
+        "broker.cluster",
         "broker.access",
         "broker.engine",
         "broker.faults.frames",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -50,7 +50,7 @@ class Node:
         self.index = index
         self.count = count
         self.full = False
-        self._engine = engine
+        self.engine = engine
         self._measure = measure
         self._said: dict[str, Any] = {}
         """Our numbers as the others know them."""
@@ -67,19 +67,24 @@ class Node:
         engine.router.changed = self._route_changed
         self._stopped = False
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether all others are there, and this one knows what they do."""
+        return self.retained.knows and all(peer.link.is_up for peer in self.peers.values())
+
     def start(self) -> None:
         """Begin what is done by the clock. To be called when what an earlier run has left is there."""
         self.retained.start()
-        for session in self._engine.sessions:
+        for session in self.engine.sessions:
             for topic_filter in session.subscriptions:
                 self._route_changed(session, topic_filter)
-        self._engine.flush()
+        self.engine.flush()
         self._tick()
 
     def stop(self) -> None:
         self._stopped = True
-        self._engine.neighbours = None
-        self._engine.router.changed = None
+        self.engine.neighbours = None
+        self.engine.router.changed = None
 
     # What the engine asks (`engine.Neighbours`).
 
@@ -92,8 +97,15 @@ class Node:
                 self._route_changed(session, topic_filter)
         if not self._numbers_due:
             self._numbers_due = True
-            clock = self._engine.clock
+            clock = self.engine.clock
             clock.call_at(clock.monotonic() + SOON, self._tell_numbers)
+
+    def numbers(self) -> Iterable[Mapping[str, Any]]:
+        return [found for peer in self.peers.values() if (found := peer.numbers.get("overview"))]
+
+    def sys_values(self) -> list[dict[str, str]]:
+        """The topics of `$SYS` of the others."""
+        return [found for peer in self.peers.values() if (found := peer.numbers.get("sys"))]
 
     def routes_known(self) -> Awaitable[Any] | None:
         self._changes.flush()
@@ -101,13 +113,13 @@ class Node:
         for peer in waits:
             peer.session.flush()
             peer.link.flush()
-        return _when_all(self._engine, waits, ROUTES_PATIENCE)
+        return _when_all(self.engine, waits, ROUTES_PATIENCE)
 
     def concerned(self, topic: str) -> Awaitable[Any] | None:
         if not self.full:
             return None
         try:
-            route = self._engine.router.route(topic)
+            route = self.engine.router.route(topic)
         except UnansweredError:
             return None  # it will be asked again
         concerned = {target.session.elsewhere for target in route.targets}
@@ -127,12 +139,12 @@ class Node:
         one = self.peers[peer]
         one.link.down()
         if one.down_since is None:
-            one.down_since = self._engine.clock.monotonic()
+            one.down_since = self.engine.clock.monotonic()
             one.look_again()
 
     def received(self, peer: int, frame: bytes) -> None:
         one = self.peers[peer]
-        one.link.received(frame, self._engine.clock.monotonic())
+        one.link.received(frame, self.engine.clock.monotonic())
         if one.link.is_up and one.down_since is not None:
             one.down_since = None
             one.look_again()
@@ -143,7 +155,7 @@ class Node:
     # What is told.
 
     def _peer(self, index: int, incarnation: int) -> Peer:
-        peer = Peer(self._engine, index, incarnation)
+        peer = Peer(self.engine, index, incarnation)
         link = peer.link
         link.handle = lambda number, batch: peer.inbox.append((number, batch))
         link.reset = partial(self._reset, peer)
@@ -155,6 +167,7 @@ class Node:
     def _reset(self, peer: Peer) -> None:
         peer.inbox.clear()
         peer.doubt_routes()
+        peer.incarnations += 1
 
     def _all_there_is(self, peer: Peer) -> list[bytes]:
         told = [_filters(records.SUBSCRIBED, self._filters)]
@@ -171,12 +184,12 @@ class Node:
     def _route_changed(self, session: Session, topic_filter: str) -> None:
         if session.elsewhere is None:
             if not self._changes.chunks:
-                self._engine.pending.outboxes.append(self._changes)
+                self.engine.pending.outboxes.append(self._changes)
             self._changes.chunks.append(topic_filter)
 
     def _announce(self, changed: Iterable[str]) -> None:
         """Tell the others which of these filters our clients want now."""
-        router = self._engine.router
+        router = self.engine.router
         new: list[str] = []
         gone: list[str] = []
         for topic_filter in dict.fromkeys(changed):
@@ -196,7 +209,7 @@ class Node:
                 self._tell_everyone(_filters(kind, found))
 
     def _announce_group(self, topic_filter: str) -> None:
-        group = self._engine.router.group(topic_filter)
+        group = self.engine.router.group(topic_filter)
         members = local_members(group) if group is not None else (0, 0)
         if members != self._groups.get(topic_filter, (0, 0)):
             if any(members):
@@ -207,8 +220,8 @@ class Node:
             self._tell_everyone(records.members(topic_filter, *members))
 
     def _measured(self) -> dict[str, Any]:
-        doors = self._engine.doors
-        return {**self._measure(), "connected": self._engine.connected, "doors": doors.connected()}
+        doors = self.engine.doors
+        return {**self._measure(), "connected": self.engine.connected, "doors": doors.connected()}
 
     def _tell_numbers(self) -> None:
         self._numbers_due = False
@@ -218,23 +231,23 @@ class Node:
         if said != self._said:
             self._said = said
             self._tell_everyone(records.numbers(said))
-            self._engine.flush()
+            self.engine.flush()
 
     def _tick(self) -> None:
         if self._stopped:
             return
-        now = self._engine.clock.monotonic()
+        now = self.engine.clock.monotonic()
         for peer in self.peers.values():
             peer.link.tick(now)
             if peer.down_since is not None and now - peer.down_since > FORGOTTEN_AFTER:
                 self._give_up(peer)
         self._tell_numbers()
         self.retained.tick()
-        self._engine.clock.call_at(now + TICK, self._tick)
+        self.engine.clock.call_at(now + TICK, self._tick)
 
     def _give_up(self, peer: Peer) -> None:
         if peer.link.forget():
-            self._engine.counters.dropped["neighbour_gone"] += 1
+            self.engine.counters.dropped["neighbour_gone"] += 1
         if peer.doubt_routes():
             self._go_on(peer, iter(peer.forget_doubtful()))
         peer.numbers = {}
@@ -249,7 +262,7 @@ class Node:
 
     def _set_full(self) -> None:
         self.full = any(peer.room is not None for peer in self.peers.values())
-        self._engine.restrict()
+        self.engine.restrict()
 
     # What is done with what comes.
 
@@ -260,12 +273,12 @@ class Node:
             self._go_on(peer, self._steps(peer))
 
     def _go_on(self, peer: Peer, steps: Iterator[None]) -> None:
-        turns = self._engine.turns
+        turns = self.engine.turns
         end = turns.end()
         for _ in steps:
             if turns.now() > end:
                 turns.later(lambda: self._go_on(peer, steps))
-                self._engine.flush()
+                self.engine.flush()
                 return
         peer.works = False
         self._work(peer)
@@ -278,12 +291,12 @@ class Node:
             peer.source = None
             for kind, body in records.unpack(batch):
                 yield from self._HANDLERS[kind](self, peer, body)
-            self._engine.flush()
+            self.engine.flush()
             if incarnation == link.peer:
-                self._engine.pending.when_written(link, partial(link.handled, number))
+                self.engine.pending.when_written(link, partial(link.handled, number))
 
     def _packets(self, layout: int, peer: Peer, body: bytes) -> Iterator[None]:
-        counters = self._engine.counters
+        counters = self.engine.counters
         for packet in peer.readers[layout].feed(body):
             # Where it came from it was counted as sent; it is sent from here, and counted again.
             many = len(packet) if isinstance(packet, PublishRun) else 1
@@ -297,10 +310,10 @@ class Node:
                 yield
 
     def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[None]:
-        fanout = self._engine.fanout
+        fanout = self.engine.fanout
         plan = None
         if not run.qos:
-            route = self._engine.router.routes.get(run.topic)
+            route = self.engine.router.routes.get(run.topic)
             plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
         if plan is not None:
             waiting = fanout.forward(plan, run)
@@ -316,7 +329,7 @@ class Node:
 
     def _deliver(self, packet: Publish) -> None:
         """To our own clients."""
-        engine = self._engine
+        engine = self.engine
         try:
             route = self._local(engine.router.route(packet.topic))
         except UnansweredError as unanswered:
@@ -329,7 +342,7 @@ class Node:
 
     def _deliver_later(self, packet: Publish) -> None:
         self._deliver(packet)
-        self._engine.flush()
+        self.engine.flush()
 
     def _local(self, route: Route[Session]) -> Route[Session]:
         local = route.local
@@ -343,20 +356,20 @@ class Node:
         packet = records.read_packet(data, layout)
         packet.source = peer.source
         if packet.properties is not None:
-            stamp(self._engine, packet)
-        group = self._engine.router.group(topic_filter)
+            stamp(self.engine, packet)
+        group = self.engine.router.group(topic_filter)
         if group is None:
-            self._engine.reports.dropped("no_subscribers", packet)
+            self.engine.reports.dropped("no_subscribers", packet)
             return
         members = group.share_of(packet.topic).members
         ours = [one for one in members if not is_elsewhere(one[0])]
         if ours:
             turn, group.turn = group.turn, self._turns.get(topic_filter, 0)
-            self._engine.fanout.to_group(Share(group, ours), packet)
+            self.engine.fanout.to_group(Share(group, ours), packet)
             self._turns[topic_filter], group.turn = group.turn, turn
         else:  # they have left meanwhile
             others = [one for one in members if one[0].elsewhere is not peer.session]
-            self._engine.fanout.to_group(Share(group, others), packet)
+            self.engine.fanout.to_group(Share(group, others), packet)
         yield
 
     def _source(self, peer: Peer, body: bytes) -> Iterator[None]:
@@ -389,7 +402,7 @@ class Node:
 
     def _numbers(self, peer: Peer, body: bytes) -> Iterator[None]:
         peer.numbers = records.read_numbers(body)
-        engine = self._engine
+        engine = self.engine
         everyone = [one.numbers for one in self.peers.values()]
         engine.connected_elsewhere = sum(one.get("connected", 0) for one in everyone)
         engine.doors.elsewhere(one.get("doors", {}) for one in everyone)

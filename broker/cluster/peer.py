@@ -43,6 +43,8 @@ class Peer:
         for reader in self.readers.values():
             reader.runs = True
         self.works = False
+        self.incarnations = 0
+        """How many processes were in its place one after another."""
         self.down_since: float | None = engine.clock.monotonic()
         self.room: asyncio.Event | None = None
         """While it takes no more: who wants to send more waits for this."""

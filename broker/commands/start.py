@@ -53,6 +53,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="serve the page and the REST API on this port of 127.0.0.1; without PORT on a free one",
     )
+    add("--workers", metavar="N", help="N processes that are one broker (system.workers)")
     add("--strict", action="store_true", help="do not start if the configuration has any warning")
     flags = parser.add_argument_group("NanoMQ's flags", "They win over the file.")
     add = flags.add_argument
@@ -123,6 +124,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
         )
     overrides: dict[str, object] = {
         "system.daemon": options.daemon,
+        "system.workers": options.workers,
         "listeners.ssl.cacertfile": options.cacert,
         "listeners.ssl.certfile": options.cert,
         "listeners.ssl.keyfile": options.key,

@@ -18,6 +18,7 @@ _ABSENT = object()
 
 _SECTIONS = {
     "daemon": "system.daemon",
+    "workers": "system.workers",
     "drain_timeout": "system.drain_timeout",
     "webhooks": "webhook",
     "event_pushers": "event_pusher",

@@ -18,6 +18,8 @@ def describe(settings: Settings) -> list[str]:
         rows.append(("http_server", _http_server(settings.http_server)))
     if settings.sqlite is not None:
         rows.append(("sqlite", f"sessions and retained messages in {settings.sqlite.path}"))
+    if settings.workers > 1:
+        rows.append(("workers", f"{settings.workers} processes, each with the clients that are its own"))
     rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
     if not settings.webhooks:
         rows.append(("webhook", "none"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ..faults.fault import Fault
 from .auth import auth
 from .environment import fill, put_keys
 from .errors import ConfigError
@@ -93,6 +94,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
     settings = {
         "source": path,
         "daemon": system["daemon"],
+        "workers": system["workers"],
         "mqtt": MqttSettings(**_fields(read(_section(root, "mqtt"), "mqtt", report))),
         "listeners": tuple(listener for listener, _ in found_listeners),
         "http_server": http_server(root, report),
@@ -106,10 +108,17 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,
-        "faults": faults(root, report),
+        "faults": _faults(root, system["workers"], report),
         "drain_timeout": system["drain_timeout"],
     }
     return Settings(**settings, warnings=report.warnings)
+
+
+def _faults(root: Section, workers: int, report: Report) -> tuple[Fault, ...] | None:
+    found = faults(root, report)
+    if found is not None and workers > 1:
+        report.error(root.place, "faults", "faults take a broker of one process: set system.workers = 1")
+    return found
 
 
 def _check_sections(root: Section, report: Report) -> None:

@@ -308,6 +308,8 @@ class Settings:
 
     source: Path | None = None
     daemon: bool = False
+    workers: int = 1
+    """`system.workers`: processes that are one broker."""
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings("tcp", "tcp"),)
     http_server: HttpServerSettings | None = None

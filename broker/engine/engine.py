@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..clock import Clock
@@ -57,6 +57,9 @@ class Neighbours(Protocol):
 
     def moved(self, session: Session) -> None:
         """Its client has come or gone."""
+
+    def numbers(self) -> Iterable[Mapping[str, Any]]:
+        """What `live.numbers.own_numbers` has said on each of the others, a second ago at most."""
 
 
 Command = Callable[[Client, bytes], Awaitable[ReasonCode]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -51,8 +52,25 @@ class Lag:
         self._arm()
 
 
+SAME_EVERYWHERE = ("version", "at", "retained")
+"""What is not added up over the processes of a broker."""
+
+
 def overview(engine: Engine) -> dict[str, Any]:
-    """Counts and counters of the whole broker. The counters (``messages_received`` and below) only grow."""
+    """Counts and counters of the whole broker, of all its processes. The counters (``messages_received`` and
+    below) only grow."""
+    total = own_numbers(engine)
+    for other in engine.neighbours.numbers() if engine.neighbours is not None else ():
+        for name, value in total.items():
+            if isinstance(value, dict):
+                total[name] = dict(Counter(value) + Counter(other[name]))
+            elif name not in SAME_EVERYWHERE:
+                total[name] = value + other[name]
+    return total
+
+
+def own_numbers(engine: Engine) -> dict[str, Any]:
+    """The same of this process alone."""
     counters = engine.counters
     counted = list(islice(engine.sessions, MOST_COUNTED))
     usage = resource.getrusage(resource.RUSAGE_SELF)

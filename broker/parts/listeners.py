@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from ..config.settings import Settings
 from ..engine.engine import Engine
 from ..part import Apply, Part
+from ..transport.arrival import Owners
 from ..transport.listener import Listener, OpenChannel
 
 
 class Listeners(Part):
     """Open from the start to the stop; a reload exchanges their certificates."""
 
-    def __init__(self, engine: Engine, settings: Settings, open_channel: OpenChannel) -> None:
-        self.all: Sequence[Listener] = [Listener(engine, one, open_channel) for one in settings.listeners]
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        open_channel: OpenChannel,
+        owners: Owners | None = None,
+        sockets: Mapping[str, Sequence[socket.socket]] = MappingProxyType({}),
+    ) -> None:
+        """``owners`` and ``sockets``, by the listener's name: where other processes accept here as well."""
+        self.all: Sequence[Listener] = [
+            Listener(engine, one, open_channel, owners=owners, sockets=sockets.get(one.name, ()))
+            for one in settings.listeners
+        ]
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(self.all)

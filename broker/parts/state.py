@@ -28,9 +28,11 @@ MANY = 100_000
 class State(Part):
     """The first part to start and the last to stop. Its start raises StateError."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, *, retained: bool = True) -> None:
+        """``retained``: keep retained messages as well as sessions."""
         self._engine = engine
         self._settings = settings.sqlite
+        self._retained = retained
         self._storage: DiskStorage | None = None
         self._left: list[Left] = []
 
@@ -45,7 +47,7 @@ class State(Part):
             assert isinstance(engine.pending, HoldingPending)
             storage = DiskStorage(engine, opened, notes, settings)
             with reported(settings.path), _without_collecting():
-                self._left = restore(engine, opened.database, notes, opened.alive)
+                self._left = restore(engine, opened.database, notes, opened.alive, retained=self._retained)
         except BaseException:
             opened.close()
             raise
@@ -91,7 +93,8 @@ class State(Part):
         finally:
             for session in self._engine.sessions:
                 session.keeper = None
-            self._engine.retained.watchers = ()
+            if self._retained:
+                self._engine.retained.watchers = ()
         return []
 
     def sys_values(self) -> Iterable[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from .. import __version__
@@ -20,9 +20,17 @@ MoreValues = Callable[[], Iterable[tuple[str, str]]]
 class SysTopics(Part):
     """Publishes `$SYS/brokers/...` every ``interval`` seconds, retained."""
 
-    def __init__(self, engine: Engine, interval: float, more: MoreValues = tuple) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        interval: float,
+        more: MoreValues = tuple,
+        others: Callable[[], Iterable[Mapping[str, str]]] = tuple,
+    ) -> None:
+        """``others`` has the values of the other processes of this broker."""
         self._engine = engine
         self._more = more
+        self._others = others
         self._interval = interval
 
     async def start(self) -> None:
@@ -59,10 +67,26 @@ class SysTopics(Part):
         }
 
     def _tick(self) -> None:
-        for topic, value in self.values().items():
+        for topic, value in summed([self.values(), *self._others()]).items():
             self._publish(topic, value)
         self._engine.flush()
         self._engine.clock.call_at(self._engine.clock.monotonic() + self._interval, self._tick)
 
     def _publish(self, topic: str, value: str) -> None:
         broadcast(self._engine, f"{ROOT}/{topic}", value.encode(), retain=True)
+
+
+SAME_EVERYWHERE = {"uptime", "datetime", "retained/count"}
+
+
+def summed(nodes: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The values of a whole broker from those of its processes: numbers are added up, the rest is that of the
+    first."""
+    total = dict(nodes[0])
+    for other in nodes[1:]:
+        for topic, value in other.items():
+            if topic not in total:
+                total[topic] = value
+            elif topic not in SAME_EVERYWHERE and value.isdecimal() and total[topic].isdecimal():
+                total[topic] = str(int(total[topic]) + int(value))
+    return total

@@ -24,6 +24,8 @@ LEVELS = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
+worker: int | None = None
+"""Which of several processes of a broker this is, from 1 on, as each line says; 0 is their supervisor."""
 OURS = ("pybroker", "amqtt")
 """The loggers that `log.level` is about."""
 SYSLOG = "/dev/log"
@@ -43,6 +45,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "ts": int(record.created * 1000),
             "level": record.levelname.lower(),
+            **({"worker": worker} if worker else {}),
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -108,6 +111,8 @@ def open_handlers(settings: LogSettings) -> list[logging.Handler]:
         raise
     for handler in handlers:
         text = SYSLOG_TEXT if isinstance(handler, logging.handlers.SysLogHandler) else TEXT
+        if worker:
+            text = text.replace(" %(name)s:", f" [{worker}] %(name)s:")
         handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter(text))
     return handlers
 
@@ -154,6 +159,8 @@ def _open_into(handlers: list[logging.Handler], settings: LogSettings) -> None:
 
 def _file(settings: LogSettings) -> logging.Handler:
     settings.dir.mkdir(parents=True, exist_ok=True)
+    if worker is not None and worker != 1:  # the first one rotates the file, the others go along
+        return logging.handlers.WatchedFileHandler(settings.dir / settings.file, encoding="utf-8")
     handler = logging.handlers.RotatingFileHandler(
         settings.dir / settings.file,
         maxBytes=settings.rotation_size,

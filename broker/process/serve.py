@@ -30,6 +30,7 @@ from .faults import fault_command
 from .health import health_command
 from .output import complain, fail, say
 from .preflight import unfit_files
+from .state_layout import LayoutError, check_layout
 from .top import top_command
 
 logger = logging.getLogger("pybroker")
@@ -64,7 +65,16 @@ def serve(settings: Settings, options: StartOptions) -> int:
         return fail(f"the log cannot be written: {error}")
     log.spare()
     _allow_open_files(settings.limits.max_connections)
-    return _run(_serve(settings, options, say_ready))
+    if settings.sqlite is not None:
+        try:
+            check_layout(settings.sqlite.path, settings.workers)
+        except LayoutError as error:
+            return fail(str(error))
+    if settings.workers > 1:
+        from .supervisor import supervise
+
+        return supervise(settings, options, say_ready)
+    return run_in_loop(_serve(settings, options, say_ready))
 
 
 def _allow_open_files(connections: int) -> None:
@@ -89,7 +99,8 @@ def _without_console(settings: Settings) -> Settings:
     return replace(settings, log=replace(settings.log, to=places))
 
 
-def _run(main: Coroutine[Any, Any, int]) -> int:
+def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
+    """On the fastest event loop there is."""
     try:
         import uvloop
     except ImportError:  # no wheel for this system: asyncio serves as well, only slower
@@ -97,7 +108,7 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(main)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """glibc gives freed memory back to the system and asks for it again with the next read: with packets of
     64 KiB that takes a third of the time. Elsewhere nothing is done."""
     try:
@@ -108,7 +119,7 @@ def _keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, 32 << 20)
 
 
-def _settle_garbage_collector() -> None:
+def settle_garbage_collector() -> None:
     """What is there at the start stays; what comes later is mostly freed by counting. Looking for cycles
     after every 700 new objects costs a tenth of the time under load."""
     gc.collect()
@@ -124,7 +135,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
         app = App(settings)
         await app.start()
     except (*START_ERRORS, OSError) as error:
-        return fail(_with_holder(str(error), settings))
+        return fail(with_holder(str(error), settings))
     instance = instances.Instance(
         pid=os.getpid(),
         conf=str(settings.source.resolve()) if settings.source else None,
@@ -150,8 +161,8 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             await commands.open()
             announced = instances.announce(instance)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.signalled)
-            _settle_garbage_collector()
-            _keep_freed_memory()
+            settle_garbage_collector()
+            keep_freed_memory()
             _describe(app)
             if options.ready_file is not None:
                 _write_ready_file(app, options.ready_file)
@@ -223,7 +234,7 @@ def _waited_for(app: App) -> Iterator[str]:
             yield f"  {stats.section} {stats.name}: {events} to send first; another Ctrl-C stops at once"
 
 
-def _with_holder(text: str, settings: Settings) -> str:
+def with_holder(text: str, settings: Settings) -> str:
     """``text`` with the name of the listener or broker of ours that has the address, where one has it."""
     found = re.search(rf"(?:port (\d+) on|the socket) (\S+) is in use by {ANOTHER}", text)
     if found is None:

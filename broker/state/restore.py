@@ -38,11 +38,13 @@ class Left:
     ends_at: float | None
 
 
-def restore(engine: Engine, database: StateDatabase, notes: Notes, alive: float) -> list[Left]:
+def restore(
+    engine: Engine, database: StateDatabase, notes: Notes, alive: float, *, retained: bool = True
+) -> list[Left]:
     """Put what the database has into the engine, and have it told to ``notes`` what changes from now on.
 
     ``alive``: when the broker went down, in seconds since the epoch; 0 where it never ran. Returns what
-    :func:`set_off` needs. Raises sqlite3.Error.
+    :func:`set_off` needs. ``retained``: retained messages too. Raises sqlite3.Error.
     """
     progress = Progress(engine.clock.monotonic)
     epoch = notes.epoch
@@ -62,13 +64,14 @@ def restore(engine: Engine, database: StateDatabase, notes: Notes, alive: float)
             owner.received.add(packet_id)
     _restore_messages(engine, progress.of(database.entries(), "messages that wait"), sessions, epoch)
     now = engine.clock.time()
-    for message_row in progress.of(database.retained(), "retained messages"):
+    for message_row in progress.of(database.retained(), "retained messages") if retained else ():
         if message_row.expires_at == NEVER or message_row.expires_at > now:
             engine.retained.set(message_row.topic, publish_of(message_row, epoch))
     notes.next_session = database.highest("session") + 1
     notes.next_message = database.highest("message") + 1
     notes.next_entry = database.highest("entry") + 1
-    engine.retained.watchers = (notes.retained,)
+    if retained:
+        engine.retained.watchers = (notes.retained,)
     progress.end()
     return [
         Left(

@@ -81,13 +81,22 @@ class SetupOptions(TypedDict, total=False):
     virtual_clock: bool
 
 
+_ALONE: dict[str, Any] = {"daemon": False, "workers": 1}
+"""A test broker is a part of its process."""
+
+
 def settings_for(setup: Setup) -> Settings:
     """Raises ConfigError, OSError, and ImportError where ``tls`` lacks what makes certificates."""
     _check_options(setup)
     settings = _read(setup)
     listeners = [_on_free_port(one, setup) for one in settings.listeners]
     listeners += _extra_listeners(setup, {one.type for one in listeners})
-    changes: dict[str, Any] = {"listeners": tuple(listeners), "daemon": False, "http_server": _page(setup)}
+    changes: dict[str, Any] = {
+        "listeners": tuple(listeners),
+        "daemon": False,
+        "workers": 1,
+        "http_server": _page(setup),
+    }
     if setup.users is not None:
         changes["auth"] = replace(
             settings.auth, allow_anonymous=False, passwords=MappingProxyType(dict(setup.users))

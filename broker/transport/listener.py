@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from ..engine.doors import MAX_UNANNOUNCED
 from ..engine.engine import Engine
 from . import tls
 from .acceptor import Acceptor
+from .arrival import Arrival, Origin, Owners
 from .errors import ListenError
 from .proxy_protocol import announced
 from .sockets import inode, listen_tcp, listen_unix
-from .tcp import TcpConnection, peer_of
+from .tcp import PassedOn, TcpConnection, peer_of
 from .websocket import DEFAULT_PATHS, WebSocketConnection
 
 __all__ = ["ListenError", "Listener", "OpenChannel"]
@@ -35,18 +36,25 @@ class Listener:
     """Opens one configured address and makes a channel of each connection."""
 
     def __init__(
-        self, engine: Engine, settings: ListenerSettings, open_channel: OpenChannel = Channel
+        self,
+        engine: Engine,
+        settings: ListenerSettings,
+        open_channel: OpenChannel = Channel,
+        *,
+        owners: Owners | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
+        """``owners``: other processes accept here as well, on the same ``sockets``, which listen already."""
         self.settings = settings
+        self._owners = owners
+        self._given = sockets
         self._engine = engine
         self._open_channel = open_channel
         self._servers: list[asyncio.Server | Acceptor] = []
         self._context: tls.ReloadableContext | None = None
         self._port = settings.port
-        self._path = settings.path or (DEFAULT_PATHS[0] if settings.type in ("ws", "wss") else "")
+        self._path = _path_of(settings)
         self._inode: int | None = None
-        if settings.type == "unix":
-            self._path = str(Path(settings.path).absolute())
 
     async def open(self) -> None:
         """Bind and accept. Raises ListenError naming the listener, the address and the cause."""
@@ -56,11 +64,15 @@ class Listener:
                 self._context = tls.reloadable(tls.server_context(settings.name, settings.tls))
             elif settings.type in ("ssl", "wss"):
                 raise ListenError("TLS needs a certificate (certfile) and its private key (keyfile)")
-            for listening in await self._listen():
-                self._servers.append(await self._serve(listening))
         except ListenError as error:
             self.close()
             raise ListenError(f"listener {settings.name}: {error}") from None
+        try:
+            for listening in await self._listen():
+                self._servers.append(await self._serve(listening))
+        except ListenError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Accept nobody more; the clients that are connected stay."""
@@ -91,29 +103,21 @@ class Listener:
     @property
     def url(self) -> str:
         """For people, and for clients that take one."""
-        if self.settings.type == "unix":
-            return f"unix:{self._path}"
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"{SCHEMES[self.settings.type]}://{host}:{self.port}{self._path}"
+        return url_of(self.settings, self.port)
 
     @property
     def facts(self) -> dict[str, Any]:
         """For programs: name, type, host and port, as the ready file has them; the path of a WebSocket,
         or the file of a unix socket, whose host is empty and whose port is 0."""
-        settings = self.settings
-        facts = {"name": settings.name, "type": settings.type, "host": settings.host, "port": self.port}
-        if settings.type == "unix":
-            facts |= {"host": "", "port": 0}
-        return facts | {"path": self._path} if self._path else facts
+        return facts_of(self.settings, self.port)
 
     async def _listen(self) -> list[socket.socket]:
         settings = self.settings
-        if settings.type == "unix":
-            listening = [listen_unix(self._path, settings.backlog)]
-            self._inode = inode(self._path)
-        else:
-            listening = await listen_tcp(settings.host, settings.port, settings.backlog)
+        listening = list(self._given) or await listening_sockets(settings)
+        if settings.type != "unix":
             self._port = listening[0].getsockname()[1]
+        elif not self._given:
+            self._inode = inode(self._path)
         return listening
 
     async def _serve(self, listening: socket.socket) -> asyncio.Server | Acceptor:
@@ -166,19 +170,81 @@ class Listener:
             return WebSocketConnection(accept, self.settings.path, self._engine.mqtt.max_packet_size)
         return TcpConnection(accept)
 
-    def _accept(self, link: Link, transport: asyncio.Transport, peer: str | None = None) -> Channel:
+    def _accept(
+        self, link: TcpConnection, transport: asyncio.Transport, peer: str | None = None
+    ) -> Channel | Arrival:
+        origin = self._origin(transport, peer or peer_of(transport))
+        admit = partial(self._admit, link, origin, transport.get_extra_info("ssl_object"))
+        if self._owners is None:
+            return admit()
+        return Arrival(
+            self._engine,
+            self._owners,
+            link,
+            transport,
+            origin,
+            may_move=self._context is None and self.settings.type in ("tcp", "unix"),
+            admit=admit,
+        )
+
+    def _origin(self, transport: asyncio.Transport, peer: str) -> Origin:
         settings = self.settings
-        peer = peer or peer_of(transport)
         if self._context is None:
-            return self._open_channel(self._engine, verbs, link, listener=settings.name, peer=peer)
+            return Origin(settings.name, peer)
         certificate = transport.get_extra_info("peercert") or None
+        name = tls.common_name(certificate) if settings.peer_cert_as_username else None
+        return Origin(settings.name, peer, certificate, name)
+
+    def _admit(self, link: Link, origin: Origin, ssl_object: Any) -> Channel:
         return self._open_channel(
             self._engine,
             verbs,
             link,
-            listener=settings.name,
-            peer=peer,
-            certificate=certificate,
-            tls=transport.get_extra_info("ssl_object"),
-            certified_username=tls.common_name(certificate) if settings.peer_cert_as_username else None,
+            listener=origin.listener,
+            peer=origin.peer,
+            certificate=origin.certificate,
+            tls=ssl_object,
+            certified_username=origin.certified_username,
         )
+
+    async def take(self, connection: socket.socket, origin: Origin, first: bytes) -> None:
+        """Serve a connection that another process has accepted for this listener; ``first`` has come."""
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: PassedOn(lambda link, _: self._admit(link, origin, None), first), connection
+            )
+
+
+async def listening_sockets(settings: ListenerSettings) -> list[socket.socket]:
+    """Bound and listening. Raises ListenError naming the listener, the address and the cause."""
+    try:
+        if settings.type == "unix":
+            return [listen_unix(_path_of(settings), settings.backlog)]
+        return await listen_tcp(settings.host, settings.port, settings.backlog)
+    except ListenError as error:
+        raise ListenError(f"listener {settings.name}: {error}") from None
+
+
+def url_of(settings: ListenerSettings, port: int) -> str:
+    """As :attr:`Listener.url`, for a listener with this port."""
+    path = _path_of(settings)
+    if settings.type == "unix":
+        return f"unix:{path}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{SCHEMES[settings.type]}://{host}:{port}{path}"
+
+
+def facts_of(settings: ListenerSettings, port: int) -> dict[str, Any]:
+    """As :attr:`Listener.facts`, for a listener with this port."""
+    path = _path_of(settings)
+    facts = {"name": settings.name, "type": settings.type, "host": settings.host, "port": port}
+    if settings.type == "unix":
+        facts |= {"host": "", "port": 0}
+    return facts | {"path": path} if path else facts
+
+
+def _path_of(settings: ListenerSettings) -> str:
+    if settings.type == "unix":
+        return str(Path(settings.path).absolute())
+    return settings.path or (DEFAULT_PATHS[0] if settings.type in ("ws", "wss") else "")

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from ..engine.channel import Channel, Link
-
 HIGH_WATER = 256 * 1024
 """Unsent bytes above which a client counts as reading too slowly."""
 LOW_WATER = 64 * 1024
@@ -21,8 +19,8 @@ FEW = 32
 LINGER = 5.0
 """Seconds a client may take to close its side after we have closed ours."""
 
-Accept = Callable[[Link, asyncio.Transport], Channel]
-"""Makes the channel of a new connection."""
+Accept = Callable[["TcpConnection", asyncio.Transport], Any]
+"""Makes the channel of a new connection, or what is in its place until its client has said who it is."""
 
 
 class TcpConnection(asyncio.Protocol):
@@ -33,7 +31,7 @@ class TcpConnection(asyncio.Protocol):
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
-        self._channel: Channel | None = None
+        self._channel: Any = None
         self._lingering: asyncio.TimerHandle | None = None
         """Set once nothing more is written: when the client's end is no longer waited for."""
         self._held = False
@@ -45,6 +43,16 @@ class TcpConnection(asyncio.Protocol):
         self._handled = 0
         """How much of it was handled already."""
         self._transport: asyncio.Transport | None = None
+
+    def use(self, channel: Any) -> None:
+        """Hand to ``channel`` what comes from now on, and have it as the one that writes."""
+        if self._channel is not None:
+            self._channel = channel
+
+    def take_waiting(self) -> bytes:
+        """What was read and is not handled yet; nobody else handles it."""
+        rest, self._waiting, self._handled = self._waiting[self._handled :], b"", 0
+        return rest
 
     # What asyncio calls.
 
@@ -65,7 +73,7 @@ class TcpConnection(asyncio.Protocol):
         counters = self._channel.engine.counters
         before = counters.packets_received
         self._channel.received(data)
-        return counters.packets_received - before
+        return int(counters.packets_received - before)
 
     def _in_turns(self, data: bytes) -> None:
         """uvloop reads 256 KB at a time, and up to 32 times in a row from a socket that has more: handled at
@@ -142,6 +150,21 @@ class TcpConnection(asyncio.Protocol):
 
     def unsent_bytes(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+
+class PassedOn(TcpConnection):
+    """A connection that another process has accepted, and of which ``first`` has come there."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, accept: Accept, first: bytes) -> None:
+        super().__init__(accept)
+        self._first = first
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        first, self._first = self._first, b""
+        self.data_received(first)
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:

@@ -42,6 +42,7 @@ def _system() -> Iterator[Row]:
     yield from under(
         "system",
         Row("daemon", flag(), "false", "Detach from the terminal and run in the background."),
+        Row("workers", whole(1, 64), "1", "Processes that are one broker: see cluster.md.", ours=True),
         Row(
             "drain_timeout",
             time(),
