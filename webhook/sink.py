@@ -96,7 +96,7 @@ class Sink:
             for endpoint, rules in self._rules.find(type(event), getattr(event, "topic", None)):
                 endpoint.accept(event, rules)
         except Exception:
-            log.exception("webhook: %s could not be taken in; it is lost", type(event).__name__)
+            log.exception("webhook: %s could not be queued; it is lost", type(event).__name__)
 
     # ---- life
 
@@ -116,7 +116,7 @@ class Sink:
         for path in await asyncio.to_thread(forgotten, spools):
             log.warning(
                 "webhook %s: events wait in the spool %s, but no such endpoint is configured: they are sent "
-                "when it is again",
+                "when it is configured again",
                 path.stem,
                 path.parent,
             )

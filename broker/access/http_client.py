@@ -105,7 +105,7 @@ class HttpClient:
         self._down[name] = self._down.get(name, 0) + 1
         if self._down[name] == 1:
             log.error(
-                "auth.http_auth.%s: %s cannot be asked: %s; clients are refused until it can",
+                "auth.http_auth.%s: %s fails: %s; clients are refused until it answers",
                 name,
                 shown_url(url),
                 trouble,

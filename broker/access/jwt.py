@@ -49,7 +49,7 @@ class Jwt:
         named = claims.get(self._settings.username_claim)
         if named is None or named != client.username:
             log.info(
-                "client %s from %s: its token is refused: %s is %r, but its user name is %r",
+                "client %s from %s: its token is refused: %s is %r, but the user name is %r",
                 client.client_id,
                 client.peer,
                 self._settings.username_claim,

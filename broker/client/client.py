@@ -134,7 +134,7 @@ class Client:
         )
         answer = await self._next()
         if not isinstance(answer, Connack):
-            raise ClientError("the broker answers CONNECT with something else than CONNACK")
+            raise ClientError("the broker answers CONNECT with another packet than CONNACK")
         if answer.reason:
             why = reason_name(answer.reason).replace("_", " ")
             raise ClientError(f"the broker refuses the connection: {why}")
@@ -253,7 +253,7 @@ class Client:
             self._heard = True
             self._packets = [*singly(self._decoder.feed(data))]
             if self._decoder.error is not None:
-                raise ClientError(f"the broker sends what is no MQTT: {self._decoder.error}")
+                raise ClientError(f"the broker sends something that is not MQTT: {self._decoder.error}")
         return self._packets.pop(0)
 
     async def _read(self) -> None:

@@ -65,7 +65,7 @@ def find_instance(conf: Path | None, pid: int | None) -> Instance | None:
         which = f" that serves {conf}" if conf else f" with pid {pid}" if pid else ""
         print(f"pybroker: no broker{which} is running for this user", file=sys.stderr)
     else:
-        print("pybroker: several brokers are running; say which by --conf or --pid:", file=sys.stderr)
+        print("pybroker: several brokers are running; select one by --conf or --pid:", file=sys.stderr)
         for one in found:
             print(f"  pid {one.pid}  {one.conf or 'defaults'}", file=sys.stderr)
     return None

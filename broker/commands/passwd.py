@@ -52,7 +52,7 @@ def _new_password(from_stdin: bool) -> str:
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     elif not sys.stdin.isatty():
-        raise PasswdError("there is no terminal to ask for the password on; give it by --password-stdin")
+        raise PasswdError("there is no terminal to ask for the password; use --password-stdin")
     else:
         password = getpass.getpass("Password: ")
         if password != getpass.getpass("Once more: "):

@@ -63,12 +63,12 @@ def _check(options: argparse.Namespace) -> None:
     from ..routing.topics import topic_error
 
     if options.topic is None:
-        refuse("-t TOPIC is missing: where to publish")
+        refuse("-t TOPIC is missing: the topic to publish to")
     if error := topic_error(options.topic):
         refuse(f'-t "{options.topic}": {error}')
     given = options.message is not None or options.file is not None
     if not (given or options.null_message or options.stdin_file or options.stdin_line):
-        refuse("what is to be published? -m TEXT, -f FILE, -n, -s or -l")
+        refuse("the payload is missing: -m TEXT, -f FILE, -n, -s or -l")
     if options.property and options.protocol_version not in ("5", "mqttv5"):
         refuse("-D needs -V 5: properties are MQTT 5.0's")
 

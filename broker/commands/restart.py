@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"pybroker: {problem}", file=sys.stderr)
     if wanted is None or problems:
         if before is not None:
-            print(f"pybroker: the running broker (pid {before.pid}) is left alone", file=sys.stderr)
+            print(f"pybroker: the running broker (pid {before.pid}) continues", file=sys.stderr)
         return BAD_CONFIGURATION
     if before is None:
         print("no broker is running; starting one", flush=True)

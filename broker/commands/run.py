@@ -80,5 +80,5 @@ def _run(options: argparse.Namespace) -> int:
     if options.command[:1] == ["--"]:
         del options.command[0]
     if not options.command:
-        options.usage("say which command is to run: pybroker run CMD")
+        options.usage("the command to run is missing: pybroker run CMD")
     return run_command(options)

@@ -103,7 +103,7 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, StartOptions] | None
     if options.strict and settings.warnings:
         for warning in settings.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        print("pybroker: not started: --strict allows no warnings", file=sys.stderr)
+        print("pybroker: not started: there are warnings, and --strict allows none", file=sys.stderr)
         return None
     reread = (
         partial(load, settings.source, overrides=overrides, keys_of_environment=True)
@@ -119,7 +119,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
 
     if options.old_conf is not None:
         raise ValueError(
-            f"--old_conf: `pybroker convert {options.old_conf} > new.conf` writes the file anew; "
+            f"--old_conf: `pybroker convert {options.old_conf} > new.conf` converts the file; "
             "then start with --conf new.conf"
         )
     overrides: dict[str, object] = {

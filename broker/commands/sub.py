@@ -71,7 +71,7 @@ def _check(options: argparse.Namespace) -> None:
     from ..routing.topics import filter_error
 
     if not options.topic:
-        refuse("-t FILTER is missing: what to subscribe to")
+        refuse("-t FILTER is missing: the topic filter")
     for topic_filter in options.topic:
         if error := filter_error(topic_filter):
             refuse(f'-t "{topic_filter}": {error}')

@@ -52,7 +52,7 @@ def _rule(values: Values, report: Report) -> AclRule:
 def _condition(values: Values, permit: str, report: Report) -> AclRule:
     for key in ("ipaddrs", "or"):  # without them the rule would hold for everybody
         if values.is_empty(key):
-            message = "empty: it would hold for nobody; leave it out, or name at least one"
+            message = "empty: the rule would match no client; leave the key out, or name at least one"
             report.error(values.place_of(key), f"{values.name}.{key}", message)
     single = (values["ipaddr"],) if "ipaddr" in values else ()
     return AclRule(
@@ -91,7 +91,7 @@ def _switch_of_passwords(section: Section, report: Report) -> None:
     del users.values["enable"]
     if switch.text == "false":
         del section.values["password"]
-        report.warn(switch.place, "auth.password.enable", "false: none of the users is known")
+        report.warn(switch.place, "auth.password.enable", "false: all users are off")
 
 
 def _http_auth(values: Values, report: Report) -> HttpAuthSettings:
@@ -99,7 +99,7 @@ def _http_auth(values: Values, report: Report) -> HttpAuthSettings:
     requests = {name: _request(values, f"{prefix}.{name}", report) for name in _REQUESTS}
     if not any(requests.values()):
         report.warn(
-            values.place_of(prefix), f"auth.{prefix}", "none of auth_req, super_req and acl_req is there"
+            values.place_of(prefix), f"auth.{prefix}", "auth_req, super_req and acl_req are all missing"
         )
     _warn_of_placeholders(values, report)
     return HttpAuthSettings(
@@ -122,7 +122,7 @@ def _warn_of_placeholders(values: Values, report: Report) -> None:
         report.warn(
             values.place_of(key),
             f"auth.{key}",
-            f"{' and '.join(unknown)} will be empty: only auth_req and super_req are asked with those",
+            f"{' and '.join(unknown)} will be empty: only auth_req and super_req have those",
         )
 
 
@@ -130,7 +130,7 @@ def _request(values: Values, key: str, report: Report) -> HttpRequestSettings | 
     if key not in values:
         return None
     if f"{key}.url" not in values:
-        report.error(values.place_of(key), f"auth.{key}.url", "missing: the URL to ask")
+        report.error(values.place_of(key), f"auth.{key}.url", "missing: the URL of the request")
         return None
     tls = None
     if f"{key}.tls" in values:

@@ -39,7 +39,7 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
     values = read(section, PREFIX, report, f"{PREFIX}.{name}")
     backend = values["backend"] or name
     if "backend" not in values and name not in BACKENDS:
-        missing = f"missing: what carries the events: {', '.join(BACKENDS)}, or package.module:Class"
+        missing = f"missing: the backend: {', '.join(BACKENDS)}, or package.module:Class"
         report.error(values.place, f"{values.name}.backend", missing)
         return None
     if backend == "http":
@@ -70,7 +70,7 @@ def _as_a_webhook(values: Values, report: Report) -> None:
         )
         report.error(values.place_of("url"), f"{values.name}.url", message)
     if any("{" in text for _, text in values["headers"]):
-        words = "templates are not filled in with backend = http"
+        words = "templates are not replaced with backend = http"
         report.warn(values.place_of("headers"), f"{values.name}.headers", words)
 
 

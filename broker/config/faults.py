@@ -13,7 +13,7 @@ def faults(root: Section, report: Report) -> tuple[Fault, ...] | None:
     section = root.section("faults")
     if section is None or is_off(section):
         return None
-    report.warn(section.place, "faults", "messages can be lost on purpose: for tests only")
+    report.warn(section.place, "faults", "faults may lose messages on purpose: for tests only")
     values = read(section, "faults", report)
     found = [_fault(rule, report) for rule in values["rules"] or ()]
     return tuple(fault for fault in found if fault is not None)

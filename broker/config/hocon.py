@@ -45,7 +45,7 @@ def _by_pyhocon(text: str, marked: MarkedText, file: Path) -> dict[str, Any]:
         parsed: dict[str, Any] = ConfigFactory.parse_string(text)
     except ParseBaseException as error:
         place = marked.place_of(error.lineno) or Place(file)
-        raise ConfigError([Problem(str(place), "", "values that do not go together stand here")]) from None
+        raise ConfigError([Problem(str(place), "", "values that cannot be joined")]) from None
     except ConfigException as error:
         raise ConfigError([_explain(str(error), marked, file)]) from None
     return parsed

@@ -76,13 +76,13 @@ def _guarded(settings: HttpServerSettings, values: Values, report: Report) -> Ht
         report.warn(
             place,
             "http_server.auth_type",
-            f"no_auth at {settings.host}: everybody who reaches this address can read and change everything",
+            f"no_auth at {settings.host}: every client that reaches it can read and change everything",
         )
     elif (settings.username, settings.password) == WELL_KNOWN:
         report.warn(
             place,
             "http_server.password",
-            f"admin and public are known to everybody, and {settings.host} can be reached from elsewhere",
+            f"everybody knows admin and public, and other machines can reach {settings.host}",
         )
     return settings
 

@@ -30,7 +30,7 @@ def listeners(root: Section, report: Report) -> tuple[tuple[ListenerSettings, Pl
                 for name, values in _sections(kind, node, report)
             ]
     if not found and not report.errors:
-        report.error(section.place, "listeners", "every listener is off, so nobody could connect")
+        report.error(section.place, "listeners", "every listener is off, so no client could connect")
     _check_addresses(found, report)
     return tuple(found)
 
@@ -112,7 +112,7 @@ def tls_server(values: Values, report: Report) -> TlsServer | None:
         report.error(
             values.place_of("verify_peer"),
             f"{values.name}.cacertfile",
-            "missing: verify_peer = true needs to know what client certificates are checked against",
+            "missing: verify_peer = true needs the CA certificates of client certificates",
         )
     if values["fail_if_no_peer_cert"] and not values["verify_peer"]:
         report.warn(

@@ -191,7 +191,7 @@ def _presets(section: Section, report: Report) -> tuple[PresetSession, ...]:
             continue
         values = read(node, "preset.session.NAME", report, key)
         if "clientid" not in values:
-            report.error(node.place, f"{key}.clientid", "missing: the client the session waits for")
+            report.error(node.place, f"{key}.clientid", "missing: the client identifier of the session")
         topics = tuple(_preset_topic(topic, report) for topic in values["topic"])
         found.append(PresetSession(name, values["clientid"] or "", topics))
     return tuple(found)
@@ -240,7 +240,7 @@ def _warn_about_access(
         by_certificate = any(listener.peer_cert_as_username for listener, _ in found)
         if not (access.passwords or access.http_auth or access.jwt or has_plugins or by_certificate):
             report.warn(
-                place, "auth", "allow_anonymous is false and there are no users, so nobody can connect"
+                place, "auth", "allow_anonymous is false and there are no users, so no client can connect"
             )
         return
     reachable = [(listener, where) for listener, where in found if _is_reachable(listener)]
@@ -249,7 +249,8 @@ def _warn_about_access(
         report.warn(
             reachable[0][1],
             "auth.allow_anonymous",
-            f"anyone who reaches {names} may connect without a name; set it to false, or bind 127.0.0.1",
+            f"every client that reaches {names} may connect without a user name; set it to false, "
+            "or bind 127.0.0.1",
         )
 
 

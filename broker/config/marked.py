@@ -14,7 +14,7 @@ from .errors import ConfigError, Problem
 from .tree import MissingInclude, Place, Text
 
 MAX_DEPTH = 64
-TOO_DEEP = f"more than {MAX_DEPTH} sections and lists in each other"
+TOO_DEEP = f"more than {MAX_DEPTH} sections and lists inside each other"
 """Sections in sections, and files in files: more than anybody needs, fewer than would trouble the parser."""
 
 NAMES = ("auth", "password")
@@ -125,9 +125,7 @@ class MarkedText:
         opened, where = self._stack.pop()
         self._path = self._sections.pop()
         if opened + bracket not in ("{}", "[]"):
-            raise syntax_error(
-                place, f"{bracket} found where the {opened} of line {where.line} wants its end"
-            )
+            raise syntax_error(place, f"{bracket} found, but the {opened} of line {where.line} is not closed")
         self.new_line(place)
         self._out.append(bracket)
 

@@ -88,7 +88,9 @@ def _replace(file: Path, lines: list[str], expected: dict[str, str]) -> None:
                 written.flush()
                 os.fsync(written.fileno())
             if users(beside) != expected:
-                raise PasswdError(f"{file} is written in a way this command does not understand; edit it")
+                raise PasswdError(
+                    f"{file} has a syntax that this command does not understand; edit it by hand"
+                )
             if target.exists():
                 _keep_owner(target, beside)
             beside.replace(target)

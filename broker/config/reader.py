@@ -58,7 +58,7 @@ class Report:
             self.warn(node.place, key, f"unknown key, ignored{hint}")
             return
         what_to_do = hint or "; correct or remove it"
-        why = "The broker does not start with it, because it may be meant to guard access"
+        why = "The broker does not start with it, because it may be meant to control access"
         self.error(node.place, key, f"unknown key{what_to_do}{'' if hint.endswith('?') else '.'} {why}")
 
     @property
@@ -290,4 +290,4 @@ class _Walk:
 def _shown(kind: Kind, node: Text) -> str:
     if kind.shown is not None:
         return f'"{kind.shown(node.text)}"'
-    return "a value that does not fit" if kind.secret else tree.describe(node)
+    return "a value that does not match" if kind.secret else tree.describe(node)

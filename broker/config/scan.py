@@ -125,7 +125,7 @@ class _File:
     def _open(self, match: re.Match[str]) -> None:
         if self.want == "key":
             if match[0] == "[" or self.marked.depth > self.depth or self.in_braces:
-                raise self._error(f"{match[0]} stands without a key before it")
+                raise self._error(f"{match[0]} has no key before it")
             self.in_braces = True
             return
         if self.want == "assign":
@@ -176,7 +176,7 @@ class _File:
 
     def _dot(self, match: re.Match[str]) -> None:
         if self.want != "assign" or self.new_part:
-            raise self._error("a . stands without a name before it; quote a key that begins with one")
+            raise self._error("a . has no name before it; quote a key that begins with a dot")
         self.new_part = True
 
     def _assign(self, match: re.Match[str]) -> None:

@@ -158,7 +158,7 @@ class Sender:
 
     def resume(self, session: Session) -> None:
         """The client is back: send again what it did not acknowledge, in order, with the identifiers it
-        had [MQTT-4.4.0-1], then what has waited; no more at a time than the client takes now."""
+        had [MQTT-4.4.0-1], then what has waited; no more at a time than the client accepts now."""
         inflight = session.inflight
         inflight.unsent.clear()
         room = session.window
@@ -230,8 +230,8 @@ class Sender:
             self._counters.packets_sent += self._pending.flush_early(outbox)
 
     def _not_now(self, session: Session, message: Outgoing, size: int) -> bool:
-        """Whether the packet is larger than the client takes, and is dropped for it alone [MQTT-3.1.2-24]; or
-        so large that it waits until others are acknowledged."""
+        """Whether the packet is larger than the client accepts, and is dropped for it
+        [MQTT-3.1.2-24]; or so large that it waits until others are acknowledged."""
         if size - (0 if message.qos else 2) > session.max_packet_size:
             self._drop(session, message, "packet_too_large")
             return True

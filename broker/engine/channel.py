@@ -191,7 +191,7 @@ class Channel:
         if self.meter is not None and not self.closed:
             self._throttle(packets, len(data))
         if self._unsent_limit is not None and self.link.unsent_bytes() > self._unsent_limit:
-            self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "answers pile up unread")
+            self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "the client does not read its answers")
 
     def lost(self) -> None:
         """The network connection is gone."""
@@ -259,7 +259,7 @@ class Channel:
             return await answer
         except Exception:
             who = self.client.client_id if self.client else self.peer
-            log.exception("what client %s waited for has failed", who)
+            log.exception("an answer that client %s waited for has failed", who)
             self.refuse(ProtocolError("the broker has failed", ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR))
             return None
 
@@ -324,7 +324,7 @@ class Channel:
                 self.heard_at + seconds, lambda: self._check_keepalive(seconds)
             )
         else:
-            self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, text=f"nothing was heard for {seconds:g} seconds")
+            self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, text=f"the client was silent for {seconds:g} seconds")
 
     def _end(self, last_words: bytes, reason: str) -> None:
         if self.closed:
@@ -411,7 +411,7 @@ class Channel:
             return
         engine.counters.limited[limit] += 1
         if limit == "message_rate" and pause > LONGEST_PAUSE:
-            text = f"more than {engine.limits.message_rate:g} messages a second"
+            text = f"more than {engine.limits.message_rate:g} messages per second"
             self.close(ReasonCode.MESSAGE_RATE_TOO_HIGH, text=text)
         elif not self._suspended:
             self.wait(pause, lambda: None)

@@ -51,7 +51,7 @@ def broke_rule(channel: Channel, error: ProtocolError) -> None:
     client = channel.client
     who = f"client {client.client_id} from " if client is not None else "a connection from "
     where = _where(channel.peer, channel.listener)
-    log.info("%s%s broke a rule: %s (%s)", who, where, error, reason_name(error.reason))
+    log.info("%s%s broke the protocol: %s (%s)", who, where, error, reason_name(error.reason))
 
 
 def silent(peer: str, listener: str, seconds: float) -> None:

@@ -129,7 +129,7 @@ def _check_will(
 def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:
     """Why nobody more is connected just now, or None."""
     if channel.over_rate:
-        return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many connections come in a second"
+        return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many new connections per second"
     session = engine.sessions.get(client.client_id)
     if session is not None and session.connected:
         return None  # it takes its own place
@@ -158,7 +158,7 @@ def _assigned_client_id(engine: Engine) -> str:
 def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
     """Why this CONNECT is refused whoever sends it, or SUCCESS."""
     if packet.version == 3 and not 0 < len(packet.client_id) <= MAX_CLIENT_ID_3_1:
-        text = f"MQTT 3.1 wants a client identifier of 1 to {MAX_CLIENT_ID_3_1} characters"
+        text = f"MQTT 3.1 needs a client identifier of 1 to {MAX_CLIENT_ID_3_1} characters"
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
     if not packet.client_id and not packet.clean_start and packet.version == 4:  # [MQTT-3.1.3-8]
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "an empty client identifier needs clean session 1"

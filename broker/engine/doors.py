@@ -64,7 +64,7 @@ class Doors:
 def is_full(door: Door, connected: int, limits: Limits) -> str:
     """Why no further client may be connected through ``door``; empty where one may."""
     if connected >= limits.max_connections:
-        return f"{limits.max_connections} clients are connected, no more are served"
+        return f"{limits.max_connections} clients are connected, which is the limit"
     if door.max_connections is not None and door.connected + door.elsewhere >= door.max_connections:
-        return f"{door.max_connections} clients are connected to this listener, no more are served"
+        return f"{door.max_connections} clients are connected to this listener, which is the limit"
     return ""

@@ -59,7 +59,7 @@ class Authentication:
         elif packet.reason == ReasonCode.RE_AUTHENTICATE and channel.connection.established:
             self.begin(channel, properties.authentication_data)
         else:
-            raise ProtocolError(f"this is not the time for AUTH with reason 0x{packet.reason:02x}")
+            raise ProtocolError(f"AUTH is not expected here with reason 0x{packet.reason:02x}")
 
     def _step(self, channel: Channel, data: bytes | None) -> None:
         assert self._exchange is not None

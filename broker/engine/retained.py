@@ -1,4 +1,4 @@
-"""Retained messages for new subscriptions, sent as fast as the client takes them."""
+"""Retained messages for new subscriptions, sent as fast as the client accepts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BURST_BYTES = 64 * 1024
 
 def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
     """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]: now as far as there is time
-    and the client takes it, the rest by and by."""
+    and the client accepts it, the rest by and by."""
     sending = session.source
     if sending is None:
         sending = session.source = RetainedSending(engine, session)

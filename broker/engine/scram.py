@@ -95,7 +95,7 @@ class Exchange:
                 return Challenge()  # the client wants to be asked first
             return self._final(text) if self._bare else self._first(text)
         except (ValueError, KeyError, Base64Error):
-            return Rejected(ReasonCode.NOT_AUTHORIZED, "this is no SCRAM-SHA-256 message")
+            return Rejected(ReasonCode.NOT_AUTHORIZED, "this is not a SCRAM-SHA-256 message")
 
     def _first(self, text: str) -> Outcome:
         binding, authorize_as, bare = text.split(",", 2)

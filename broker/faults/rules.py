@@ -135,7 +135,7 @@ def make(values: Mapping[str, Any]) -> Fault:
     unknown = values.keys() - Fault.__dataclass_fields__.keys()
     if unknown:
         known = ", ".join(Fault.__dataclass_fields__)
-        raise FaultError(f"{', '.join(sorted(unknown))} is not part of a fault; there are {known}")
+        raise FaultError(f"{', '.join(sorted(unknown))} is not a key of a fault; there are {known}")
     if "action" not in values:
         raise FaultError(f"a fault needs an action: {', '.join(ACTIONS)}")
     fault = Fault(**{name: _read(name, value) for name, value in values.items()})
@@ -151,7 +151,7 @@ def check(fault: Fault) -> None:
     given = fault.given().keys() - {"action"}
     for name in given - aims - needed - possible:
         allowed = ", ".join(sorted(aims | needed | possible))
-        raise FaultError(f"{fault.action} has no {name}; it may have {allowed}")
+        raise FaultError(f"{fault.action} has no key {name}; its keys are {allowed}")
     for name in sorted(needed - given):
         raise FaultError(f"{fault.action} needs {name}")
     if fault.packet is not None and fault.packet not in PACKETS:
@@ -167,9 +167,9 @@ def check(fault: Fault) -> None:
     for name in ("seconds", "jitter", "rate"):
         value = getattr(fault, name)
         if value is not None and not isfinite(value):
-            raise FaultError(f"{name} = {value} is no amount")
+            raise FaultError(f"{name} = {value} is not a finite number")
     if fault.rate is not None and fault.rate <= 0:
-        raise FaultError(f"rate = {fault.rate} lets nothing pass; stall does that")
+        raise FaultError(f"rate = {fault.rate} stops all traffic; use stall for that")
     if not 0 <= fault.probability <= 1:
         raise FaultError(f"probability = {fault.probability} is not between 0 and 1")
     if fault.action == "refuse":
@@ -187,7 +187,7 @@ def reason_code(code: int | str | None) -> ReasonCode:
         if known >= ReasonCode.UNSPECIFIED_ERROR and code in (known.value, reason_name(known)):
             return known
     names = ", ".join(reason_name(known) for known in ReasonCode if known >= ReasonCode.UNSPECIFIED_ERROR)
-    raise FaultError(f'code "{code}" refuses nobody; write a number from 0x80 or one of {names}')
+    raise FaultError(f'code "{code}" is not a refusal; write a number from 0x80 or one of {names}')
 
 
 def fits(pattern: str, client: str) -> bool:

@@ -163,7 +163,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._reader.feed(data)
         except BadAnswerError as error:
-            self._answer.set_exception(NoAnswerError(f"the answer is not understood: {error}"))
+            self._answer.set_exception(NoAnswerError(f"the answer is invalid: {error}"))
             return
         if self._reader.complete:
             self._answer.set_result(_answer_of(self._reader))

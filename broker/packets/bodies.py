@@ -77,9 +77,7 @@ def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, bool, int]
     if level in (BRIDGE | 3, BRIDGE | 4) and (name, level & ~BRIDGE) in _PROTOCOLS:
         return name, level & ~BRIDGE, True, pos
     if (name, level) not in _PROTOCOLS:
-        text = (
-            f"there is no protocol {name[:32]!r} with level {level}; MQTT 3.1, 3.1.1 and 5.0 are spoken here"
-        )
+        text = f"there is no protocol {name[:32]!r} with level {level}; MQTT 3.1, 3.1.1 and 5.0 are supported"
         if name not in _NAMES:  # [MQTT-3.1.2-1]
             raise ProtocolError(text)
         raise ProtocolError(text, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION)  # [MQTT-3.1.2-2]
@@ -115,7 +113,7 @@ def _check_connect_flags(flags: int, version: int) -> None:
     if flags & 0x18 == 0x18:  # [MQTT-3.1.2-12]
         raise MalformedPacket("the will has QoS 3")
     if flags & 0x38 and not flags & 0x04 and version != 3:  # [MQTT-3.1.2-11, MQTT-3.1.2-13]
-        raise MalformedPacket("CONNECT says the QoS or the retain flag of a will, but has none")
+        raise MalformedPacket("CONNECT sets the QoS or the retain flag of a will, but has no will")
     if flags & 0x40 and not flags & 0x80 and version != 5:  # [3.1.1: MQTT-3.1.2-22]
         raise MalformedPacket("CONNECT has a password without a user name")
 

@@ -148,7 +148,7 @@ def check_passwords(passwords: Mapping[str, str]) -> None:
     """Raises ValueError naming a user whose hash cannot be read."""
     for user, password in passwords.items():
         if _is_hash(password.encode()) and not Argon2Hasher.identify(password):
-            raise ValueError(f"the password of user {user!r} begins like an argon2 hash but is none")
+            raise ValueError(f"the password of user {user!r} begins like an argon2 hash, but is not one")
 
 
 def _is_hash(password: bytes) -> bool:

@@ -336,7 +336,7 @@ def make_message(
 ) -> Publish:
     """A plugin's message for the engine. Raises ValueError where the topic or the QoS is none."""
     if error := topic_error(topic):
-        raise ValueError(f"{topic!r} cannot be published to: {error}")
+        raise ValueError(f"{topic!r} cannot be published: {error}")
     if qos not in (None, 0, 1, 2):
         raise ValueError(f"the QoS of a message is 0, 1 or 2, not {qos!r}")
     return make_publish(topic, bytes(data or b""), qos=qos or 0, retain=retain)

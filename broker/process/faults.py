@@ -38,7 +38,7 @@ def fault_command(faults: Faults | None, outage: Outage) -> Handler:
                 fault = _fault({"action": "restart", **arguments})
                 outage.restart(fault.keep_state is not False, fault.seconds or 0.0)
                 return []
-        raise ControlError("say one of list, add, remove, clear and restart")
+        raise ControlError("use one of list, add, remove, clear and restart")
 
     return carry_out
 

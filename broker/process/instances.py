@@ -36,7 +36,7 @@ def runtime_dir() -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise NotADirectoryError(f"{path} is no directory; {advice}") from None
+        raise NotADirectoryError(f"{path} is not a directory; {advice}") from None
     if path.lstat().st_uid != os.getuid():
         raise PermissionError(f"{path} belongs to another user; {advice}")
     facts = path.stat()

@@ -84,7 +84,11 @@ def _allow_open_files(connections: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if hard != resource.RLIM_INFINITY and connections > hard:
-        logger.debug("the system allows %d open files; limits.max_connections is %d", hard, connections)
+        logger.debug(
+            "the system allows %d open files, which is too few for limits.max_connections = %d",
+            hard,
+            connections,
+        )
 
 
 def _nothing() -> None:
@@ -308,7 +312,7 @@ class Reloader:
     async def _reload(self) -> list[str]:
         if self._reread is None:
             raise control.ControlError(
-                "this broker was started without a file: there is nothing to read again"
+                "this broker was started without a file, so there is nothing to reload"
             )
         try:
             # In a thread: a large file takes tenths of a second.
@@ -324,7 +328,7 @@ class Reloader:
             raise control.ControlError(f"{error}\nnothing has changed") from None
         except (*START_ERRORS, OSError) as error:
             raise control.ControlError(f"{error}; nothing has changed") from None
-        lines = [str(change) for change in changes] or ["the file says what it said before"]
+        lines = [str(change) for change in changes] or ["the file has not changed"]
         again = [one.settings.name for one in self._app.listeners if one.settings.tls is not None]
         if again:
             lines.append(f"certificates read again: {', '.join(again)}")

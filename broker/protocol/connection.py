@@ -94,7 +94,7 @@ class Connection:
         self._publishing = False
         """Whether PUBLISH may come: after CONNECT or, where that names an authentication method, CONNACK."""
         self.max_packet_size = inf
-        """The largest packet the client takes, in bytes."""
+        """The largest packet the client accepts, in bytes."""
         self.unacknowledged: set[int] = set()
         """Identifiers of the QoS 1 and 2 messages of this connection that were not answered to the end yet;
         a message that is repeated counts once."""
@@ -168,7 +168,7 @@ class Connection:
         data = self._shortened(packet)
         if not data:
             name = type(packet).__name__.upper()
-            text = f"{name} is larger than the {self.max_packet_size} bytes the client takes"
+            text = f"{name} is larger than the {self.max_packet_size} bytes the client accepts"
             raise ProtocolError(text, ReasonCode.PACKET_TOO_LARGE)
         return data
 

@@ -90,9 +90,9 @@ class Gate:
         if origin in self._settings.cors_origins:
             return
         if origin is not None and origin != f"{request.scheme}://{request.headers.get('Host', '')}":
-            raise Refused(403, Code.BAD_REQUEST, "requests of other web sites are refused")
+            raise Refused(403, Code.BAD_REQUEST, "requests from web pages of other sites are refused")
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise Refused(403, Code.BAD_REQUEST, "requests of other web sites are refused")
+            raise Refused(403, Code.BAD_REQUEST, "requests from web pages of other sites are refused")
 
     def _by_token(self, scheme: str, token: str) -> bool:
         if scheme != "Bearer" or not token:

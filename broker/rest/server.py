@@ -120,7 +120,7 @@ class Server:
             raise
         except Exception:
             log.exception("the request %s %s failed", request.method, request.path)
-            response = refusal(Refused(500, Code.RPC_ERROR, "the broker has failed; its log says more"))
+            response = refusal(Refused(500, Code.RPC_ERROR, "the broker has failed; see its log"))
         if not response.prepared:
             response.headers.update(headers)
         return response
@@ -132,7 +132,7 @@ class Server:
         if _is_api(request):
             route, arguments = self._routes.find(request.method, path.removeprefix(PREFIX))
             if route.changes and not may_change:
-                raise Refused(403, Code.BAD_REQUEST, "these credentials may read and change nothing")
+                raise Refused(403, Code.BAD_REQUEST, "these credentials may only read")
             return await route.handler(Call(self._served, request, arguments))
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, Code.UNKNOWN_MISTAKE)

@@ -77,7 +77,7 @@ class Session:
         self.expiry = 0.0
         """Seconds the session outlives its connection; ``math.inf`` is for ever."""
         self.max_packet_size = inf
-        """The largest packet the client takes, in bytes."""
+        """The largest packet the client accepts, in bytes."""
         self.full_window = self.window = 65_535
         """How many QoS 1 and 2 messages may be unacknowledged towards it at a time. ``window`` is 0 while
         what is unacknowledged takes as many bytes as it may."""

@@ -53,7 +53,9 @@ def read_dump(lines: Iterable[str], database: StateDatabase, taken: set[str]) ->
             kind = row.pop("kind")
             if position == 1:
                 if kind != FORMAT or row["version"] > VERSION:
-                    raise DumpError("this is no dump of a pybroker's state that this version can read")
+                    raise DumpError(
+                        "this is not a dump of pybroker's state, or not one that this version can read"
+                    )
                 continue
             _take(changes, kind, row, base, taken)
         except DumpError as error:

@@ -115,12 +115,12 @@ class Progress:
             yield row
             if not count & 0xFFF and self._monotonic() > self._due:
                 self._due = self._monotonic() + NEXT_WORD
-                log.info("the state is read: %d %s so far", count, what)
+                log.info("reading the state: %d %s so far", count, what)
 
     def end(self) -> None:
         seconds = self._monotonic() - self._began
         if seconds > FIRST_WORD:
-            log.info("the state is read, which took %.1f s", seconds)
+            log.info("the state was read in %.1f s", seconds)
 
 
 def _session(row: SessionRow, notes: Notes) -> Session:

@@ -118,7 +118,7 @@ def session_row(number: int, facts: str, will: bytes) -> SessionRow:
             given["will_at"],
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the session {facts[:100]} lacks something") from error
+        raise ValueError(f"the session {facts[:100]} is incomplete") from error
 
 
 def write_will(will: Will | None) -> bytes:

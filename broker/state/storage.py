@@ -167,7 +167,7 @@ class DiskStorage:
             try:
                 safe = await self._make_safe()
             except Exception:
-                log.exception("the state cannot be made safe")
+                log.exception("the state cannot be synced to disk")
                 safe = False
             overdue.cancel()
             self._release(held, safe)
@@ -336,12 +336,12 @@ class DiskStorage:
         self._engine.restrict()
         if why:
             log.error(
-                "the state on disk takes nothing more: %s. Until it does, messages of QoS 1 and 2 that would"
+                "the state on disk is full: %s. Until it has room, messages of QoS 1 and 2 that would"
                 " have to be kept are not acknowledged, or refused with 0x97",
                 why,
             )
         else:
-            log.warning("the state on disk has room again; all messages are taken")
+            log.warning("the state on disk has room again; all messages are accepted")
 
     async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, work)

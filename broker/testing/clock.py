@@ -49,7 +49,7 @@ class VirtualClock:
         """Move on, stopping at each due moment until all that it sets off has happened. Raises ValueError
         for what is no length of time."""
         if not 0 <= seconds < inf:
-            raise ValueError(f"time goes on, and by seconds: advance({seconds}) does neither")
+            raise ValueError(f"advance takes a finite number of seconds, at least 0, not {seconds}")
         target = self._now + seconds
         await self._settle()
         while (due := self._timers.next_due()) is not None and due <= target:

@@ -71,7 +71,7 @@ class Clock:
         webhooks are tried again, in order; all of it has happened when this returns."""
         clock = self._running.clock
         if not isinstance(clock, VirtualClock):
-            raise RuntimeError("this broker runs by the real clock; make it with virtual_clock=True")
+            raise RuntimeError("this broker uses the real clock; make it with virtual_clock=True")
         self._running.run(clock.advance(seconds)).result()
 
 
@@ -234,7 +234,7 @@ class Face:
             session = self.running.engine.sessions.get(client)
             if session is None or session.channel is None:
                 raise KeyError(f"{client} is not connected")
-            session.channel.close(reason, "kicked", "sent away by the test")
+            session.channel.close(reason, "kicked", "disconnected by the test")
 
         self._call(close)
 

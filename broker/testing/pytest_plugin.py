@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--pybroker-conf",
         metavar="FILE",
-        help="the nanomq.conf of every broker that names none itself",
+        help="the nanomq.conf of every broker that names no conf itself",
     )
 
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "mqtt_broker(conf=, options=, tls=, ws=, users=, plugins=, webhooks=, virtual_clock=, ...): "
-        "how the broker of the mqtt_broker fixture is made; see pybroker.broker.testing.setup.Setup",
+        "the configuration of the broker of the mqtt_broker fixture; see pybroker.broker.testing.setup.Setup",
     )
 
 

@@ -98,7 +98,7 @@ class Webhooks(Sequence[Webhook]):
         """Answer the next tries so, one each, and all after them with ``then``."""
         for one in (*answers, then):
             if isinstance(one, str) and one not in (REFUSED, HANG):
-                raise ValueError(f'"{one}" is no answer; write a status, "{REFUSED}" or "{HANG}"')
+                raise ValueError(f'"{one}" is not an answer; write a status, "{REFUSED}" or "{HANG}"')
         self._answers = deque(answers)
         self._then = then
 

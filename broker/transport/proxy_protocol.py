@@ -59,7 +59,7 @@ def _parse_v1(data: bytes) -> Header | None:
     if words[1] == "UNKNOWN":  # whatever follows is to be ignored (2.1)
         return Header(length)
     if words[1] not in ("TCP4", "TCP6") or len(words) != 6:
-        raise ProxyHeaderError("its PROXY header names no address that we can read")
+        raise ProxyHeaderError("its PROXY header has no readable address")
     return Header(length, _peer(words[2], words[4], version=int(words[1][-1])))
 
 
@@ -67,9 +67,9 @@ def _peer(host: str, port: str, *, version: int) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ProxyHeaderError("its PROXY header has an address that is none") from None
+        raise ProxyHeaderError("its PROXY header has an invalid address") from None
     if address.version != version or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ProxyHeaderError("its PROXY header has an address that is none")
+        raise ProxyHeaderError("its PROXY header has an invalid address")
     return _shown(address, int(port))
 
 

@@ -97,7 +97,7 @@ def _remove_stale(path: str) -> None:
     except OSError:
         return  # not there, or bind will say what is wrong
     if not stat.S_ISSOCK(mode):
-        raise ListenError(f"{path} exists and is no socket; remove it, or choose another path")
+        raise ListenError(f"{path} exists and is not a socket; remove it, or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

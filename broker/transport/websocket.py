@@ -144,16 +144,16 @@ def answer(head: bytes, paths: tuple[str, ...]) -> Response:
     requests = protocol.events_received()
     if not requests:
         cause = protocol.handshake_exc.__cause__ if protocol.handshake_exc else None
-        return _refusal(HTTPStatus.BAD_REQUEST, f"This is no WebSocket handshake: {cause}.\n")
+        return _refusal(HTTPStatus.BAD_REQUEST, f"This is not a WebSocket handshake: {cause}.\n")
     request = requests[0]
     assert isinstance(request, Request)
     response = protocol.accept(request)
     if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:  # such as a key that is not ASCII
-        text = f"This is no WebSocket handshake: {protocol.handshake_exc}.\n"
+        text = f"This is not a WebSocket handshake: {protocol.handshake_exc}.\n"
         response = _refusal(HTTPStatus.BAD_REQUEST, printable(text, keep="\n"))
     elif isinstance(protocol.handshake_exc, InvalidUpgrade):
         where = "" if ANY_PATH in paths else f", at {paths[0]}"
-        text = f"This is MQTT over WebSocket{where}: it takes an MQTT client, not a browser.\n"
+        text = f"This is MQTT over WebSocket{where}: connect with an MQTT client, not a browser.\n"
         response = _refusal(HTTPStatus.UPGRADE_REQUIRED, text)
         response.headers["Upgrade"] = "websocket"
     elif ANY_PATH not in paths and (request.path.partition("?")[0].rstrip("/") or "/") not in paths:

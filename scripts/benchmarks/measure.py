@@ -83,7 +83,7 @@ def finished(process: subprocess.Popen[str]) -> Values:
     except subprocess.TimeoutExpired:
         return {"error": f"the load generator did not end within {OUTER_LIMIT:g} s"}
     if not output:
-        return {"error": (errors.strip().splitlines() or ["the load generator said nothing"])[-1]}
+        return {"error": (errors.strip().splitlines() or ["the load generator printed nothing"])[-1]}
     values: Values = json.loads(output)
     return values
 

@@ -156,7 +156,7 @@ def test_bytes_that_are_no_text(mqtt_broker: TestBroker) -> None:
     ("name", "arguments", "status", "told"),
     [
         ("pub", ["-m", "x"], 2, "-t TOPIC is missing"),
-        ("pub", ["-t", "a"], 2, "what is to be published"),
+        ("pub", ["-t", "a"], 2, "the payload is missing"),
         ("pub", ["-t", "a/#", "-m", "x"], 2, "wildcards"),
         ("pub", ["-t", "a", "-m", "x", "-D", "publish", "content-type", "t"], 2, "-D needs -V 5"),
         ("pub", ["-m", "x", "-L", "mqtt://localhost"], 2, "-t TOPIC is missing"),

@@ -53,7 +53,7 @@ def checked(folder: Path, text: str) -> tuple[int, list[str]]:
         ),
         (
             'auth.password { "ann": "$argon2id$v=19$broken" }',
-            "auth.password: the password of user 'ann' begins like an argon2 hash but is none",
+            "auth.password: the password of user 'ann' begins like an argon2 hash, but is not one",
         ),
         (
             "auth.jwt { public.keyfile = none.pem }",

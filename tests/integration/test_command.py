@@ -188,7 +188,7 @@ def test_what_cannot_be_converted_is_one_line_and_a_status(tmp_path: Path) -> No
     answer = pybroker("convert", old)
     assert (answer.returncode, answer.stdout) == (2, "")
     first, second = answer.stderr.splitlines()
-    assert first.startswith(f"{old}:2: acl.rule.1: is no JSON: ")
+    assert first.startswith(f"{old}:2: acl.rule.1: is not JSON: ")
     assert second == "pybroker: nothing was converted"
 
 

@@ -42,8 +42,8 @@ def test_the_command_ends_once_the_broker_is_ready(runtime: Path, conf: str, fla
         assert client.reason.value == 0
 
     again = pybroker("reload", XDG_RUNTIME_DIR=str(runtime))
-    assert again.stdout == "the file says what it said before\n"
-    assert "reload: the file says what it said before" in (logs / "x.log").read_text()
+    assert again.stdout == "the file has not changed\n"
+    assert "reload: the file has not changed" in (logs / "x.log").read_text()
 
     stopped = pybroker("stop", XDG_RUNTIME_DIR=str(runtime))
     assert (stopped.returncode, stopped.stdout) == (0, f"stopped (pid {facts['pid']})\n")

@@ -57,7 +57,7 @@ def test_one_that_could_not_start_leaves_the_other_alone(start_broker: Start) ->
         answer = pybroker("restart", XDG_RUNTIME_DIR=runtime)
         assert answer.returncode == 2
         assert message in answer.stderr
-        assert answer.stderr.endswith(f"the running broker (pid {before.process.pid}) is left alone\n")
+        assert answer.stderr.endswith(f"the running broker (pid {before.process.pid}) continues\n")
     with connected(before.port, "client") as client:
         assert client.reason.value == 0
 

@@ -149,7 +149,7 @@ async def test_retained_messages_write_through() -> None:
     retained["b"] = message("b", b"x")
     retained.clear()
     assert dict(retained) == {}
-    with pytest.raises(ValueError, match=re.escape("'a/+' cannot be published to")):
+    with pytest.raises(ValueError, match=re.escape("'a/+' cannot be published")):
         retained["a/+"] = message("a/+", b"x")
     await settle()
     assert broker.plugin(Recorder).of("retained_message") == [], "plugins know what plugins did"
@@ -186,7 +186,7 @@ async def test_a_plugin_publishes_in_the_brokers_name() -> None:
     ]
     assert [one.qos for one in low.messages()] == [0, 0]
     for topic, qos in (("a/#", 0), ("", 0), ("a", 3)):
-        with pytest.raises(ValueError, match=r"cannot be published to|the QoS of a message"):
+        with pytest.raises(ValueError, match=r"cannot be published|the QoS of a message"):
             await context.broadcast_message(topic, b"x", qos)
 
 

@@ -55,7 +55,7 @@ def test_off(tmp_path, text) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("orders { }", "event_pusher.orders.backend: missing: what carries the events: rabbit, nats"),
+        ("orders { }", "event_pusher.orders.backend: missing: the backend: rabbit, nats"),
         (
             "orders { backend = rabbitmq }",
             'event_pusher.orders.backend: found "rabbitmq"; allowed: rabbit, nats',
@@ -69,7 +69,7 @@ def test_off(tmp_path, text) -> None:
             'nats { subject = "a.{name}" }',
             "{name} is not known; there are {topic}, {clientid}",
         ),
-        ('nats { subject = "a.{topic" }', "a brace has no partner"),
+        ('nats { subject = "a.{topic" }', "a brace is not closed or not opened"),
         ("nats { events = [{ event = on_fire }] }", 'found "on_fire"'),
         ("nats { spool { max_size = 1GB } }", "event_pusher.nats.spool.path: missing"),
         ("rabbit { exchange.type = x }", "event_pusher.rabbit.exchange.type"),
@@ -90,7 +90,7 @@ def test_errors_name_file_line_and_key(tmp_path, text, said) -> None:
         (f"nats {{ options.a = 3, {EVENTS} }}", "event_pusher.nats.options: has no effect"),
         (f"nats {{ sujbect = a, {EVENTS} }}", "did you mean event_pusher.nats.subject?"),
         ("nats { }", "event_pusher.nats.events: there are none"),
-        (f'http {{ url = "http://h/", headers.a = "{{topic}}", {EVENTS} }}', "templates are not filled in"),
+        (f'http {{ url = "http://h/", headers.a = "{{topic}}", {EVENTS} }}', "templates are not replaced"),
     ],
 )
 def test_warnings(tmp_path, text, said) -> None:

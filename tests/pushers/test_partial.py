@@ -53,7 +53,7 @@ async def test_a_backend_that_says_too_little_is_tried_again(tmp_path, start, ca
     sink.offer(published(1))
     sink.offer(published(2))
     await until(lambda: sink.stats()[0].retries > 2)
-    assert "the backend gave 1 outcomes for 2 events" in caplog.text
+    assert "the backend returned 1 outcomes for 2 events" in caplog.text
     assert sink.stats()[0].succeeded == 0
 
 

@@ -85,7 +85,7 @@ async def test_no_stream_takes_the_subject(nats, start, tmp_path, caplog) -> Non
     for number in range(20):
         sink.offer(published(number))
     await until(lambda: sink.stats()[0].retries)
-    assert "no stream takes this subject" in caplog.text
+    assert "no stream includes this subject" in caplog.text
     await prepare(nats)
     assert (await drained(sink)).succeeded == 20
     assert len(await bodies(nats, 20)) == 20

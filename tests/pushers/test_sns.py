@@ -183,7 +183,7 @@ async def test_one_wrong_event_does_not_spoil_its_batch(tmp_path) -> None:
     ("text", "said"),
     [
         (f"sns {{ {KEYS}, events = [{{ event = on_client_connected }}] }}", "topic_arn is missing"),
-        ("sns { topic_arn = t }", '"t" is no topic ARN'),
+        ("sns { topic_arn = t }", '"t" is not a topic ARN'),
         (f'sns {{ topic_arns {{ on_fire = "{ARN}" }} }}', "topic_arns.fire: there is no such event"),
         (f'sns {{ topic_arn = "{ARN}", access_key_id = a }}', "go together"),
     ],

@@ -79,7 +79,7 @@ def test_it_runs_as_nobody_special_with_a_file_that_is_there() -> None:
 def test_its_configurations_load(name: str) -> None:
     settings = load(ROOT / "conf" / name)
     assert {listener.host for listener in settings.listeners} == {"0.0.0.0"}
-    assert all("anyone who reaches" in warning.message for warning in settings.warnings)
+    assert all("every client that reaches" in warning.message for warning in settings.warnings)
 
 
 def test_the_ports_exposed_are_the_ports_served() -> None:

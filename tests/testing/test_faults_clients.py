@@ -259,7 +259,7 @@ def test_a_restart_set_off_by_a_packet(mqtt_broker: TestBroker) -> None:
 
 
 def test_a_fault_that_cannot_be(mqtt_broker: TestBroker) -> None:
-    with pytest.raises(FaultError, match="drop has no seconds"), mqtt_broker.faults("drop", seconds=1):
+    with pytest.raises(FaultError, match="drop has no key seconds"), mqtt_broker.faults("drop", seconds=1):
         pass
 
 

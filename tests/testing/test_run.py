@@ -187,7 +187,7 @@ for arguments in (
         "0 2  latency seconds=0.2 jitter=0.1",
         "0 3  cut after_bytes=1024",
         '1 pybroker: seconds = "soon": write a number',
-        "1 pybroker: seconds = nan is no amount",
+        "1 pybroker: seconds = nan is not a finite number",
         '1 pybroker: "action=close": write KEY=VALUE, such as packet=PUBACK',
         "1 pybroker: seconds = -1.0 is less than 0",
         "0 ",
@@ -211,7 +211,7 @@ def test_the_help_of_faults_says_what_each_may_have(capsys: pytest.CaptureFixtur
         (["--conf", "missing.conf"], ["true"], 2, "missing.conf"),
         (["--webhook", "on_lunch"], ["true"], 2, '"on_lunch" is not an event'),
         (["--port", "65536"], ["true"], 2, "pybroker: listener tcp: there is no port 65536"),
-        ([], [], 2, "say which command is to run"),
+        ([], [], 2, "the command to run is missing"),
     ],
 )
 def test_what_cannot_be_run(
@@ -302,7 +302,7 @@ def test_a_broker_that_was_not_made_for_faults_refuses_them(
         (
             "faults { rules = [ { action = drop, packet = pingreq, seconds = 0 } ] }",
             None,
-            "drop has no seconds",
+            "drop has no key seconds",
         ),
         (
             "faults { rules = [ { action = delay, packet = pingreq, seconds = 50ms } ] }",

@@ -85,7 +85,7 @@ def test_what_waits_is_forgotten_by_reset(mqtt_broker: TestBroker) -> None:
 
 @pytest.mark.mqtt_broker(webhooks=["on_message_publish"])
 def test_an_answer_that_is_none(mqtt_broker: TestBroker) -> None:
-    with pytest.raises(ValueError, match='"slow" is no answer; write a status, "refused" or "hang"'):
+    with pytest.raises(ValueError, match='"slow" is not an answer; write a status, "refused" or "hang"'):
         mqtt_broker.webhooks.answer_with("slow")
 
 

@@ -235,7 +235,7 @@ def test_a_socket_that_replaced_ours_is_left_alone(serve: Serve, unix: ListenerS
 
 def test_a_file_that_is_no_socket_is_left_alone(serve: Serve, unix: ListenerSettings) -> None:
     Path(unix.path).write_text("precious")
-    with pytest.raises(ListenError, match=r"^listener unix: .*mqtt.sock exists and is no socket"):
+    with pytest.raises(ListenError, match=r"^listener unix: .*mqtt.sock exists and is not a socket"):
         serve(unix)
     assert Path(unix.path).read_text() == "precious"
 

@@ -113,7 +113,9 @@ def test_the_path_is_found(served: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("handshake", "status", "words"),
     [
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426, "takes an MQTT client", id="a browser"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426, "connect with an MQTT client", id="a browser"
+        ),
         pytest.param(b"GET /mqtt HTTP/1.1\r\n\r\n", 426, "MQTT over WebSocket, at /mqtt", id="no headers"),
         pytest.param(request(Upgrade="h2c"), 426, "MQTT client", id="another upgrade"),
         pytest.param(request("/"), 404, "MQTT over WebSocket is at /mqtt", id="wrong path"),
@@ -124,13 +126,13 @@ def test_the_path_is_found(served: str, path: str) -> None:
         pytest.param(request(Sec_WebSocket_Key=None), 400, "Sec-WebSocket-Key", id="no key"),
         pytest.param(request(Sec_WebSocket_Key="short"), 400, "Sec-WebSocket-Key", id="bad key"),
         pytest.param(
-            request(Sec_WebSocket_Key="\udcff\udcfe" * 11), 400, "no WebSocket handshake", id="no text"
+            request(Sec_WebSocket_Key="\udcff\udcfe" * 11), 400, "not a WebSocket handshake", id="no text"
         ),
         pytest.param(request(Sec_WebSocket_Version="8"), 400, "Sec-WebSocket-Version", id="old version"),
         pytest.param(request(line="POST {} HTTP/1.1"), 400, "expected GET", id="POST"),
         pytest.param(request(line="GET {} HTTP/1.0"), 400, "HTTP/1.1", id="HTTP/1.0"),
         pytest.param(request(Content_Length="5"), 400, "body", id="a body"),
-        pytest.param(b"hello\r\n\r\n", 400, "no WebSocket handshake", id="not HTTP"),
+        pytest.param(b"hello\r\n\r\n", 400, "not a WebSocket handshake", id="not HTTP"),
         pytest.param(b"GET " + b"x" * 20_000, 400, "too long", id="endless line"),
         pytest.param(request("/" + "x" * 9000), 400, "too long", id="long line"),
         pytest.param(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", 400, "not HTTP", id="bare MQTT"),

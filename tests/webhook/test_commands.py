@@ -126,9 +126,9 @@ def test_dead_purge(tmp_path, capsys) -> None:
     buried(tmp_path)
     settings = [endpoint("http://127.0.0.1:1/", spool=Spool(tmp_path))]
     assert pybroker("dead", "purge", settings=settings) == 2
-    assert "say which" in capsys.readouterr().err
+    assert "select some" in capsys.readouterr().err
     assert pybroker("dead", "purge", "--until", "36h", settings=settings) == 0
-    assert "webhook webhook: 3 dead letters thrown away" in capsys.readouterr().out
+    assert "webhook webhook: 3 dead letters deleted" in capsys.readouterr().out
     assert numbers(tmp_path) == [4, 5]
     assert pybroker("dead", "purge", "--all", settings=settings) == 0
     assert numbers(tmp_path) == []
@@ -362,6 +362,6 @@ async def test_what_is_no_http_leaves_no_traceback(caplog) -> None:
     writer.close()
     serving.cancel()
     assert [record.getMessage() for record in caplog.records if record.name.startswith("pybroker")] == [
-        "a request is no HTTP (BadHttpMessage)"
+        "a request is not HTTP (BadHttpMessage)"
     ]
     assert "Traceback" not in caplog.text

@@ -246,13 +246,13 @@ async def test_what_is_not_http_is_reported(start, caplog) -> None:
         sink.offer(published())
         await drained(sink)
         assert sink.stats()[0].dead == 1
-        assert "the answer is not understood: it is not HTTP/1.1" in caplog.text
+        assert "the answer is invalid: it is not HTTP/1.1" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("begin", "again", "outcome"),
     [
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "the answer is not understood: its head is too long"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "the answer is invalid: its head is too long"),
         (CHUNKED + b"0\r\n", b"X-Trailer: 1\r\n", "200"),
         (CHUNKED, b"1\r\nx\r\n", "200"),
     ],

@@ -146,7 +146,7 @@ async def test_an_event_that_cannot_be_encoded_harms_no_other(receiver, start, c
     sink.offer(published(b"good"))
     await drained(sink)
     assert [r.json["payload"] for r in receiver.requests] == ["good"]
-    assert "MessagePublished could not be taken in" in caplog.text
+    assert "MessagePublished could not be queued" in caplog.text
     assert sink.stats()[0].adds_up
 
 

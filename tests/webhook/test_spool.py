@@ -467,7 +467,7 @@ async def test_a_full_disk_keeps_nothing_from_starting(start, tmp_path, caplog, 
     )
     offer(sink, range(100, 120))
     await until(lambda: sink.stats()[0].spool_errors > 2)
-    assert "webhook.db: database or disk is full; free some space; it is tried again" in caplog.text
+    assert "webhook.db: database or disk is full; free some space; the write is tried again" in caplog.text
     stats = sink.stats()[0]
     assert (stats.queued, stats.dropped_full, stats.adds_up) == (10, 10, True), "memory is bounded"
     assert recorder.requests == []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiormq.channel import Channel
     from pamqp.commands import Basic
 
-UNROUTABLE = Outcome.dead("unroutable: no queue takes it")
+UNROUTABLE = Outcome.dead("unroutable: it reaches no queue")
 REFUSED = Outcome.retry("the server refused it (basic.nack): is a queue full?")
 
 

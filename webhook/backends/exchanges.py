@@ -48,7 +48,7 @@ def exchanges(settings: WebhookSettings) -> tuple[tuple[Exchange, ...], Route]:
     }
     if "groupchat_msg" in theirs and not options["groupchat_msg_exchange.topic"]:
         raise SettingsError(
-            f"{settings.label}: groupchat_msg_exchange.topic is missing: which topics are those of groups"
+            f"{settings.label}: groupchat_msg_exchange.topic is missing: the topics of groups"
         )
     exchange = compile_template(name, _word)
     key = compile_template(options["routing_key"], _word)

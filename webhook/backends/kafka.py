@@ -41,7 +41,7 @@ class KafkaBackend:
                 f"{settings.label}: url must be kafka://HOST:PORT; credentials go into client {{}}"
             )
         if not options["topic"]:
-            raise SettingsError(f"{settings.label}: topic is missing: where the events go")
+            raise SettingsError(f"{settings.label}: topic is missing: the topic to publish to")
         self._label = settings.label
         self._topic = compile_template(options["topic"], _topic)
         self._key = compile_template(options["key"])

@@ -22,7 +22,7 @@ _MISTAKES = (TypeError, AttributeError, NameError, LookupError)
 
 
 STRANGER = Outcome.dead("it was addressed for another backend")
-_LOST = Outcome.retry("the backend gave too few outcomes")
+_LOST = Outcome.retry("the backend returned too few outcomes")
 
 
 class Keeper:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-NO_STREAM = Outcome.retry("no stream takes this subject")
+NO_STREAM = Outcome.retry("no stream includes this subject")
 _STORED = b'{"stream":'
 
 
@@ -146,7 +146,7 @@ def _meaning(message: Msg) -> Outcome:
         error = json.loads(message.data)["error"]
         return Outcome.retry(f"JetStream: {error['description']}")
     except (ValueError, LookupError, TypeError, RecursionError):
-        return Outcome.retry("the answer is not understood")
+        return Outcome.retry("the answer is invalid")
 
 
 def _token(name: str, value: str) -> str:

@@ -49,7 +49,7 @@ class SnsBackend:
         label = self._settings.label
         for arn in (*filter(None, [self._arn]), *self._arns.values()):
             if not arn.startswith("arn:") or arn.count(":") != 5:
-                raise SettingsError(f'{label}: "{arn}" is no topic ARN, arn:aws:sns:REGION:ACCOUNT:TOPIC')
+                raise SettingsError(f'{label}: "{arn}" is not a topic ARN, arn:aws:sns:REGION:ACCOUNT:TOPIC')
         actions = {rule.event.removeprefix("on_") for rule in self._settings.rules}
         if unknown := sorted(self._arns.keys() - set(ACTIONS.values())):
             raise SettingsError(f"{label}: topic_arns.{unknown[0]}: there is no such event")
@@ -85,9 +85,7 @@ class SnsBackend:
         if options["role_arn"]:
             _assume(session, options["role_arn"], self._region)
         if session.get_credentials() is None:
-            raise ConnectionError(
-                "no credentials: neither in the file, nor in the environment, nor of a role"
-            )
+            raise ConnectionError("no credentials in the file, in the environment or from a role")
         tls = self._settings.tls
         verify: Any = None if tls is None else (str(tls.cacertfile) if tls.cacertfile else tls.verify)
         return session.create_client(
@@ -131,7 +129,7 @@ class SnsBackend:
             return [Outcome.retry(words(error))] * len(events)
         failed = {one["Id"]: _failure(one) for one in answer.get("Failed", ())}
         arrived = {one["Id"] for one in answer.get("Successful", ())}
-        silent = Outcome.retry("SNS said nothing of it")
+        silent = Outcome.retry("SNS did not answer for this event")
         return [DELIVERED if entry["Id"] in arrived else failed.get(entry["Id"], silent) for entry in entries]
 
     def _entry(self, id: str, event: Delivery, arn: str) -> dict[str, Any]:
@@ -185,7 +183,7 @@ def _assume(session: Any, role: str, region: str) -> None:
 
     source = session.get_credentials()
     if source is None:
-        raise ConnectionError("no credentials to take on the role with")
+        raise ConnectionError("no credentials to assume the role")
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=session.create_client,
         source_credentials=source,

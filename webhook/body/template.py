@@ -59,7 +59,7 @@ def compile_template(
     fields = {**FIELDS, **more}
     pieces = re.split(r"\{([^{}]*)\}", text)
     if any("{" in piece or "}" in piece for piece in pieces[::2]):
-        raise TemplateError("a brace has no partner")
+        raise TemplateError("a brace is not closed or not opened")
     renders = [_render_of(name, fields) for name in pieces[1::2]]
     if not renders:
         return lambda event: text

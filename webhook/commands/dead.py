@@ -77,7 +77,7 @@ def _dead(
         return fail(f"no {options.what} has a spool ({names}), so there are no dead letters")
     seqs = frozenset(options.number) or None
     if seqs and len(kept) > 1:
-        return fail("a NUMBER needs --endpoint NAME where several endpoints have a spool")
+        return fail("a NUMBER needs --endpoint NAME, because several endpoints have a spool")
     selection = Selection(options.event, options.topic, options.since, options.until, seqs)
     try:
         return run(options, kept, selection)
@@ -138,9 +138,9 @@ def _dead_retry(_: argparse.Namespace, kept: list[DeadLetters], selection: Selec
 
 def _dead_purge(options: argparse.Namespace, kept: list[DeadLetters], selection: Selection) -> int:
     if selection == Selection() and not (options.all or options.endpoint):
-        return fail("say which: NUMBER, --endpoint, --event, --topic, --since or --until, or --all")
+        return fail("select some: NUMBER, --endpoint, --event, --topic, --since or --until, or --all")
     for dead in kept:
-        print(f"{dead.settings.label}: {dead.purge(selection)} dead letters thrown away")
+        print(f"{dead.settings.label}: {dead.purge(selection)} dead letters deleted")
     return 0
 
 

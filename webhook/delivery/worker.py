@@ -311,7 +311,7 @@ class Pool:
         """Some events of a batch may have arrived. Where an order is kept, those behind a failed one of their
         lane are sent again after it, even if they have arrived."""
         if len(outcomes) != len(parcel.items):
-            wrong = f"the backend gave {len(outcomes)} outcomes for {len(parcel.items)} events"
+            wrong = f"the backend returned {len(outcomes)} outcomes for {len(parcel.items)} events"
             self._judge(parcel, Outcome.retry(wrong), seconds)
             return
         if any(one.answered for one in outcomes):
@@ -380,7 +380,7 @@ class Pool:
         wait = max(backoff(breaker.probes + 1, retry, self._jitter), min(outcome.after, retry.ttl))
         if breaker.failed(parcel.probe, self._clock.monotonic() + wait):
             log.warning(
-                "%s: %d failures in a row, the last: %s; one probe at a time from now on",
+                "%s: %d failures in a row, the last: %s; from now on one try at a time",
                 self._settings.label,
                 breaker.failures,
                 outcome.why,

@@ -115,7 +115,7 @@ class SpoolBacklog:
     def _cannot_open(self, error: SpoolError) -> None:
         self._counters.spool_errors += 1
         self._complaints.warn(
-            "spool", f"{error.text}; it is tried again, and until then events wait in memory"
+            "spool", f"{error.text}; the write is tried again, and until then events wait in memory"
         )
         self._timer = self._clock.call_at(self._clock.monotonic() + RETRY_INTERVAL, self._on_timer)
 
@@ -179,7 +179,7 @@ class SpoolBacklog:
             self._complaints.warn(
                 "damaged",
                 f"the journal of the spool {self._spool.path} is damaged in {where}:"
-                " what stood there is lost or is sent again; what can be read is sent",
+                " those events are lost or sent again; the others are sent",
             )
 
     async def close(self) -> int:
@@ -228,7 +228,7 @@ class SpoolBacklog:
         bytes_in_memory = self._changes.unjournaled_bytes + self._early_bytes
         if self._too_many(only_in_memory) or bytes_in_memory >= settings.queue_max_bytes:
             counters.dropped_full += 1
-            why = "cannot be written as fast as events come" if self._early is None else "is not open"
+            why = "cannot be written as fast as events arrive" if self._early is None else "is not open"
             self._complaints.warn("full", f"the spool {why}: one is lost")
             return False
         while self.spooled_bytes >= self._spool.max_size:

@@ -61,7 +61,7 @@ class FlatBridge:
                 try:
                     put(bridge, _renamed(item), json.loads(value))
                 except (ValueError, RecursionError):
-                    self._converted.note(place, key, "is no JSON, left out")
+                    self._converted.note(place, key, "is not JSON, left out")
             case _ if _SECONDS.fullmatch(item):
                 put(bridge, _renamed(item), seconds(value))
             case _:
@@ -113,7 +113,7 @@ def _topic(topic: Any) -> dict[str, Any]:
     if isinstance(topic, str):
         return both_ways(topic)
     if not isinstance(topic, Mapping):
-        raise ConvertError("bridges: a topic is a text, or a section { remote_topic, local_topic }")
+        raise ConvertError("bridges: a topic is text, or a section { remote_topic, local_topic }")
     if "topic" not in topic:
         return dict(topic)
     return both_ways(topic["topic"]) | {key: value for key, value in topic.items() if key != "topic"}

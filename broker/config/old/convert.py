@@ -29,7 +29,7 @@ class Converted:
         """The new file, with the notes in comments at its top."""
         head = [f"# Converted from {', '.join(map(str, files))} by `pybroker convert`."]
         if self.notes:
-            head += ["# What is otherwise than it was:", *(f"#   {note}" for note in self.notes)]
+            head += ["# Differences:", *(f"#   {note}" for note in self.notes)]
         return "\n".join(head) + "\n\n" + text_of(self.tree)
 
 
@@ -51,7 +51,7 @@ def convert(files: list[Path]) -> Converted:
             raise ConvertError(str(error)) from None
         if not any(True for _ in old_keys(root)):
             raise ConvertError(
-                f"{file}: nothing in it is old; `pybroker check --conf {file}` reads it as it is"
+                f"{file}: it has no old keys; `pybroker check --conf {file}` reads it unchanged"
             )
         convert_tree(root, converted)
         flat.add(flat_keys(root))

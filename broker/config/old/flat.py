@@ -154,7 +154,7 @@ class FlatFiles:
         rule = _json(line)
         event = rule.get("action") or rule.get("event")
         if not event:
-            self._converted.note(line.place, line.key, "names no action, left out")
+            self._converted.note(line.place, line.key, "has no action, left out")
             return
         self._events.append({"event": event} | ({"topic": rule["topic"]} if rule.get("topic") else {}))
 
@@ -188,7 +188,7 @@ def _json(line: Line) -> dict[str, Any]:
     try:
         value = json.loads(line.value)
     except (ValueError, RecursionError) as error:
-        raise ConvertError(f"{line.place}: {line.key}: is no JSON: {error}") from None
+        raise ConvertError(f"{line.place}: {line.key}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ConvertError(f'{line.place}: {line.key}: write an object such as {{"permit": "allow"}}')
     return value

@@ -83,8 +83,8 @@ def _refuse(file: Path, found: list[tuple[Place, str]]) -> None:
         Problem(
             str(file),
             "",
-            "a file of NanoMQ before 0.19, which is not read as it is; "
-            f"`pybroker convert {shlex.quote(str(file))} > new.conf` writes it anew",
+            "a file of NanoMQ before 0.19, which this version does not read; "
+            f"`pybroker convert {shlex.quote(str(file))} > new.conf` converts it",
         )
     ]
     told = [(place, key, instead(key)) for place, key in found if key not in WITHOUT_EFFECT] or [

@@ -59,7 +59,7 @@ def _read(wanted: dict[str, Any], now: float) -> Ban:
     if until is None:
         until = inf
     elif isinstance(until, bool) or not isinstance(until, int | float) or until <= now:
-        raise Refused(400, Code.BAD_REQUEST, '"until" is a time to come, in seconds since the epoch')
+        raise Refused(400, Code.BAD_REQUEST, '"until" must be a future time, in seconds since the epoch')
     texts = {key: wanted.get(key, "") for key in ("reason", "by")}
     for key, text in texts.items():
         if not isinstance(text, str) or len(text) > 1000:

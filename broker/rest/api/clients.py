@@ -84,7 +84,7 @@ def _wanted(query: Mapping[str, str]) -> dict[str, Any]:
         if not text or key in PAGES:
             continue
         if key not in FILTERS:
-            raise Refused(400, Code.BAD_REQUEST, f'"{key}" is no filter; there are {", ".join(FILTERS)}')
+            raise Refused(400, Code.BAD_REQUEST, f'"{key}" is not a filter; there are {", ".join(FILTERS)}')
         name, read = FILTERS[key]
         try:
             found[name] = read(text)
@@ -148,7 +148,7 @@ async def packets(call: Call) -> web.Response:
     try:
         found = call.served.packets.look(call.arguments[0], after)
     except TooManyError:
-        raise Refused(503, Code.BAD_REQUEST, f"{MAX_CLIENTS} other clients are looked at") from None
+        raise Refused(503, Code.BAD_REQUEST, f"{MAX_CLIENTS} other clients are watched already") from None
     return data([asdict(packet) for packet in found])
 
 

@@ -17,13 +17,15 @@ async def control(call: Call) -> web.Response:
     """Refused where the broker is a part of another program, such as a test."""
     action = call.arguments[0]
     if action not in ("stop", "restart"):
-        raise Refused(404, Code.RPC_ERROR, f'"{action}" is no action; there are stop and restart')
+        raise Refused(404, Code.RPC_ERROR, f'"{action}" is not an action; there are stop and restart')
     end = call.served.end()
     if end is None:
-        raise Refused(404, Code.RPC_ERROR, "this broker is a part of another program, which stops it")
+        raise Refused(404, Code.RPC_ERROR, "this broker is part of another program, which must stop it")
     if action == "restart" and (problems := await end.problems()):
         why = "; ".join(problems)
-        raise Refused(400, Code.NO_CONFIGURATION, f"the broker goes on, for it could not start again: {why}")
+        raise Refused(
+            400, Code.NO_CONFIGURATION, f"the broker continues, because it could not start again: {why}"
+        )
     asyncio.get_running_loop().call_later(DELAY, end, action == "restart")
     return done()
 

@@ -94,7 +94,9 @@ def _selection(call: Call) -> Selection:
     try:
         return Selection(seqs=frozenset(int(one) for one in text.split(",")))
     except ValueError:
-        raise Refused(400, Code.BAD_REQUEST, f'number: "{text}" is no number, nor several') from None
+        raise Refused(
+            400, Code.BAD_REQUEST, f'number: "{text}" is neither a number nor a list of numbers'
+        ) from None
 
 
 def _element(letter: DeadLetter) -> dict[str, Any]:
@@ -143,7 +145,7 @@ async def retry(call: Call) -> web.Response:
 async def purge(call: Call) -> web.Response:
     dead, selection = _dead(call), _selection(call)
     if selection == Selection() and call.request.rel_url.query.get("all") != "true":
-        raise Refused(400, Code.BAD_REQUEST, "say which by ?number=, or ?all=true")
+        raise Refused(400, Code.BAD_REQUEST, "select some by ?number=, or all by ?all=true")
     try:
         await asyncio.to_thread(dead.purge, selection)
     except DeadLetterError as error:

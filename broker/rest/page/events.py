@@ -44,7 +44,7 @@ async def watch(
         raise Refused(400, Code.BAD_REQUEST, f"topic: {error}")
     feed = call.served.feed
     if feed.readers >= most:
-        raise Refused(503, Code.BAD_REQUEST, f"http_server.max_streams = {most} others watch already")
+        raise Refused(503, Code.BAD_REQUEST, f"http_server.max_streams = {most} pages are open already")
     woken = asyncio.Event()
     reader = feed.open(topic_filter, woken.set)
     response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream"})

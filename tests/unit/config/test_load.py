@@ -225,7 +225,7 @@ class TestErrors:
             ("auth.no_match = ignore", 'nanomq.conf:1: auth.no_match: found "ignore"; allowed: allow, deny'),
             (
                 'auth.password { "a b" = "" }',
-                "nanomq.conf:1: auth.password.a b: found a value that does not fit; "
+                "nanomq.conf:1: auth.password.a b: found a value that does not match; "
                 "allowed: text that is not empty",
             ),
             (
@@ -247,13 +247,13 @@ class TestErrors:
             ),
             (
                 "auth.acl.rules = [{permit = allow, ipaddrs = []}]",
-                "nanomq.conf:1: auth.acl.rules[0].ipaddrs: empty: it would hold for nobody; "
-                "leave it out, or name at least one",
+                "nanomq.conf:1: auth.acl.rules[0].ipaddrs: empty: the rule would match no client; "
+                "leave the key out, or name at least one",
             ),
             (
                 "auth.acl.rules = [{permit = allow, and = [{or = []}]}]",
-                "nanomq.conf:1: auth.acl.rules[0].and[0].or: empty: it would hold for nobody; "
-                "leave it out, or name at least one",
+                "nanomq.conf:1: auth.acl.rules[0].and[0].or: empty: the rule would match no client; "
+                "leave the key out, or name at least one",
             ),
             (
                 "auth.acl.rules = [{permit = deny, and = [{ipaddr = 10.0.0.300}]}]",
@@ -262,7 +262,7 @@ class TestErrors:
             ),
             (
                 "auth.http_auth.auth_req {}",
-                "nanomq.conf:1: auth.http_auth.auth_req.url: missing: the URL to ask",
+                "nanomq.conf:1: auth.http_auth.auth_req.url: missing: the URL of the request",
             ),
             ("auth.jwt {}", "nanomq.conf:1: auth.jwt: needs either secret or public.keyfile"),
             (
@@ -286,7 +286,7 @@ class TestErrors:
             ),
             (
                 "listeners.tcp.enable = off",
-                "nanomq.conf:1: listeners: every listener is off, so nobody could connect",
+                "nanomq.conf:1: listeners: every listener is off, so no client could connect",
             ),
             ("listeners.unix {}", "nanomq.conf:1: listeners.unix.path: missing: the file of the socket"),
             ("listeners.tcp = 1883", 'nanomq.conf:1: listeners.tcp: found "1883"; allowed: a section { }'),
@@ -317,12 +317,12 @@ class TestErrors:
             ),
             (
                 'webhook { url = "http://h", secret = hunter2 }',
-                "nanomq.conf:1: webhook.secret: found a value that does not fit; "
+                "nanomq.conf:1: webhook.secret: found a value that does not match; "
                 "allowed: whsec_ and base64, as Standard Webhooks has it",
             ),
             (
                 "preset.session.x { topic = [] }",
-                "nanomq.conf:1: preset.session.x.clientid: missing: the client the session waits for",
+                "nanomq.conf:1: preset.session.x.clientid: missing: the client identifier of the session",
             ),
             (
                 "preset.session.x { clientid = c, topic = [{qos = 1}] }",
@@ -474,7 +474,7 @@ class TestUnknownKeysThatMayGuardAccess:
         ],
     )
     def test_message(self, files: Files, text: str, key: str, hint: str) -> None:
-        why = "The broker does not start with it, because it may be meant to guard access"
+        why = "The broker does not start with it, because it may be meant to control access"
         assert files.error(text) == f"nanomq.conf:1: {key}: unknown key{hint} {why}"
 
     @pytest.mark.parametrize(
@@ -505,7 +505,7 @@ class TestUnknownKeysThatMayGuardAccess:
         assert on.auth.passwords == {"ann": "x"}
         off = files.load('auth.password { enable = false, "ann": "x" }')
         assert off.auth.passwords == {}
-        assert "auth.password.enable: false: none of the users is known" in str(off.warnings[0])
+        assert "auth.password.enable: false: all users are off" in str(off.warnings[0])
         assert files.load('auth.password { "enable": "false" }').auth.passwords == {"enable": "false"}
 
 
@@ -543,8 +543,8 @@ class TestWarnings:
             ("auth.enable = false", "auth.enable: false: everyone may connect and do everything"),
             (
                 'listeners.tcp { bind = "0.0.0.0:1883" }',
-                "auth.allow_anonymous: anyone who reaches tcp (0.0.0.0:1883) may connect without a name; "
-                "set it to false, or bind 127.0.0.1",
+                "auth.allow_anonymous: every client that reaches tcp (0.0.0.0:1883) may connect without "
+                "a user name; set it to false, or bind 127.0.0.1",
             ),
         ],
     )
@@ -554,7 +554,7 @@ class TestWarnings:
 
     def test_a_broker_nobody_can_use(self, files: Files) -> None:
         assert files.warnings("auth.allow_anonymous = false") == [
-            "nanomq.conf: auth: allow_anonymous is false and there are no users, so nobody can connect"
+            "nanomq.conf: auth: allow_anonymous is false and there are no users, so no client can connect"
         ]
 
     def test_a_certificate_is_a_user(self, files: Files) -> None:
@@ -662,7 +662,7 @@ class TestListeners:
         assert files.error(f'listeners.ssl {{ {tls}, cacertfile = "none.pem", verify_peer = true }}') == (
             'nanomq.conf:1: listeners.ssl.cacertfile: found "none.pem"; no such file'
         )
-        assert "verify_peer = true needs to know" in files.error(
+        assert "verify_peer = true needs the CA certificates" in files.error(
             f"listeners.ssl {{ {tls}, verify_peer = true }}"
         )
         assert files.warnings(f"listeners.ssl {{ {tls}, fail_if_no_peer_cert = true }}") == [

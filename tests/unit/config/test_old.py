@@ -21,8 +21,8 @@ from pybroker.webhook.settings import Rule
 from .conftest import Files
 
 HEAD = (
-    "nanomq.conf: a file of NanoMQ before 0.19, which is not read as it is; "
-    "`pybroker convert nanomq.conf > new.conf` writes it anew"
+    "nanomq.conf: a file of NanoMQ before 0.19, which this version does not read; "
+    "`pybroker convert nanomq.conf > new.conf` converts it"
 )
 
 FLAT = """\
@@ -297,8 +297,8 @@ class TestFlat:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ('acl.rule.1={"permit" "deny"}', "old0.conf:1: acl.rule.1: is no JSON: "),
-            ("acl.rule.1=deny", "old0.conf:1: acl.rule.1: is no JSON: "),
+            ('acl.rule.1={"permit" "deny"}', "old0.conf:1: acl.rule.1: is not JSON: "),
+            ("acl.rule.1=deny", "old0.conf:1: acl.rule.1: is not JSON: "),
             ("acl.rule.x=deny", "old0.conf:1: acl.rule.x: access control that is not understood; "),
             ("alow_anonymous=false", "old0.conf:1: alow_anonymous: access control that is not understood; "),
             ("allow_anonymous=", "old0.conf:1: allow_anonymous: access control that is not understood; "),
@@ -407,7 +407,7 @@ class TestNested:
 
 
 def test_a_file_that_is_not_old_is_not_converted(files: Files) -> None:
-    with pytest.raises(ConvertError, match="nothing in it is old"):
+    with pytest.raises(ConvertError, match="it has no old keys"):
         convert([files.write("log.level = warn")])
     with pytest.raises(ConvertError, match="no such file"):
         convert([files.folder / "none.conf"])

@@ -69,7 +69,7 @@ def test_a_client_falls_silent(broker: Broker, lines: Lines) -> None:
 def test_a_client_that_is_refused(broker: Broker, lines: Lines) -> None:
     broker.dial(3).send_connect("x" * 24, username="ann")
     assert lines() == [
-        f"client {'x' * 24}, user ann, from {PEER} is refused: MQTT 3.1 wants a client identifier of 1 to 23"
+        f"client {'x' * 24}, user ann, from {PEER} is refused: MQTT 3.1 needs a client identifier of 1 to 23"
         " characters (client_identifier_not_valid)"
     ]
 
@@ -79,7 +79,8 @@ def test_a_protocol_error(broker: Broker, lines: Lines) -> None:
     client.send_bytes(b"\x36\x03\x00\x01a")
     assert lines() == [
         f"client c connected from {PEER}: MQTT 5.0, clean start, keepalive 0 s",
-        f"client c from {PEER} broke a rule: PUBLISH has QoS 3, or DUP at QoS 0: 0x36 (malformed_packet)",
+        f"client c from {PEER} broke the protocol: PUBLISH has QoS 3, or DUP at QoS 0: 0x36 "
+        "(malformed_packet)",
         "client c disconnected: malformed_packet",
     ]
 
@@ -87,7 +88,8 @@ def test_a_protocol_error(broker: Broker, lines: Lines) -> None:
 def test_a_stranger_that_breaks_the_protocol(broker: Broker, lines: Lines) -> None:
     broker.dial(4).send(Pingreq())
     assert lines() == [
-        f"a connection from {PEER} broke a rule: the first packet was PINGREQ, not CONNECT (protocol_error)"
+        f"a connection from {PEER} broke the protocol: the first packet was PINGREQ, not CONNECT "
+        "(protocol_error)"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Retained messages are sent as fast as the client takes them, and take no memory before that."""
+"""Retained messages are sent as fast as the client accepts them, and take no memory before that."""
 
 from __future__ import annotations
 

@@ -71,11 +71,11 @@ def test_a_symlink_of_somebody_elses_is_refused(
 def test_what_is_no_directory_is_named(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (base / "pybroker").symlink_to(base / "nowhere")
     with pytest.raises(
-        NotADirectoryError, match="pybroker is no directory; remove it, or set XDG_RUNTIME_DIR"
+        NotADirectoryError, match="pybroker is not a directory; remove it, or set XDG_RUNTIME_DIR"
     ):
         runtime_dir()
     assert find_instance(None, None) is None
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 def test_the_folder_for_temporary_files_serves_without_one(
