@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import Commands, add_which, find_instance
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+NARROW = 90
+"""Columns of the terminal below which there is less to see."""
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 
@@ -59,26 +62,33 @@ def _run(options: argparse.Namespace) -> int:
         time.sleep(options.interval)
         now = look()
         if options.once:
-            console.print(screen(before, now, console.height))
+            console.print(screen(before, now, console.height, console.width))
             return 0
-        with Live(screen(before, now, console.height), console=console, screen=console.is_terminal) as live:
+        first = screen(before, now, console.height, console.width)
+        with Live(first, console=console, screen=console.is_terminal) as live:
             while True:
                 time.sleep(options.interval)
                 before, now = now, look()
-                live.update(screen(before, now, console.height), refresh=True)
+                live.update(screen(before, now, console.height, console.width), refresh=True)
     except KeyboardInterrupt:
         return 0
     except ControlError as error:
-        print(f"pybroker: {error}", file=sys.stderr)
+        gone = not Path(instance.control).exists()
+        print(f"pybroker: {'the broker has stopped' if gone else error}", file=sys.stderr)
         return 1
 
 
-def screen(before: dict[str, Any], now: dict[str, Any], height: int = 40) -> RenderableType:
-    """Two looks at a broker, as one page of at most ``height`` lines where that is enough for the heads."""
+def screen(before: dict[str, Any], now: dict[str, Any], height: int = 40, width: int = 120) -> RenderableType:
+    """Two looks at a broker, as one page of at most ``height`` lines where that is enough for the heads. A
+    narrow one leaves out what matters least."""
     from rich.console import Group
 
     rows = max(3, (height - 12 - len(now["webhooks"])) // 2)
-    parts: list[RenderableType] = [_overview(before, now), _clients(now, rows), _topics(before, now, rows)]
+    parts: list[RenderableType] = [
+        _overview(before, now),
+        _clients(now, rows, width >= NARROW),
+        _topics(before, now, rows),
+    ]
     if now["webhooks"]:
         parts.append(_webhooks(before, now))
     return Group(*parts)
@@ -106,10 +116,12 @@ def _overview(before: dict[str, Any], now: dict[str, Any]) -> RenderableType:
     return Text("\n".join(lines) + "\n")
 
 
-def _clients(now: dict[str, Any], rows: int) -> Table:
-    table = _table("client", "user", "from", "version", "subscriptions", "in flight", "queued")
+def _clients(now: dict[str, Any], rows: int, whole: bool) -> Table:
+    names = ("client", "user", "from", "version", "subscriptions", "in flight", "queued")
+    left_out = () if whole else ("user", "version", "subscriptions")
+    table = _table(*(name for name in names if name not in left_out))
     for one in now["clients"][:rows]:
-        table.add_row(
+        cells = (
             _cell(one["client"]),
             _cell(one["username"] or ""),
             _cell(one["peer"] if one["connected"] else "away"),
@@ -118,6 +130,7 @@ def _clients(now: dict[str, Any], rows: int) -> Table:
             f"{one['inflight']:,}",
             f"{one['queued']:,}",
         )
+        table.add_row(*(cell for name, cell in zip(names, cells, strict=True) if name not in left_out))
     return table
 
 
@@ -155,7 +168,13 @@ def _table(*heads: str) -> Table:
     table = Table(box=None, expand=True, pad_edge=False, header_style="bold")
     for number, head in enumerate(heads):
         left = number == 0 or head in ("user", "from", "version", "last payload", "state")
-        table.add_column(head, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+        table.add_column(
+            head,
+            justify="left" if left else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if not number or head == "last payload" else None,
+        )
     return table
 
 

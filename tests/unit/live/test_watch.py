@@ -90,3 +90,15 @@ def test_the_screen() -> None:
     assert "\x1b" not in shown
     assert "audit" in shown
     assert "messages/s" in shown
+
+
+def test_a_narrow_screen_has_whole_numbers() -> None:
+    broker = Broker()
+    watch = Watch(broker.engine, lambda: [ENDPOINT])
+    before = watch.look()
+    broker.connect("a-client-with-a-long-name-that-does-not-fit" * 2).publish("a/" * 60, b"x" * 60)
+    console = Console(width=60, height=20, record=True, force_terminal=False)
+    console.print(screen(before, watch.look(), console.height, console.width))
+    shown = console.export_text()
+    for head in ("in flight", "queued", "seen", "QoS", "waiting", "dropped"):
+        assert head in shown
