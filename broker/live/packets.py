@@ -1,7 +1,8 @@
 """The last packets of single clients, for those who look at one.
 
 Keeping begins with the first look at a client and ends some seconds after the last. The packets of other
-clients are not seen, except CONNECT: a client that is looked at may be about to come.
+clients are not seen, except CONNECT: a client that is looked at may be about to come. Where packets come
+faster than anybody reads them, the connection is left alone for a while: looking costs the broker little.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ KEPT = 100
 """Packets of one client."""
 MAX_CLIENTS = 16
 """That are looked at at a time."""
+SLICE = 0.25
+"""Seconds in which as many packets as are kept are too many."""
+PAUSE = 1.0
+"""Seconds for which the connection is left alone then."""
 FORGOTTEN_AFTER = 10.0
 """Seconds without a look."""
 SHOWN = 500
@@ -40,7 +45,8 @@ class Seen:
     """One packet, in words."""
 
     number: int
-    """Counts the client's packets from the first look on."""
+    """Counts the packets from the first look on. A number that is missing stands for packets that came too
+    fast to be kept, at least one."""
     at: float
     """Seconds since the epoch."""
     direction: str
@@ -85,7 +91,9 @@ class LastPackets:
 
     def _end(self, client_id: str) -> None:
         engine = self._engine
-        del self._rings[client_id]
+        ring = self._rings.pop(client_id)
+        if ring.pause is not None:
+            ring.pause.cancel()
         if not self._rings:
             engine.taps = tuple(tap for tap in engine.taps if tap is not self)
             engine.hooks.forget(self._connected)
@@ -109,7 +117,10 @@ class LastPackets:
     # ---- a tap of the engine
 
     def sees(self, channel: Channel) -> bool:
-        return channel.client is None or channel.client.client_id in self._rings
+        if channel.client is None:
+            return True
+        ring = self._rings.get(channel.client.client_id)
+        return ring is not None and ring.pause is None
 
     def received(self, channel: Channel, packets: Sequence[Packet]) -> None:
         if channel.client is not None:
@@ -120,21 +131,37 @@ class LastPackets:
             return
         ring = self._rings.get(client_id)
         if ring is not None:
-            ring.number += max(0, len(packets) - KEPT)
-            for packet in packets[-KEPT:]:
-                ring.add(self._engine.clock.time(), "in", packet)
+            ring.number += len(packets) > KEPT
+            self._add(ring, client_id, "in", packets[-KEPT:])
 
     def sent(self, channel: Channel, data: bytes) -> None:
         ring = self._rings.get(channel.client.client_id) if channel.client is not None else None
-        if ring is None:
+        if ring is None or channel.client is None:
             return
         data, left_out = last_packets(data, KEPT)
-        ring.number += left_out
+        ring.number += left_out > 0
         frames = Frames()
         frames.speak(channel.connection.version or 4)
-        for _, packet in frames.feed(data):
-            if packet is not None:
-                ring.add(self._engine.clock.time(), "out", packet)
+        packets = [packet for _, packet in frames.feed(data) if packet is not None]
+        self._add(ring, channel.client.client_id, "out", packets)
+
+    def _add(self, ring: _Ring, client_id: str, direction: str, packets: Sequence[Packet]) -> None:
+        clock = self._engine.clock
+        at = clock.time()
+        for packet in packets:
+            ring.add(at, direction, packet)
+        now = clock.monotonic()
+        if now >= ring.slice_ends:
+            ring.slice_ends, ring.inside = now + SLICE, 0
+        ring.inside += len(packets)
+        if ring.inside >= KEPT and ring.pause is None:
+            ring.pause = clock.call_at(now + PAUSE, lambda: self._go_on(ring, client_id))
+            self._watch(client_id)
+
+    def _go_on(self, ring: _Ring, client_id: str) -> None:
+        ring.pause = None
+        ring.number += 1
+        self._watch(client_id)
 
 
 class _Ring:
@@ -144,6 +171,12 @@ class _Ring:
         self.number = 0
         self.packets: deque[Seen] = deque(maxlen=KEPT)
         self.timer: Timer | None = None
+        """Until it is forgotten."""
+        self.slice_ends = 0.0
+        self.inside = 0
+        """Packets in this slice."""
+        self.pause: Timer | None = None
+        """While there are too many."""
 
     def add(self, at: float, direction: str, packet: Packet) -> None:
         says = told(packet, ", ".join(topics_of(packet, {})[:1]))

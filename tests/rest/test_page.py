@@ -388,6 +388,14 @@ async def test_accessibility(page: Open, broker: TestBroker, scheme: str, width:
             await found.goto(f"{broker.page_url}#{view}")
             await found.wait_for_selector(f"#view-{view}")
             broker.publish("a/c", "y")
+            if view == "clients":
+                await found.get_by_role("button", name="lamp", exact=True).click()
+                await found.get_by_text("Nothing has come or gone").wait_for()
+            if view == "webhooks":
+                await found.get_by_role("button", name="Last deliveries").click()
+                await found.get_by_text("None yet.").wait_for()
+                with paho_client(broker, "other", wait=False):
+                    await found.locator(".delivery > summary").click()
             results = await axe.Axe().run(found)
             assert results.violations_count == 0, f"{view}: {results.generate_report()}"
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pybroker.broker.live.packets import FORGOTTEN_AFTER, KEPT, MAX_CLIENTS, SHOWN, LastPackets, TooManyError
+from pybroker.broker.live.packets import (
+    FORGOTTEN_AFTER,
+    KEPT,
+    MAX_CLIENTS,
+    PAUSE,
+    SHOWN,
+    LastPackets,
+    Seen,
+    TooManyError,
+)
 from pybroker.broker.packets.encoder import make_publish
 from tests.harness import Broker
 
@@ -67,7 +76,16 @@ def test_it_is_bounded() -> None:
     lamp.send(*[make_publish("a", b"x" * 1000, version=5)] * (3 * KEPT))
     found = packets.look("lamp")
     assert len(found) == KEPT
-    assert found[-1].number == 2 + 6 * KEPT, "those that are left out are counted"
+    assert found[0].number > 3, "there is a gap"
+    lamp.publish("a", b"y")
+    assert packets.look("lamp")[-1].number == found[-1].number, "the connection is left alone"
+    assert lamp.channel.taps == ()
+    broker.clock.advance(PAUSE)
+    packets.look("lamp")
+    lamp.publish("a", b"z")
+    after = packets.look("lamp", found[-1].number)
+    assert [one.says for one in after] == ["a qos 0: z"] * 2
+    assert after[0].number > found[-1].number + 1, "there is a gap"
     lamp.publish("t" * 60_000, b"x" * 60_000, user_properties=(("k", "v" * 60_000),))
     last = packets.look("lamp")[-1]
     assert len(last.says) == len(last.properties) == SHOWN + 3
@@ -105,4 +123,31 @@ def test_nothing_is_watched_soon_after_the_last_look() -> None:
     assert lamp.channel.outbox.write == lamp.link.write
     assert broker.engine.hooks.client_connected == broker.engine.hooks.client_disconnected == ()
     lamp.ping()
+    assert packets.look("lamp") == []
+
+
+def test_what_comes_steadily_below_the_limit_is_complete() -> None:
+    broker = Broker()
+    packets = LastPackets(broker.engine)
+    lamp = broker.connect("lamp")
+    packets.look("lamp")
+    found: list[Seen] = []
+    for number in range(500):
+        lamp.publish("a", str(number).encode())
+        broker.clock.advance(0.005)
+        if number % 50 == 49:
+            found += packets.look("lamp", found[-1].number if found else 0)
+    assert [one.says for one in found] == [f"a qos 0: {number}" for number in range(500)]
+    assert [one.number for one in found] == list(range(1, 501))
+
+
+def test_a_pause_ends_with_the_looking() -> None:
+    broker = Broker()
+    packets = LastPackets(broker.engine)
+    lamp = broker.connect("lamp")
+    packets.look("lamp")
+    lamp.send(*[make_publish("a", b"x", version=5)] * KEPT)
+    broker.clock.advance(FORGOTTEN_AFTER)
+    lamp.send(*[make_publish("a", b"x", version=5)] * KEPT)
+    assert lamp.channel.taps == broker.engine.taps == ()
     assert packets.look("lamp") == []

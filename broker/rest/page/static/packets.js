@@ -34,10 +34,11 @@ export class Packets {
     }
     if (client !== this.client) return false;
     if (found.length) {
-      const left = found[0].number - this.last - 1;
-      this.last = found.at(-1).number;
-      if (left > 0) this.rows.prepend(h("tr", {}, h("td", { colspan: "4", class: "note warn" }, `${left.toLocaleString("en")} packets left out: they come faster than they are shown.`)));
-      this.rows.prepend(...found.reverse().map((packet) => this.row(packet)));
+      for (const packet of found) {
+        if (this.last && packet.number > this.last + 1) this.rows.prepend(h("tr", {}, h("td", { colspan: "4", class: "note warn" }, "Packets are left out: they come faster than they can be shown.")));
+        this.last = packet.number;
+        this.rows.prepend(this.row(packet));
+      }
       while (this.rows.childElementCount > KEPT) this.rows.lastElementChild.remove();
     }
     this.table.hidden = !this.rows.childElementCount;
