@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
-from typing import Any
+from collections.abc import Awaitable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..packets.encoder import publish_shape, same_shape
 from ..packets.model import Publish, PublishRun
@@ -12,9 +12,13 @@ from ..routing.router import Route, Target
 from ..routing.shared import Share
 from ..session.inflight import Outgoing
 from ..session.session import Session
+from ..session.stretch import Stretch
 from .neighbour import Neighbour, as_it_came
 from .outbox import Pending
 from .sender import Sender
+
+if TYPE_CHECKING:
+    from ..events import Client
 
 Shape = tuple[int, int, bool, tuple[int, ...]]
 """Version (5, or 4 for both older ones), QoS, retain, subscription identifiers."""
@@ -39,7 +43,7 @@ class Plan:
         self.neighbours = neighbours
         """Neighbours that want to know who has published it; the others are in ``forward``."""
         self.numbered = bool(renumber or neighbours)
-        """Whether :meth:`Fanout.renumber` has anything to do."""
+        """Whether there are any of the last two."""
         self.shapes = shapes
 
 
@@ -78,7 +82,7 @@ class Fanout:
                         chunks.append(wire)
                 self._reports.counters.publish_sent += len(forward) - waiting
         if plan.numbered:
-            self.renumber(plan, publish)
+            self._renumber(plan.renumber, plan.neighbours, publish)
         for (version, qos, retain, identifiers), targets in plan.shapes:
             encoded = publish_shape(publish, version, qos, retain, identifiers)
             for target in targets:
@@ -121,17 +125,28 @@ class Fanout:
                 self._sender.send(session, Outgoing(publish, 0))
             yield None
 
-    def renumber(self, plan: Plan, publish: Publish) -> None:
-        """Write a message above QoS 0 to the receivers that want it as it came in, with a packet identifier
-        of its own for each; and to neighbours."""
+    def renumber(self, plan: Plan, run: PublishRun, source: Client) -> None:
+        """Write messages above QoS 0 to the receivers that want them as they came in, with packet identifiers
+        of their own for each; and to neighbours."""
+        stretch = Stretch(run, source)
+        sender, alone = self._sender, len(plan.renumber) == 1
+        sessions = [s for s in plan.renumber if not sender.send_all(s, stretch, alone=alone)]
+        if sessions or plan.neighbours:
+            for publish in stretch.publishes():
+                self._renumber(sessions, plan.neighbours, publish)
+
+    def _renumber(
+        self, sessions: Sequence[Session], neighbours: tuple[Neighbour, ...], publish: Publish
+    ) -> None:
+        """The same for one message, with any properties."""
         qos, retain = publish.qos, publish.retain
-        if plan.renumber:
+        if sessions:
             shape = publish_shape(publish, 5, qos, retain) if publish.properties else same_shape(publish)
-            for session in plan.renumber:
+            for session in sessions:
                 self._sender.send(session, Outgoing(publish, qos, retain), shape)
-        if plan.neighbours:
+        if neighbours:
             packet = as_it_came(publish)
-            for neighbour in plan.neighbours:
+            for neighbour in neighbours:
                 neighbour.take(publish, packet)
 
     def to_group(self, share: Share[Session], publish: Publish, besides: Session | None = None) -> None:

@@ -14,6 +14,7 @@ from ..reports import Reports
 from ..session.inflight import Outgoing
 from ..session.queue import MessageQueue
 from ..session.session import Session
+from ..session.stretch import Stretch
 from .outbox import Pending
 
 DUP = 0x08
@@ -22,6 +23,8 @@ BURST = 64
 """How many packets that waited are gathered before they are written."""
 BURST_BYTES = 4096
 """The size of a packet that is not gathered."""
+STRETCH_BYTES = 65_536
+"""What is gathered of packets that are written a stretch at a time."""
 
 
 class Sender:
@@ -102,6 +105,22 @@ class Sender:
         if self._hooks.message_delivered:
             self._reports.delivered(session.client, message.publish, qos, message.retain)
 
+    def send_all(self, session: Session, stretch: Stretch, *, alone: bool) -> bool:
+        """The same for many at one go. False, and nothing has been done, where each must be looked at.
+        ``alone``: the session is the only receiver, so that no other keeper has the messages."""
+        if session.keeper is not None and not alone:
+            return False
+        if session.outbox is None or session.behind:
+            return self._leave_to_keeper(session, stretch)
+        inflight = session.inflight
+        count = len(stretch)
+        if len(inflight.messages) + count > session.window or not self._goes_as_one(session, stretch):
+            return False
+        packet_id = inflight.free_block(count)
+        if packet_id:
+            self._write_all(session, stretch, packet_id)
+        return packet_id > 0
+
     def acknowledge(
         self, session: Session, packet_ids: Iterable[int], qos: int, *, released: bool = False
     ) -> None:
@@ -113,11 +132,14 @@ class Sender:
         acked = self._hooks.message_acked
         keeper = session.keeper
         large = inflight.large
+        done: list[Outgoing] = []
         for packet_id in packet_ids:
             message = messages.get(packet_id)
             if message is None:
                 continue
             if message.qos != qos or message.released != released:
+                if keeper is not None:
+                    keeper.done(done)
                 raise _wrong_kind(packet_id, message)
             del messages[packet_id]
             if large and inflight.uncount(packet_id):
@@ -125,9 +147,11 @@ class Sender:
             if unsent:
                 unsent.pop(packet_id, None)
             if keeper is not None:
-                keeper.done(message)
+                done.append(message)
             if acked:
                 self._reports.acked(session.client, message.publish, message.qos, message.retain)
+        if keeper is not None:
+            keeper.done(done)
         if session.queue is not None or unsent:
             self.pump(session)
 
@@ -187,11 +211,17 @@ class Sender:
         behind, session.behind = session.behind, False  # those that are taken out now are before the others
         while session.outbox is not None and (message := queue.next_plain()) is not None:
             self._write_unless_expired(session, message)
-        while (
-            session.outbox is not None
-            and len(messages) < session.window
-            and (message := queue.first_acknowledged()) is not None
-        ):
+        gathered = 0
+        while (outbox := session.outbox) is not None and len(messages) < session.window:
+            if written := self._write_stretch(session, queue):
+                gathered += written
+                if gathered >= STRETCH_BYTES:
+                    gathered = 0
+                    self._counters.packets_sent += self._pending.flush_early(outbox)
+                continue
+            message = queue.first_acknowledged()
+            if message is None:
+                break
             if not self._fits(session, len(message.publish.wire)):
                 session.window = 0  # nothing may overtake it
                 break
@@ -217,6 +247,55 @@ class Sender:
         """Call the session's source once there may be room: whatever makes room for a queue pumps."""
         if session.queue is None:
             session.queue = MessageQueue(self.max_messages, self.max_bytes)
+
+    def _write_stretch(self, session: Session, queue: MessageQueue) -> int:
+        """Write the messages that have waited longest, as many as there is room for, where they go as one.
+        How many bytes that were; 0: none."""
+        inflight = session.inflight
+        stretch = queue.first_stretch()
+        if stretch is None or not self._goes_as_one(session, stretch):
+            return 0
+        count = min(len(stretch), session.window - len(inflight.messages))
+        packet_id = inflight.free_block(count)
+        if not packet_id:
+            return 0
+        stretch = queue.next_of_stretch(count)
+        self._write_all(session, stretch, packet_id)
+        return len(stretch.run.wire)
+
+    def _goes_as_one(self, session: Session, stretch: Stretch) -> bool:
+        """Whether nothing has to be asked or told about the messages one by one."""
+        if self._hooks.message_delivered or stretch.largest > session.small_packet:
+            return False
+        return (session.version == 5) == (stretch.run.version == 5)
+
+    def _write_all(self, session: Session, stretch: Stretch, packet_id: int) -> None:
+        """Write messages for which there is room, with identifiers from ``packet_id`` on."""
+        assert session.outbox is not None
+        messages = stretch.messages()
+        session.inflight.add_all(packet_id, messages)
+        if session.keeper is not None:
+            session.keeper.sent_all(stretch, messages, packet_id)
+        if session.version != 5 and self.retry_interval:
+            now = self._clock.monotonic()
+            for message in messages:
+                message.sent_at = now
+            if session.retry_timer is None:
+                self._start_retries(session)
+        self._pending.send(session.outbox, stretch.run.renumbered(packet_id))
+        self._counters.publish_sent += len(messages)
+        self._counters.packets_sent += len(messages) - 1
+
+    def _leave_to_keeper(self, session: Session, stretch: Stretch) -> bool:
+        """Whether all of them wait now behind others that the keeper alone has."""
+        queue, keeper = session.queue, session.keeper
+        if queue is None or keeper is None or not session.behind or not queue.takes_beyond(stretch):
+            return False
+        if not session.connected and (self._hooks.message_queued or not session.expiry):
+            return False
+        keeper.queued_all(stretch)
+        queue.elsewhere += len(stretch)
+        return True
 
     def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
         expires_at = message.publish.expires_at
@@ -256,6 +335,8 @@ class Sender:
         taken = session.inflight.bytes
         if session.keeper is not None and message.qos and queue.leaves(message, taken):
             session.keeper.queued(message)
+            if not queue.elsewhere and not queue.last:
+                queue.last = message.number - 1  # what the keeper brings comes after this
             queue.elsewhere += 1
             session.behind = True
             if not session.connected:
@@ -280,7 +361,7 @@ class Sender:
 
     def _drop(self, session: Session, message: Outgoing, reason: str) -> None:
         if session.keeper is not None and message.number:
-            session.keeper.done(message)
+            session.keeper.done([message])
         self._reports.dropped(reason, message.publish, session.client)
 
     def _send_again(self, session: Session, packet_id: int, message: Outgoing) -> None:

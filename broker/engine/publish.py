@@ -140,28 +140,30 @@ def _publish_acknowledged(
     engine: Engine, channel: Channel, session: Session, run: PublishRun, plan: Plan
 ) -> None:
     """The messages of ``run``, which are of QoS 1 or 2; those that are repeats are only acknowledged."""
-    client = session.client
+    packet_ids = run.packet_ids
+    if run.qos == 1:
+        answers = [puback(packet_id) for packet_id in packet_ids]
+        channel.connection.unacknowledged.difference_update(packet_ids)
+    else:
+        answers = [pubrec(packet_id) for packet_id in packet_ids]
+        run = _first_time(session, run)
+    if len(run):
+        engine.fanout.renumber(plan, run, session.client)
+        engine.counters.publish_received += len(run)
+    engine.pending.send_all(channel.outbox, answers)
+
+
+def _first_time(session: Session, run: PublishRun) -> PublishRun:
+    """Those messages of QoS 2 that are no repeats [MQTT-4.3.3-10]."""
     received, keeper = session.received, session.keeper
-    counters = engine.counters
-    renumber = engine.fanout.renumber
-    answers: list[bytes] = []
-    for packet in run:
-        packet_id = packet.packet_id
-        if run.qos == 1:
-            answers.append(puback(packet_id))
-        else:
-            answers.append(pubrec(packet_id))
-            if packet_id in received:
-                continue
+    new = []
+    for at, packet_id in enumerate(run.packet_ids):
+        if packet_id not in received:
             received.add(packet_id)
+            new.append(at)
             if keeper is not None:
                 keeper.received(packet_id)
-        packet.source = client
-        renumber(plan, packet)
-        counters.publish_received += 1
-    if run.qos == 1:
-        channel.connection.unacknowledged.difference_update(run.packet_ids)
-    engine.pending.send_all(channel.outbox, answers)
+    return run if len(new) == len(run) else run.only(new)
 
 
 def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: bool) -> None:

@@ -289,6 +289,51 @@ class PublishRun:
             yield Publish(topic, qos, False, False, packet_id, None, version, wire, payload_at)
             start = end
 
+    def largest(self) -> int:
+        """Bytes of the largest packet."""
+        largest = start = 0
+        for end in self.ends:
+            if end - start > largest:
+                largest = end - start
+            start = end
+        return largest
+
+    def cut(self, start: int, stop: int) -> PublishRun:
+        """The packets from ``start`` up to ``stop``."""
+        first = self.ends[start - 1] if start else 0
+        ends = [end - first for end in self.ends[start:stop]]
+        wire = self.wire[first : first + ends[-1]] if ends else b""
+        return PublishRun(
+            self.topic, self.qos, self.version, wire, self.payload_at, ends, self.packet_ids[start:stop]
+        )
+
+    def only(self, places: list[int]) -> PublishRun:
+        """The packets at these places."""
+        wires: list[bytes] = []
+        ends: list[int] = []
+        end = 0
+        for place in places:
+            wire = self.wire[self.ends[place - 1] if place else 0 : self.ends[place]]
+            wires.append(wire)
+            end += len(wire)
+            ends.append(end)
+        packet_ids = [self.packet_ids[place] for place in places]
+        return PublishRun(
+            self.topic, self.qos, self.version, b"".join(wires), self.payload_at, ends, packet_ids
+        )
+
+    def renumbered(self, packet_id: int) -> bytes:
+        """The packets above QoS 0 with identifiers from ``packet_id`` on, which must not go beyond 65,535."""
+        wire = bytearray(self.wire)
+        id_at = self.payload_at - (3 if self.version == 5 else 2)
+        start = 0
+        for end in self.ends:
+            wire[start + id_at] = packet_id >> 8
+            wire[start + id_at + 1] = packet_id & 0xFF
+            packet_id += 1
+            start = end
+        return bytes(wire)
+
 
 class AcknowledgementRun:
     """Acknowledgements of one type that came one right after another, without reason or properties. They can

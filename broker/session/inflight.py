@@ -75,6 +75,18 @@ class Inflight:
         messages[packet_id] = message
         return packet_id
 
+    def free_block(self, count: int) -> int:
+        """The first of so many free identifiers that follow each other; 0 where there are none just now."""
+        first = self._last + 1 if self._last < MAX_PACKET_ID else 1
+        if first + count > MAX_PACKET_ID + 1:
+            return 0
+        return first if self.messages.keys().isdisjoint(range(first, first + count)) else 0
+
+    def add_all(self, first: int, messages: list[Outgoing]) -> None:
+        """Keep ``messages`` under the identifiers from ``first`` on, which :meth:`free_block` has found."""
+        self._last = first + len(messages) - 1
+        self.messages.update(zip(range(first, self._last + 1), messages, strict=True))
+
     def restore(self, packet_id: int, message: Outgoing) -> None:
         """Keep ``message`` under the identifier that it had in an earlier run."""
         self.messages[packet_id] = message

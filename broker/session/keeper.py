@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..routing.subscription import Subscription
 from .inflight import Outgoing
+from .stretch import Stretch
 
 if TYPE_CHECKING:
     from .session import Session
@@ -27,17 +28,23 @@ class Keeper(Protocol):
     def queued(self, message: Outgoing) -> None:
         """A message of QoS 1 or 2 waits."""
 
+    def queued_all(self, stretch: Stretch) -> None:
+        """The same for messages that nobody else keeps."""
+
     def fetch(self, session: Session) -> None:
         """Bring the next messages that ``session.queue`` has left to the keeper, later, and pump then."""
 
     def sent(self, message: Outgoing, packet_id: int) -> None:
         """A message of QoS 1 or 2 is in flight; it may have waited before."""
 
+    def sent_all(self, stretch: Stretch, messages: list[Outgoing], packet_id: int) -> None:
+        """The same for ``messages`` of ``stretch``, with identifiers from ``packet_id`` on."""
+
     def released(self, message: Outgoing) -> None:
         """PUBREC has come."""
 
-    def done(self, message: Outgoing) -> None:
-        """The client has the message, or it is dropped."""
+    def done(self, messages: list[Outgoing]) -> None:
+        """The client has the messages, or they are dropped."""
 
     def received(self, packet_id: int) -> None:
         """A message of QoS 2 came from the client."""

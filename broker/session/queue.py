@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from .inflight import Outgoing
+from .stretch import Stretch
 
 OVERHEAD = 300
 """What a message takes beside its bytes, roughly: so that many small ones are bounded as well."""
@@ -21,6 +22,7 @@ class MessageQueue:
     __slots__ = (
         "_acknowledged",
         "_plain",
+        "_within",
         "bytes",
         "elsewhere",
         "last",
@@ -40,16 +42,18 @@ class MessageQueue:
         """The keeper's number of the last message that is or was here."""
         self.bytes = 0
         self._plain: deque[Outgoing] = deque()
-        self._acknowledged: deque[Outgoing] = deque()
+        self._acknowledged: deque[Outgoing | Stretch] = deque()
+        self._within = 0
+        """Messages in stretches, beside one for each."""
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._acknowledged) + self.elsewhere
+        return len(self._plain) + self._numbered + self.elsewhere
 
     def add(self, message: Outgoing, taken: int = 0) -> list[Outgoing]:
         """Put ``message`` at the end. ``taken`` is how many of the bytes others take. Returns what had to go:
         nothing, the oldest messages of QoS 0, or ``message`` itself."""
         size = len(message.publish.wire) + OVERHEAD
-        full = message.qos and len(self._acknowledged) + self.elsewhere >= self.max_messages
+        full = message.qos and self._numbered + self.elsewhere >= self.max_messages
         room = self.max_bytes - taken
         if full or size > room or (self.bytes + size > room and not message.qos):
             return [message]
@@ -64,15 +68,19 @@ class MessageQueue:
 
     def leaves(self, message: Outgoing, taken: int = 0) -> bool:
         """Whether a message of QoS 1 or 2 is left to the keeper alone; ``taken`` as in :meth:`add`."""
-        if message.number or len(self._acknowledged) + self.elsewhere >= self.max_messages:
+        if message.number or self._numbered + self.elsewhere >= self.max_messages:
             return False
-        return self.is_beyond(message, taken)
+        return self.is_beyond(len(message.publish.wire) + OVERHEAD, taken)
 
-    def is_beyond(self, message: Outgoing, taken: int = 0) -> bool:
-        """Whether memory has as many messages as it should."""
-        if self.elsewhere or len(self._acknowledged) >= self.window:
+    def is_beyond(self, size: int, taken: int = 0) -> bool:
+        """Whether memory has as many messages as it should, and none of ``size`` bytes fits."""
+        if self.elsewhere or self._numbered >= self.window:
             return True
-        return self.bytes + len(message.publish.wire) + OVERHEAD > self.max_bytes - taken
+        return self.bytes + size > self.max_bytes - taken
+
+    def takes_beyond(self, stretch: Stretch) -> bool:
+        """Whether all of ``stretch`` may be left to the keeper, behind others that are."""
+        return bool(self.elsewhere) and self._numbered + self.elsewhere + len(stretch) <= self.max_messages
 
     def bring(self, message: Outgoing) -> None:
         """The keeper has brought the next of those that were left to it."""
@@ -81,10 +89,17 @@ class MessageQueue:
         self._acknowledged.append(message)
         self.bytes += len(message.publish.wire) + OVERHEAD
 
+    def bring_stretch(self, stretch: Stretch) -> None:
+        """The same for many."""
+        count = len(stretch)
+        self.elsewhere -= count
+        self.last = stretch.number + count - 1
+        self._put(stretch, last=True)
+
     @property
     def runs_low(self) -> bool:
         """Whether the keeper should bring more."""
-        return self.elsewhere > 0 and len(self._acknowledged) * 2 <= self.window
+        return self.elsewhere > 0 and self._numbered * 2 <= self.window
 
     def next_plain(self) -> Outgoing | None:
         """The QoS 0 message that has waited longest, removed."""
@@ -92,29 +107,95 @@ class MessageQueue:
 
     def first_acknowledged(self) -> Outgoing | None:
         """The QoS 1 or 2 message that has waited longest; it stays."""
-        return self._acknowledged[0] if self._acknowledged else None
+        if not self._acknowledged:
+            return None
+        first = self._acknowledged[0]
+        return self._unpacked(first) if isinstance(first, Stretch) else first
 
     def next_acknowledged(self) -> Outgoing | None:
         """The QoS 1 or 2 message that has waited longest, removed."""
-        return self._taken(self._acknowledged.popleft()) if self._acknowledged else None
+        message = self.first_acknowledged()
+        if message is None:
+            return None
+        self._acknowledged.popleft()
+        return self._taken(message)
+
+    def first_stretch(self) -> Stretch | None:
+        """Where those that have waited longest are one, that stretch; it stays."""
+        first = self._acknowledged[0] if self._acknowledged else None
+        return first if isinstance(first, Stretch) else None
+
+    def next_of_stretch(self, count: int) -> Stretch:
+        """The first ``count`` messages of :meth:`first_stretch`, or all, removed."""
+        stretch = self._acknowledged.popleft()
+        assert isinstance(stretch, Stretch)
+        self._within -= len(stretch) - 1
+        self.bytes -= size_of(stretch)
+        if count >= len(stretch):
+            return stretch
+        self._put(stretch.cut(count, len(stretch)), last=False)
+        return stretch.cut(0, count)
 
     def take_expired(self, now: float) -> list[Outgoing]:
         """The messages that expired by ``now`` with none before them that did not, removed."""
         taken: list[Outgoing] = []
-        for line in (self._plain, self._acknowledged):
-            while line and (expires_at := line[0].publish.expires_at) is not None and expires_at <= now:
-                taken.append(self._taken(line.popleft()))
+        while self._plain and _has_expired(self._plain[0], now):
+            taken.append(self._taken(self._plain.popleft()))
+        while self._acknowledged and _has_expired(self._acknowledged[0], now):
+            message = self.next_acknowledged()
+            assert message is not None
+            taken.append(message)
         return taken
 
     def messages(self) -> list[Outgoing]:
         """All that wait, those of QoS 0 first; a copy."""
-        return [*self._plain, *self._acknowledged]
+        messages = list(self._plain)
+        for item in self._acknowledged:
+            if isinstance(item, Stretch):
+                messages += item.messages()
+            else:
+                messages.append(item)
+        return messages
 
     def clear(self) -> None:
         self._plain.clear()
         self._acknowledged.clear()
-        self.bytes = self.elsewhere = 0
+        self.bytes = self.elsewhere = self._within = 0
+
+    @property
+    def _numbered(self) -> int:
+        """How many messages of QoS 1 and 2 are here."""
+        return len(self._acknowledged) + self._within
+
+    def _put(self, stretch: Stretch, *, last: bool) -> None:
+        if last:
+            self._acknowledged.append(stretch)
+        else:
+            self._acknowledged.appendleft(stretch)
+        self._within += len(stretch) - 1
+        self.bytes += size_of(stretch)
+
+    def _unpacked(self, stretch: Stretch) -> Outgoing:
+        """The first message of the first stretch, which is taken apart."""
+        self._acknowledged.popleft()
+        self._within -= len(stretch) - 1
+        messages = stretch.messages()
+        self._acknowledged.extendleft(reversed(messages))
+        return messages[0]
 
     def _taken(self, message: Outgoing) -> Outgoing:
         self.bytes -= len(message.publish.wire) + OVERHEAD
         return message
+
+
+def size_of(stretch: Stretch) -> int:
+    """Bytes that it takes in a queue."""
+    return len(stretch.run.wire) + len(stretch) * OVERHEAD
+
+
+def _has_expired(item: Outgoing | Stretch, now: float) -> bool:
+    """Those of a stretch never do."""
+    if isinstance(item, Stretch):
+        return False
+    expires_at = item.publish.expires_at
+    return expires_at is not None and expires_at <= now

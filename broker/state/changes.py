@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .rows import RELEASED, SENT, EntryRow, MessageRow, SessionRow, SubscriptionRow
+from collections.abc import Iterable
+
+from ..storage.database import runs
+from .rows import RELEASED, SENT, EntryRow, MessageRow, SessionRow, StretchRow, SubscriptionRow
 
 FORGOTTEN, NEW, AGAIN = range(3)
 """NEW: it was unknown before these changes."""
@@ -21,6 +24,7 @@ class Changes:
         "packets",
         "retained_rows",
         "sessions",
+        "stretches",
         "subscriptions",
     )
 
@@ -31,10 +35,12 @@ class Changes:
         self.subscriptions: dict[tuple[int, str], SubscriptionRow | None] = {}
         self.messages: dict[int, MessageRow] = {}
         self.entries: dict[int, EntryRow] = {}
+        self.stretches: list[StretchRow] = []
         self.moved: dict[int, tuple[int, int]] = {}
-        """Packet identifier and state of entries that are in the database; identifier 0: as it is there."""
+        """Packet identifier and state of messages of stretches, and of entries that are in the database;
+        identifier 0: as it is there."""
         self.gone: set[int] = set()
-        """Entries in the database that are done."""
+        """Messages of stretches, and entries in the database, that are done."""
         self.packets: dict[tuple[int, int], int] = {}
         """(session, packet identifier) of messages received and not released, or FORGOTTEN."""
         self.retained_rows: dict[str, MessageRow | None] = {}
@@ -43,6 +49,7 @@ class Changes:
         """False where there is nothing to write."""
         return bool(
             self.entries
+            or self.stretches
             or self.gone
             or self.moved
             or self.sessions
@@ -77,10 +84,38 @@ class Changes:
     def released(self, number: int) -> None:
         self._move(number, 0, RELEASED)
 
-    def done(self, number: int) -> None:
-        if self.entries.pop(number, None) is None:
-            self.gone.add(number)
-            self.moved.pop(number, None)
+    def stretch(self, row: StretchRow) -> None:
+        self.stretches.append(row)
+
+    def sent_all(self, number: int, count: int, packet_id: int) -> None:
+        """Messages of a stretch."""
+        for place in range(count):
+            self.moved[number + place] = (packet_id + place, SENT)
+
+    def done(self, numbers: Iterable[int]) -> None:
+        entries, gone, moved = self.entries, self.gone, self.moved
+        if not entries and not moved:
+            gone.update(numbers)
+            return
+        for number in numbers:
+            if entries.pop(number, None) is None:
+                gone.add(number)
+                moved.pop(number, None)
+
+    def settle(self) -> None:
+        """Take stretches apart of which messages are done already: those need not be written."""
+        gone, stretches = self.gone, self.stretches
+        if not gone or not stretches:
+            return
+        self.stretches = []
+        for row in stretches:
+            numbers = range(row.number, row.last + 1)
+            if gone.isdisjoint(numbers):
+                self.stretches.append(row)
+                continue
+            left = [number for number in numbers if number not in gone]
+            gone.difference_update(numbers)
+            self.stretches += [row.cut(first, last) for first, last in runs(left)]
 
     def received(self, session: int, packet_id: int) -> None:
         key = session, packet_id

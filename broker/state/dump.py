@@ -31,7 +31,7 @@ def dump(database: StateDatabase) -> Iterator[str]:
     for number, subscription in database.subscriptions():
         yield _line("subscription", session=number, **subscription._asdict())
     last = 0
-    for entry, message in database.entries():
+    for entry, message in database.in_order():
         if entry.message != last:
             yield _line("message", number=entry.message, **_message(message))
             last = entry.message

@@ -51,6 +51,7 @@ def open_state(directory: Path) -> Opened:
                         alive = max(alive, records.read(record, changes))
                     except ValueError:
                         damaged += 1
+                changes.settle()
                 database.commit(changes, journal.generation, alive)
             except BaseException:
                 database.close()

@@ -9,9 +9,20 @@ from ..packets.model import Publish
 from ..routing.subscription import Subscription
 from ..session.inflight import Outgoing
 from ..session.session import Session
+from ..session.stretch import Stretch
 from . import records
 from .changes import Changes
-from .rows import NEVER, RELEASED, SENT, WAITS, EntryRow, SessionRow, SubscriptionRow, message_row
+from .rows import (
+    NEVER,
+    RELEASED,
+    SENT,
+    WAITS,
+    EntryRow,
+    SessionRow,
+    SubscriptionRow,
+    message_row,
+    stretch_row,
+)
 
 SYS = "$SYS/"
 """Topics that tell of this process; they are not kept."""
@@ -42,6 +53,7 @@ class Notes:
     def take_changes(self) -> Changes:
         """For a commit. What comes from now on is for the next."""
         changes, self.changes = self.changes, Changes()
+        changes.settle()
         self._last = None
         return changes
 
@@ -110,6 +122,9 @@ class KeptSession:
         if not message.number:  # else it waited before, and still does
             self._enter(message, 0, WAITS)
 
+    def queued_all(self, stretch: Stretch) -> None:
+        self._enter_all(stretch, 0)
+
     def fetch(self, session: Session) -> None:
         self._notes.fetch(session)
 
@@ -121,14 +136,32 @@ class KeptSession:
         else:
             self._enter(message, packet_id, SENT)
 
+    def sent_all(self, stretch: Stretch, messages: list[Outgoing], packet_id: int) -> None:
+        number, count = stretch.number, len(messages)
+        if number:
+            self._notes.changes.sent_all(number, count, packet_id)
+            record = records.pack_sent_all(records.IS_SENT_ALL, number, count, packet_id)
+            self._notes.unwritten.append(record)
+        else:
+            for number, message in enumerate(messages, self._enter_all(stretch, packet_id)):
+                message.number = number
+
     def released(self, message: Outgoing) -> None:
         self._notes.changes.released(message.number)
         self._notes.unwritten.append(records.pack_number(records.IS_RELEASED, message.number))
 
-    def done(self, message: Outgoing) -> None:
-        self._notes.changes.done(message.number)
-        self._notes.unwritten.append(records.pack_number(records.IS_DONE, message.number))
-        message.number = 0
+    def done(self, messages: list[Outgoing]) -> None:
+        numbers = [message.number for message in messages]
+        if not numbers:
+            return
+        self._notes.changes.done(numbers)
+        first, count = numbers[0], len(numbers)
+        if count > 1 and numbers == list(range(first, first + count)):
+            self._notes.unwritten.append(records.pack_done_all(records.IS_DONE_ALL, first, count))
+        else:
+            self._notes.unwritten += [records.pack_number(records.IS_DONE, number) for number in numbers]
+        for message in messages:
+            message.number = 0
 
     def received(self, packet_id: int) -> None:
         self._notes.changes.received(self.number, packet_id)
@@ -150,6 +183,16 @@ class KeptSession:
         for message in session.queue.messages() if session.queue is not None else ():
             if message.qos:
                 self.queued(message)
+
+    def _enter_all(self, stretch: Stretch, packet_id: int) -> int:
+        """Returns the number of the first."""
+        notes = self._notes
+        number = stretch.number = notes.next_entry
+        notes.next_entry = number + len(stretch)
+        row = stretch_row(stretch, self.number, packet_id)
+        notes.changes.stretch(row)
+        notes.unwritten.append(records.stretch(row))
+        return number
 
     def _enter(self, message: Outgoing, packet_id: int, state: int) -> None:
         notes = self._notes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from .changes import Changes
-from .rows import EntryRow, MessageRow, SessionRow, SubscriptionRow, session_row, write_will
+from .rows import EntryRow, MessageRow, SessionRow, StretchRow, SubscriptionRow, session_row, write_will
 
 _SESSION = Struct("<BIII")  # kind, number, lengths of facts and will
 _ENDED = Struct("<BI")
@@ -19,6 +19,11 @@ _ENTRY = Struct("<BQIQBHBHH")
 # kind, number, session, message, flags, packet identifier, state, lengths of identifiers and share
 _SENT = Struct("<BQH")
 _NUMBER = Struct("<BQ")
+_STRETCH = Struct("<BQIIHBIHIII")
+# kind, number, session, count, packet identifier, flags, payload_at, lengths of topic, client, user name
+# (NONE: there is none), wire
+_SENT_ALL = Struct("<BQIH")  # kind, number, count, packet identifier
+_DONE_ALL = Struct("<BQI")
 _PACKET = Struct("<BIH")  # kind, session, packet identifier
 _AT = Struct("<d")
 NONE = 0xFFFF_FFFF
@@ -37,11 +42,16 @@ NONE = 0xFFFF_FFFF
     IS_DONE,
     IS_RECEIVED,
     IS_FORGOTTEN,
-) = range(1, 14)
+    IS_STRETCH,
+    IS_SENT_ALL,
+    IS_DONE_ALL,
+) = range(1, 17)
 
 pack_sent: Callable[..., bytes] = _SENT.pack
 pack_number: Callable[..., bytes] = _NUMBER.pack
 pack_packet: Callable[..., bytes] = _PACKET.pack
+pack_sent_all: Callable[..., bytes] = _SENT_ALL.pack
+pack_done_all: Callable[..., bytes] = _DONE_ALL.pack
 
 
 def session(row: SessionRow) -> bytes:
@@ -81,6 +91,26 @@ def entry(row: EntryRow) -> bytes:
     texts = (identifiers + share).encode()
     lengths = len(identifiers), len(texts) - len(identifiers)  # identifiers are ASCII
     return _ENTRY.pack(IS_ENTRY, number, session, message, flags, packet_id, state, *lengths) + texts
+
+
+def stretch(row: StretchRow) -> bytes:
+    topic = row.topic.encode()
+    who = b"" if row.client is None else row.client.encode()
+    user = b"" if row.username is None else row.username.encode()
+    head = _STRETCH.pack(
+        IS_STRETCH,
+        row.number,
+        row.session,
+        row.length,
+        row.packet_id,
+        row.flags,
+        row.payload_at,
+        len(topic),
+        NONE if row.client is None else len(who),
+        NONE if row.username is None else len(user),
+        len(row.wire),
+    )
+    return b"".join((head, topic, who, user, row.ends, row.wire))
 
 
 def record(at: float, changes: list[bytes]) -> bytes:
@@ -196,8 +226,43 @@ def _read_released(data: bytes, at: int, changes: Changes) -> int:
 
 
 def _read_done(data: bytes, at: int, changes: Changes) -> int:
-    changes.done(_NUMBER.unpack_from(data, at)[1])
+    changes.done((_NUMBER.unpack_from(data, at)[1],))
     return at + _NUMBER.size
+
+
+def _read_stretch(data: bytes, at: int, changes: Changes) -> int:
+    _, number, session, count, packet_id, flags, payload_at, *lengths, size = _STRETCH.unpack_from(data, at)
+    (topic, client, username), at = _read_texts(data, at + _STRETCH.size, lengths)
+    end = at + 4 * count
+    if end + size > len(data):
+        raise ValueError("a stretch is cut off")
+    row = StretchRow(
+        number,
+        session,
+        count,
+        packet_id,
+        flags,
+        payload_at,
+        topic or "",
+        client,
+        username,
+        data[at:end],
+        data[end : end + size],
+    )
+    changes.stretch(row)
+    return int(end + size)
+
+
+def _read_sent_all(data: bytes, at: int, changes: Changes) -> int:
+    _, number, count, packet_id = _SENT_ALL.unpack_from(data, at)
+    changes.sent_all(number, count, packet_id)
+    return at + _SENT_ALL.size
+
+
+def _read_done_all(data: bytes, at: int, changes: Changes) -> int:
+    _, number, count = _DONE_ALL.unpack_from(data, at)
+    changes.done(range(number, number + count))
+    return at + _DONE_ALL.size
 
 
 def _read_received(data: bytes, at: int, changes: Changes) -> int:
@@ -213,18 +278,22 @@ def _read_forgotten(data: bytes, at: int, changes: Changes) -> int:
 
 
 def _unpack_message(data: bytes, at: int) -> tuple[int, MessageRow, int]:
-    _, number, flags, payload_at, expires_at, *lengths = _MESSAGE.unpack_from(data, at)
-    at += _MESSAGE.size
-    texts: list[str | None] = []
-    for length in lengths[:3]:
-        texts.append(None if length == NONE else data[at : at + length].decode())
-        at += 0 if length == NONE else length
-    topic, client, username = texts
-    end = at + lengths[3]
+    _, number, flags, payload_at, expires_at, *lengths, size = _MESSAGE.unpack_from(data, at)
+    (topic, client, username), at = _read_texts(data, at + _MESSAGE.size, lengths)
+    end = at + size
     if end > len(data):
         raise ValueError("a message is cut off")
     row = MessageRow(topic or "", flags, payload_at, expires_at, client, username, data[at:end])
     return number, row, end
+
+
+def _read_texts(data: bytes, at: int, lengths: list[int]) -> tuple[list[str | None], int]:
+    """Texts of these lengths, and where they end."""
+    texts: list[str | None] = []
+    for length in lengths:
+        texts.append(None if length == NONE else data[at : at + length].decode())
+        at += 0 if length == NONE else length
+    return texts, at
 
 
 _READERS: dict[int, Callable[[bytes, int, Changes], int]] = {
@@ -241,4 +310,7 @@ _READERS: dict[int, Callable[[bytes, int, Changes], int]] = {
     IS_DONE: _read_done,
     IS_RECEIVED: _read_received,
     IS_FORGOTTEN: _read_forgotten,
+    IS_STRETCH: _read_stretch,
+    IS_SENT_ALL: _read_sent_all,
+    IS_DONE_ALL: _read_done_all,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
@@ -12,11 +14,21 @@ from ..engine.disconnect import depart, happen_until, wait_for_end, wait_for_wil
 from ..engine.engine import Engine
 from ..packets.model import Publish
 from ..session.inflight import Outgoing
-from ..session.queue import MessageQueue
+from ..session.queue import OVERHEAD, MessageQueue, size_of
 from ..session.session import Session
 from .database import StateDatabase
 from .keeper import KeptSession, Notes, subscription_of
-from .rows import NEVER, RELEASED, WAITS, EntryRow, MessageRow, SessionRow, publish_of
+from .rows import (
+    NEVER,
+    RELEASED,
+    WAITS,
+    EntryRow,
+    MessageRow,
+    SessionRow,
+    StretchHead,
+    publish_of,
+    stretch_of,
+)
 
 T = TypeVar("T")
 
@@ -62,7 +74,7 @@ def restore(
     for number, packet_id in database.packets():
         if (owner := sessions.get(number)) is not None:
             owner.received.add(packet_id)
-    _restore_messages(engine, progress.of(database.entries(), "messages that wait"), sessions, epoch)
+    _Messages(engine, database, sessions, epoch).restore(progress)
     now = engine.clock.time()
     for message_row in progress.of(database.retained(), "retained messages") if retained else ():
         if message_row.expires_at == NEVER or message_row.expires_at > now:
@@ -142,37 +154,91 @@ def outgoing(engine: Engine, entry: EntryRow, publish: Publish) -> Outgoing:
     return message
 
 
-def _restore_messages(
-    engine: Engine,
-    entries: Iterable[tuple[EntryRow, MessageRow]],
-    sessions: dict[int, Session],
-    epoch: float,
-) -> None:
-    sender = engine.sender
-    last, publish = 0, None
-    for entry, row in entries:
-        session = sessions.get(entry.session)
+class _Messages:
+    """Puts messages, oldest first, where they were: in flight, or in a queue."""
+
+    def __init__(self, engine: Engine, database: StateDatabase, sessions: dict[int, Session], epoch: float):
+        self._engine = engine
+        self._database = database
+        self._sessions = sessions
+        self._epoch = epoch
+        self._last = 0
+        """The number of the message that came last: many sessions may wait for it."""
+        self._publish: Publish | None = None
+
+    def restore(self, progress: Progress) -> None:
+        database = self._database
+        flights = database.flights()
+        entries: Iterator[tuple[EntryRow, MessageRow] | StretchHead] = iter(database.entries())
+        items = heapq.merge(entries, database.stretches(), key=_number)
+        for item in progress.of(items, "messages that wait"):
+            if isinstance(item, StretchHead):
+                first = bisect_left(flights, item.number)
+                moved = first < len(flights) and flights[first] < item.number + item.length
+                self._stretch(item, waits=not item.packet_id and not moved)
+            else:
+                self._entry(*item)
+
+    def _stretch(self, head: StretchHead, *, waits: bool) -> None:
+        session, count = self._sessions.get(head.session), head.length
         if session is None:
-            continue
-        if session.behind and entry.state == WAITS:
-            assert session.queue is not None
-            session.queue.elsewhere += 1
-            continue
-        if publish is None or entry.message != last:
-            last, publish = entry.message, publish_of(row, epoch)
-        message = outgoing(engine, entry, publish)
-        if entry.state != WAITS:
-            session.inflight.restore(entry.packet_id, message)
-            continue
-        queue = session.queue
-        if queue is None:
-            queue = session.queue = MessageQueue(sender.max_messages, sender.max_bytes, sender.window)
-        if queue.is_beyond(message):
+            return
+        if waits and session.behind:
+            self._queue(session).elsewhere += count  # it need not even be read
+            return
+        row = self._database.stretch(head.number)
+        stretch = stretch_of(row)
+        if waits:
+            queue = self._queue(session)
+            if len(queue) + count <= queue.max_messages:
+                session.behind = queue.is_beyond(size_of(stretch))
+                if not queue.elsewhere and not queue.last:
+                    queue.last = head.number - 1
+                queue.elsewhere += count
+                if not session.behind:
+                    queue.bring_stretch(stretch)
+                return
+        for (message_number, packet_id, state, _), message in zip(
+            self._database.each_of(row), stretch.messages(), strict=True
+        ):
+            message.number = message_number
+            message.released = state == RELEASED
+            self._place(session, message, packet_id, state)
+
+    def _entry(self, entry: EntryRow, row: MessageRow) -> None:
+        session = self._sessions.get(entry.session)
+        if session is None:
+            return
+        if entry.state == WAITS and session.behind:
+            self._queue(session).elsewhere += 1
+            return
+        if self._publish is None or entry.message != self._last:
+            self._last, self._publish = entry.message, publish_of(row, self._epoch)
+        self._place(session, outgoing(self._engine, entry, self._publish), entry.packet_id, entry.state)
+
+    def _place(self, session: Session, message: Outgoing, packet_id: int, state: int) -> None:
+        if state != WAITS:
+            session.inflight.restore(packet_id, message)
+            return
+        queue = self._queue(session)
+        if session.behind or queue.is_beyond(len(message.publish.wire) + OVERHEAD):
+            if not queue.elsewhere and not queue.last:
+                queue.last = message.number - 1
             queue.elsewhere += 1
             session.behind = True
-            continue
-        queue.last = entry.number
+            return
+        queue.last = message.number
         for dropped in queue.add(message):
             assert session.keeper is not None
-            session.keeper.done(dropped)
-            engine.reports.dropped("queue_full", dropped.publish, session.client)
+            session.keeper.done([dropped])
+            self._engine.reports.dropped("queue_full", dropped.publish, session.client)
+
+    def _queue(self, session: Session) -> MessageQueue:
+        if session.queue is None:
+            sender = self._engine.sender
+            session.queue = MessageQueue(sender.max_messages, sender.max_bytes, sender.window)
+        return session.queue
+
+
+def _number(item: tuple[EntryRow, MessageRow] | StretchHead) -> int:
+    return item.number if isinstance(item, StretchHead) else item[0].number

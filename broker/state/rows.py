@@ -6,14 +6,17 @@ Moments are seconds since the epoch.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from struct import pack, unpack
 from typing import NamedTuple
 
 from ..events import Client
 from ..packets.encoder import make_publish
-from ..packets.model import Publish, Will
+from ..packets.model import Publish, PublishRun, Will
 from ..packets.packet_type import PacketType
 from ..packets.properties import Properties, decode_properties, encode_properties
+from ..session.stretch import Stretch
 
 NEVER = -1.0
 """The moment that does not come."""
@@ -50,6 +53,72 @@ class EntryRow(NamedTuple):
     """Subscription identifiers with commas between them."""
     share: str
     """The filter of the shared subscription it was taken from, empty if none."""
+
+
+class StretchRow(NamedTuple):
+    """Messages on their way to a session that came in one read: neighbours in its order, with one topic, one
+    QoS and one publisher, without properties."""
+
+    number: int
+    """Of the first, as in EntryRow; each has one of its own."""
+    session: int
+    length: int
+    """How many messages."""
+    packet_id: int
+    """Of the first where they were sent at once; 0 where they wait."""
+    flags: int
+    """As in MessageRow, for all of them."""
+    payload_at: int
+    topic: str
+    client: str | None
+    username: str | None
+    ends: bytes
+    """Where each ends in ``wire``: four bytes each, little-endian."""
+    wire: bytes
+
+    @property
+    def last(self) -> int:
+        """The number of the last."""
+        return self.number + self.length - 1
+
+    def cut(self, first: int, last: int) -> StretchRow:
+        """Those with the numbers from ``first`` to ``last``."""
+        start, stop = first - self.number, last + 1 - self.number
+        ends = read_ends(self.ends)
+        before = ends[start - 1] if start else 0
+        return self._replace(
+            number=first,
+            length=stop - start,
+            packet_id=self.packet_id + start if self.packet_id else 0,
+            ends=write_ends([end - before for end in ends[start:stop]]),
+            wire=self.wire[before : ends[stop - 1]],
+        )
+
+    def each(self) -> Iterator[tuple[int, int, MessageRow]]:
+        """Number, packet identifier (0: it waits) and message of each."""
+        start = 0
+        for place, end in enumerate(read_ends(self.ends)):
+            message = MessageRow(
+                self.topic,
+                self.flags,
+                self.payload_at,
+                NEVER,
+                self.client,
+                self.username,
+                self.wire[start:end],
+            )
+            yield self.number + place, self.packet_id + place if self.packet_id else 0, message
+            start = end
+
+
+class StretchHead(NamedTuple):
+    """A stretch without its messages."""
+
+    number: int
+    session: int
+    length: int
+    """How many messages."""
+    packet_id: int
 
 
 class SubscriptionRow(NamedTuple):
@@ -180,6 +249,39 @@ def publish_of(row: MessageRow, epoch: float) -> Publish:
     if client is not None:
         publish.source = Client(client, username, protocol_version=version)
     return publish
+
+
+def stretch_row(stretch: Stretch, session: int, packet_id: int) -> StretchRow:
+    run, source = stretch.run, stretch.source
+    return StretchRow(
+        stretch.number,
+        session,
+        len(run.ends),
+        packet_id,
+        run.qos | run.version << 3,
+        run.payload_at,
+        run.topic,
+        None if source is None else source.client_id,
+        None if source is None else source.username,
+        write_ends(run.ends),
+        run.wire,
+    )
+
+
+def stretch_of(row: StretchRow) -> Stretch:
+    """The messages again."""
+    version, qos = row.flags >> 3, row.flags & 3
+    run = PublishRun(row.topic, qos, version, row.wire, row.payload_at, read_ends(row.ends), [0] * row.length)
+    source = None if row.client is None else Client(row.client, row.username, protocol_version=version)
+    return Stretch(run, source, row.number)
+
+
+def write_ends(ends: list[int]) -> bytes:
+    return pack(f"<{len(ends)}I", *ends)
+
+
+def read_ends(data: bytes) -> list[int]:
+    return list(unpack(f"<{len(data) // 4}I", data))
 
 
 def _without_alias(properties: Properties) -> Properties:

@@ -25,7 +25,7 @@ from .changes import Changes
 from .files import Opened, advice_for
 from .keeper import KeptSession, Notes
 from .restore import outgoing
-from .rows import publish_of
+from .rows import StretchRow, publish_of, stretch_of
 
 T = TypeVar("T")
 
@@ -289,30 +289,40 @@ class DiskStorage:
             self._fetch_wanted.clear()
             sessions, self._fetching = list(self._fetching), {}
             try:
-                safe = await self._commit_everything()
-                for session in sessions if safe else ():
-                    await self._bring(session)
+                behind = [session for session in sessions if not await self._bring(session)]
+                # What came last may not be in the database yet.
+                safe = not behind or await self._commit_everything()
+                for session in behind if safe else ():
+                    await self._bring(session, last_try=True)
             except Exception:
                 log.exception("messages that wait on disk cannot be read")
-                safe = False
+                safe, behind = False, sessions
             if not safe:
-                self._fetching.update(dict.fromkeys(sessions))
+                self._fetching.update(dict.fromkeys(behind))
                 self._clock.call_at(self._clock.monotonic() + RETRY, self._fetch_wanted.set)
 
-    async def _bring(self, session: Session) -> None:
+    async def _bring(self, session: Session, *, last_try: bool = False) -> bool:
+        """Bring the next messages that are in the database; whether there were any, or none are wanted.
+        ``last_try``: all that is noted has been committed."""
         queue, keeper = session.queue, session.keeper
         if queue is None or not isinstance(keeper, KeptSession) or not queue.elsewhere:
-            return
+            return True
         number, after = keeper.number, queue.last
-        commits, pending = self.commits, bool(self._notes.changes.entries)
+        commits, pending = self.commits, bool(self._notes.changes)
         limit, room = max(1, queue.window), max(1, queue.max_bytes - session.inflight.bytes)
         rows = await self._in(self._commit_thread, lambda: self._database.waiting(number, after, limit, room))
         if session.queue is not queue or session.keeper is not keeper or queue.last != after:
-            return  # the session has ended meanwhile
+            return True  # the session has ended meanwhile
+        if not rows and not last_try:
+            return False
         pending |= commits != self.commits or self._committing is not None
-        pending |= bool(self._notes.changes.entries)
-        for entry, row in rows:
-            queue.bring(outgoing(self._engine, entry, publish_of(row, self._notes.epoch)))
+        pending |= bool(self._notes.changes)
+        for row in rows:
+            if isinstance(row, StretchRow):
+                queue.bring_stretch(stretch_of(row))
+            else:
+                entry, message = row
+                queue.bring(outgoing(self._engine, entry, publish_of(message, self._notes.epoch)))
         if not rows and not pending:
             log.error(
                 "%d messages that wait for the client %s are not on disk", queue.elsewhere, session.client_id
@@ -322,6 +332,7 @@ class DiskStorage:
         session.behind = queue.elsewhere > 0
         self._engine.sender.pump(session)
         self._engine.flush()
+        return True
 
     def _commit_now(self, changes: Changes, generation: int, at: float) -> int:
         self._database.commit(changes, generation, at)

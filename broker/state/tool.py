@@ -76,7 +76,7 @@ def verify(directory: Path) -> int:
     with _opened(directory) as database:
         faults = database.faults()
         unreadable: Counter[str] = Counter()
-        for entry, message in database.entries():
+        for entry, message in database.in_order():
             try:
                 publish_of(message, 0.0)
             except Exception:
@@ -142,7 +142,7 @@ def _show_session(database: StateDatabase, client: str) -> int:
             subscription = subscription_of(row)
             print(f"subscription  {subscription.topic_filter}, QoS {subscription.qos}")
     shown = 0
-    for entry, message in database.entries():
+    for entry, message in database.in_order():
         if entry.session != session.number:
             continue
         shown += 1

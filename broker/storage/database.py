@@ -85,7 +85,7 @@ class Database:
     def delete(self, table: str, key: str, numbers: Iterable[int]) -> None:
         """Delete the rows with these numbers; neighbours, which most are, in one statement a run."""
         singles: list[int] = []
-        for first, last in _runs(sorted(numbers)):
+        for first, last in runs(sorted(numbers)):
             if last - first < 3:
                 singles.extend(range(first, last + 1))
             else:
@@ -103,8 +103,8 @@ def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield rows[start : start + size]
 
 
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of neighbours."""
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of neighbours; ``numbers`` are sorted."""
     first = last = None
     for number in numbers:
         if first is None or last is None:

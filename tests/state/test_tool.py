@@ -151,6 +151,13 @@ def test_a_restart_of_the_test_broker_goes_over_the_disk(tmp_path: Path) -> None
         assert "reader" not in broker.running.engine.sessions
 
 
+LEFT: list[tuple[dict[int, bytes], list[bytes]]] = [
+    ({}, [b"\xff", b"two"]),
+    ({7: b"two"}, [b"\xff", b"three"]),
+]
+"""What the file of each version has for the client: in flight, and waiting."""
+
+
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
 def test_a_file_of_each_version_is_read(tmp_path: Path, version: int) -> None:
     db = sqlite3.connect(tmp_path / "pybroker.db")
@@ -162,7 +169,9 @@ def test_a_file_of_each_version_is_read(tmp_path: Path, version: int) -> None:
         assert session is not None
         assert list(session.subscriptions) == ["a/#"]
         assert session.queue is not None
-        assert [m.publish.payload for m in session.queue.messages()] == [b"\xff", b"two"]
+        sent = {packet_id: m.publish.payload for packet_id, m in session.inflight.messages.items()}
+        waits = [m.publish.payload for m in session.queue.messages()]
+        assert (sent, waits) == LEFT[version - 1]
         assert broker.retained["a/b"].payload == b"\xff"
     database = StateDatabase(tmp_path / "pybroker.db")
     assert database.faults() == []
