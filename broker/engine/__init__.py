@@ -1,1 +1,2 @@
-"""The verbs of the broker, a file each, over one state. Nothing here knows a socket."""
+"""The handlers of packets, one file for each group of packet types, over one state (`engine.py`). Nothing
+here knows a socket."""

@@ -1,4 +1,5 @@
-"""Who may connect, and who may do what: a chain of those who have a say."""
+"""Access control: the chain of authenticators and authorizers, which decide who may connect and who may do
+what."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ log = logging.getLogger("pybroker.access")
 
 
 class Action(StrEnum):
-    """What access is asked for."""
+    """The action that a client needs permission for."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
@@ -26,50 +27,50 @@ class Action(StrEnum):
 
 @dataclass(slots=True)
 class Credentials:
-    """What a client shows at CONNECT."""
+    """The credentials that a client sends with CONNECT."""
 
     client: Client
     password: bytes | None = None
     certificate: Mapping[str, Any] | None = None
-    """The client's certificate as ``ssl.SSLSocket.getpeercert`` gives it."""
+    """The client's certificate, as returned by ``ssl.SSLSocket.getpeercert``."""
     tls: Any = field(default=None, repr=False)
-    """The connection's ``ssl.SSLObject``, where it has one."""
+    """The connection's ``ssl.SSLObject``; None without TLS."""
     proven: bool = False
-    """The user name is the client's without doubt: its certificate, or a token, says so. No password is
-    asked for then."""
+    """Whether a certificate or a token has proven the user name. No password is asked for then."""
     superuser: bool = False
-    """Set by an authenticator: the client, if it is let in, may do everything."""
+    """Set by an authenticator: the client, if it is accepted, may do everything."""
 
 
 class UnavailableError(Exception):
-    """Who has to decide cannot be asked now. Raised by an authenticator or authorizer: the client is
-    refused what it asked for, and the next time the question is put again."""
+    """An authenticator or authorizer cannot decide now, and raises this. The client's request is refused, and
+    the next request asks again."""
 
 
 Authenticator = Callable[[Credentials], ReasonCode | Awaitable[ReasonCode | None] | None]
-"""SUCCESS lets the client in, another reason refuses it, None has no opinion."""
+"""SUCCESS accepts the client, another reason refuses it, None has no opinion."""
 
 Authorizer = Callable[[Client, str, Action], bool | Awaitable[bool | None] | None]
 """True allows, False denies, None has no opinion."""
 
 
 class AccessControl:
-    """Asks each in turn. The first refusal decides; otherwise one consent is enough.
+    """Asks each authenticator or authorizer in turn. The first refusal decides; otherwise one consent is
+    enough.
 
-    One that fails is never an open door: the client is refused.
+    If one of them fails, the client is refused.
     """
 
     def __init__(self) -> None:
         self.authenticators: tuple[Authenticator, ...] = ()
         self.authorizers: tuple[Authorizer, ...] = ()
         self.no_match = True
-        """What is said of a topic on which no authorizer has an opinion."""
+        """The answer for a topic on which no authorizer has an opinion."""
         self.deny_disconnects = False
-        """Whether a client that publishes what it may not is sent away."""
+        """Whether a client that publishes without permission is disconnected."""
         self.max_remembered = 1024
-        """For how many topics a client's answers are kept."""
+        """The number of topics for which a client's answers are kept."""
         self.generation = 0
-        """Goes up when the rules change: what was asked before counts no more."""
+        """Increases when the rules change; earlier answers are then void."""
 
     @property
     def checks_topics(self) -> bool:
@@ -77,8 +78,8 @@ class AccessControl:
         return bool(self.authorizers) or not self.no_match
 
     def authenticate(self, credentials: Credentials) -> ReasonCode | Awaitable[ReasonCode]:
-        """SUCCESS, or why the client is refused. Where nobody is asked, everybody may come in; where
-        nobody has an opinion, nobody may."""
+        """SUCCESS, or the reason for refusing the client. Without any authenticator every client is accepted;
+        if none has an opinion, the client is refused."""
         consent = credentials.proven or not self.authenticators
         rest = iter(self.authenticators)
         try:

@@ -12,7 +12,7 @@ from .engine import Engine
 
 
 def acknowledged(engine: Engine, channel: Channel, run: AcknowledgementRun) -> None:
-    """Many of the same, without reason codes."""
+    """Many acknowledgements of one type, without reason codes."""
     engine.counters.packets_received += len(run) - 1
     _ACKNOWLEDGED[run.type](engine, channel, run.packet_ids)
 

@@ -1,4 +1,5 @@
-"""What a method of enhanced authentication is: it judges what a client says, and says what follows."""
+"""The interface of a method of enhanced authentication: it judges the client's data and returns the next
+step."""
 
 from __future__ import annotations
 
@@ -13,24 +14,24 @@ from .access import Credentials
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The client must say more: ``data`` goes to it in an AUTH."""
+    """The exchange continues: ``data`` goes to the client in an AUTH."""
 
     data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The client is who it says it is."""
+    """The client is authenticated."""
 
     data: bytes | None = None
-    """The server's last words, sent with CONNACK or AUTH."""
+    """The server's last data, sent with CONNACK or AUTH."""
     username: str | None = None
-    """Who it is; None: as CONNECT said."""
+    """The user name; None: that of CONNECT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The client is not let in, or sent away."""
+    """The client is refused, or disconnected."""
 
     reason: ReasonCode = ReasonCode.NOT_AUTHORIZED
     text: str = "authentication failed"
@@ -43,18 +44,19 @@ class Exchange(Protocol):
     """One authentication of one client."""
 
     def step(self, data: bytes | None) -> Outcome | Awaitable[Outcome]:
-        """What follows from the client's authentication data, None where it sent none."""
+        """The next step after the client's authentication data, which is None if the client sent none."""
 
 
 Method: TypeAlias = Callable[[Credentials], Exchange]
-"""Begins an exchange with a client that shows these credentials."""
+"""Begins an exchange with a client with these credentials."""
 
 
 class Conversation(Protocol):
-    """An authentication on one connection, as the connection knows it."""
+    """The authentication on one connection, as the connection sees it."""
 
     name: str
-    """The method's, as CONNECT named it."""
+    """The name of the method in CONNECT."""
 
     def received(self, channel: Any, packet: Auth) -> None:
-        """An AUTH from the client. Raises ProtocolError where it is not its time or has another method."""
+        """Handle an AUTH from the client. Raises ProtocolError if it is not expected or has another
+        method."""

@@ -1,4 +1,4 @@
-"""Clients that may not connect until a given time, whatever they show."""
+"""Clients that may not connect until a given time, whatever their credentials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ban:
 
 
 class Bans:
-    """At most ``MOST``; kept in memory."""
+    """All bans, at most ``MOST``, in memory."""
 
     def __init__(self) -> None:
         self._bans: dict[tuple[str, str], Ban] = {}
@@ -33,14 +33,14 @@ class Bans:
         return bool(self._bans)
 
     def put(self, ban: Ban) -> bool:
-        """Put it in force; False where there are too many."""
+        """Put the ban in force; False if there are too many."""
         if len(self._bans) >= MOST and (ban.kind, ban.who) not in self._bans:
             return False
         self._bans[ban.kind, ban.who] = ban
         return True
 
     def lift(self, kind: str, who: str) -> bool:
-        """False where there was none."""
+        """Remove the ban; False if there was none."""
         return self._bans.pop((kind, who), None) is not None
 
     def all(self, now: float) -> list[Ban]:
@@ -50,7 +50,7 @@ class Bans:
         return list(self._bans.values())
 
     def of(self, client: Client, now: float) -> Ban | None:
-        """The ban that keeps ``client`` out."""
+        """The ban that applies to ``client``, or None."""
         for key in (
             ("clientid", client.client_id),
             ("username", client.username or ""),

@@ -1,4 +1,4 @@
-"""One client's connection: between the transport's bytes and the engine's verbs."""
+"""One client's connection, between the transport's bytes and the engine's handlers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ T = TypeVar("T")
 log = logging.getLogger("pybroker")
 
 LINGER = 5.0
-"""Seconds a client that is sent away may take to read what was written to it."""
+"""Seconds that a client has to read its DISCONNECT before the connection is closed."""
 MAX_UNREAD_ANSWERS = 1 << 20
-"""Bytes of acknowledgements that may pile up for a client that reads nothing."""
+"""Bytes of acknowledgements that may wait for a client that reads nothing."""
 
 LONGEST_PAUSE = 60.0
 """Seconds by which a client may be ahead of `limits.message_rate`."""
@@ -43,19 +43,19 @@ class Link(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def close(self) -> None:
-        """Send what was written, then close."""
+        """Send the written bytes, then close."""
 
     def abort(self) -> None:
-        """Close at once; what was written may be lost."""
+        """Close at once; written bytes may be lost."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def unsent_bytes(self) -> int:
-        """How much was written that the network did not take yet."""
+        """The number of written bytes that the network has not taken yet."""
 
 
 class Verbs(Protocol):
-    """What the engine does with packets; kept apart so that channel and verbs need not import each other."""
+    """The handlers of packets, as an interface, so that channel and handlers need not import each other."""
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Engine, Channel, Any], None]]: ...
@@ -118,45 +118,46 @@ class Channel:
         self.peer = peer
         """The client's address, ``host:port``."""
         self.certificate = certificate
-        """The client's, as ``ssl.SSLSocket.getpeercert`` gives it."""
+        """The client's certificate, as returned by ``ssl.SSLSocket.getpeercert``."""
         self.tls = tls
         """The connection's ``ssl.SSLObject``, where it has one."""
         self.certified_username = certified_username
-        """Where the listener takes the user name from the certificate: that name, empty if there is none."""
+        """The user name from the certificate, if the listener takes it from there; empty if the certificate
+        has none."""
         self.connection = Connection(
             mqtt.max_packet_size, mqtt.receive_maximum, mqtt.max_topic_alias, engine.topics
         )
         self.outbox = Outbox(link.write)
         self.client: Client | None = None
-        """Known once CONNECT has come."""
+        """Set by CONNECT."""
         self.watch()
         self.session: Session | None = None
-        """Known once the client is admitted."""
+        """Set when the client is admitted."""
         self.authentication: Conversation | None = None
-        """Where CONNECT named an authentication method: the conversation about it."""
+        """The authentication exchange, if CONNECT named an authentication method."""
         self.superuser = False
         """Whether the client may do everything."""
         self.will_generation = -1
         """Of access control when it was asked about the will."""
         self.checks_topics = False
-        """Whether access control is asked for what this client publishes."""
+        """Whether access control is asked about the topics that this client publishes to."""
         self.closed = False
         self.lingers = False
-        """Once closed: whether the client, which may be sending still, is given time to read why."""
+        """After the close: whether the client, which may still be sending, has time to read the reason."""
         self._suspended = False
         self._backlog: Iterator[Packet | Run] = iter(())
-        """Packets that came and are not handled yet."""
+        """Packets that were read and are not handled yet."""
         self._unsent_limit: int | None = None
-        """While the client reads too slowly: how many unsent bytes are too many."""
+        """The number of unsent bytes that is too many, while the client reads too slowly."""
         now = engine.clock.monotonic()
         self.opened_at = now
         self.heard_at = now
-        """When the last packet came."""
+        """The time of the last packet."""
         self.meter = meter(engine.limits, now)
-        """What the client sends, where that is limited."""
+        """The rate limits of the client, if there are any."""
         self.door = engine.doors[listener]
         self.over_rate = self.door.arrivals is not None and not self.door.arrivals.has_one(now)
-        """Whether it has come too soon after others."""
+        """Whether the connection exceeds the rate of new connections."""
         if self.over_rate:
             engine.counters.limited["connect_rate"] += 1
         self.timer: Timer | None = None
@@ -169,7 +170,7 @@ class Channel:
         engine.channels.add(self)
 
     def received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Handle bytes from the client."""
         if self.closed:
             return
         engine = self.engine
@@ -201,13 +202,13 @@ class Channel:
             self.engine.flush()
 
     def paused(self) -> None:
-        """The client reads too slowly: until :meth:`resumed` its messages wait in its session."""
+        """The client reads too slowly: until :meth:`resumed`, its messages wait in its session."""
         self._unsent_limit = self.link.unsent_bytes() + MAX_UNREAD_ANSWERS
         if self.session is not None and self.session.channel is self:
             self.session.outbox = None
 
     def resumed(self) -> None:
-        """The client has read enough to be sent more."""
+        """The client has read enough to receive more."""
         self._unsent_limit = None
         session = self.session
         if session is not None and session.channel is self and not self.closed:
@@ -221,14 +222,14 @@ class Channel:
             self.engine.pending.send(self.outbox, packet)
 
     def suspend(self, answer: Awaitable[T], then: Callable[[T], None]) -> None:
-        """Handle nothing more from this client until ``answer`` is there and ``then`` has had it."""
+        """Suspend the client until ``answer`` is there and ``then`` has run with it."""
         self._suspended = True
         self.link.pause_reading()
         self.engine.spawn(self._answered(answer), lambda result: self._resume(then, result))
 
     def in_turns(self, work: Work) -> None:
-        """Do the work of a packet that may take long, and keep nobody else waiting: when a turn is over, the
-        rest waits for the next. Nothing more from this client is handled until all is done."""
+        """Do long work for a packet in turns, so that other clients need not wait. Nothing more from this
+        client is handled until it is done."""
         self._go_on(work, None)
 
     def _go_on(self, work: Work, answer: Any) -> None:
@@ -248,13 +249,13 @@ class Channel:
             return
 
     def _rest(self, then: Callable[[None], None]) -> None:
-        """Handle nothing more from this client until it has its next turn, then go on with ``then``."""
+        """Suspend the client until its next turn, then continue with ``then``."""
         self._suspended = True
         self.link.pause_reading()
         self.engine.turns.later(lambda: self._resume(then, None))
 
     async def _answered(self, answer: Awaitable[T]) -> T | None:
-        """``answer``; where there is none the client is sent away, rather than waiting for ever."""
+        """Await ``answer``; if it fails, the client is disconnected instead of waiting for ever."""
         try:
             return await answer
         except Exception:
@@ -264,24 +265,24 @@ class Channel:
             return None
 
     def wait(self, seconds: float, then: Callable[[], None]) -> None:
-        """Handle nothing more from this client for ``seconds``, then go on with ``then``."""
+        """Suspend the client for ``seconds``, then continue with ``then``."""
         self._suspended = True
         self.link.pause_reading()
         due = self.engine.clock.monotonic() + seconds
         self.engine.clock.call_at(due, lambda: self._resume(lambda _: then(), None))
 
     def read_on(self) -> None:
-        """Read from the client again, unless it has to wait for something else."""
+        """Read from the client again, unless it has to wait for another reason."""
         if not self._suspended and not self.closed:
             self.link.resume_reading()
 
     def close(self, reason: ReasonCode, name: str = "", text: str = "") -> None:
-        """Send the client away. ``name`` is what the webhook says of it, the reason code's name if empty."""
+        """Disconnect the client. ``name`` is the reason in events; by default the name of the reason code."""
         self.lingers = reason != ReasonCode.SERVER_SHUTTING_DOWN and self.connection.established
         self._end(self.connection.disconnect(reason, text), name or reason_name(reason))
 
     def refuse(self, error: ProtocolError) -> None:
-        """The client broke a rule: tell it which [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
+        """The client broke the protocol: send the reason [MQTT-4.13.1-1], and close [MQTT-4.8.0-1]."""
         if not self.closed and error.reason != ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR:
             client_log.broke_rule(self, error)
         if error.limit:
@@ -290,7 +291,7 @@ class Channel:
         self._end(self.connection.refusal(error), reason_name(error.reason))
 
     def refuse_connect(self, reason: ReasonCode, text: str) -> None:
-        """Answer CONNECT with a CONNACK that says no."""
+        """Answer CONNECT with a CONNACK that refuses the client."""
         self._end(self.connection.refusal(ProtocolError(text, reason)), reason_name(reason))
 
     def watch_keepalive(self, seconds: float) -> None:
@@ -304,7 +305,7 @@ class Channel:
             )
 
     def watch(self) -> None:
-        """Show the packets to those of the engine's taps that want them; to be called again when that may
+        """Show packets to the engine's taps that want those of this connection. Call it again when that may
         have changed."""
         self.taps = tuple(tap for tap in self.engine.taps if tap.sees(self))
         self.outbox.write = self._write_watched if self.taps else self.link.write
@@ -315,7 +316,8 @@ class Channel:
             tap.sent(self, data)
 
     def _check_keepalive(self, seconds: float) -> None:
-        """The timer is not moved for each packet: it looks when it is due, and then waits for the rest."""
+        """The timer is not moved for each packet: when it is due, it checks the time of the last packet and
+        waits for the rest."""
         now = self.engine.clock.monotonic()
         if self._suspended:  # nothing can be heard
             self.heard_at = now
@@ -334,8 +336,8 @@ class Channel:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the network connection, after :meth:`Verbs.leave`; a client that does not read what was
-        written to it is not waited for long."""
+        """Close the network connection, after :meth:`Verbs.leave`. It waits only a short time for a client
+        that does not read."""
         self.engine.flush()
         if self.lingers:
             self.engine.parting.add(self)
@@ -377,7 +379,7 @@ class Channel:
             self.refuse(self.connection.error)
 
     def _each_publish(self, packets: Iterable[Packet | Run]) -> Iterator[Packet | Run]:
-        """The packets, with the messages of runs one by one, and counted so."""
+        """The packets, with the messages of runs one by one and counted."""
         for packet in packets:
             if isinstance(packet, PublishRun):
                 self.engine.counters.packets_received += len(packet) - 1
@@ -401,8 +403,8 @@ class Channel:
         self.engine.flush()
 
     def _throttle(self, packets: list[Packet | Run], size: int) -> None:
-        """Read nothing more until the client is back within its limits: so it is slowed down, and nothing
-        of it is lost. One that is far ahead is sent away."""
+        """Read nothing more until the client is back within its limits. This slows it down, and nothing is
+        lost. A client that is far ahead is disconnected."""
         assert self.meter is not None
         engine = self.engine
         messages = sum(packet.__class__ is Publish for packet in singly(packets))

@@ -1,4 +1,4 @@
-"""The log's lines about clients: who came, who left, and who did what is not allowed."""
+"""Log lines about clients that connect, disconnect, or do something that is not allowed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def disconnected(client: Client, reason: str) -> None:
 
 
 def broke_rule(channel: Channel, error: ProtocolError) -> None:
-    """``channel`` may not have said yet who it is."""
+    """Log a broken rule of the protocol; ``channel`` may have no client yet."""
     client = channel.client
     who = f"client {client.client_id} from " if client is not None else "a connection from "
     where = _where(channel.peer, channel.listener)
@@ -59,7 +59,7 @@ def silent(peer: str, listener: str, seconds: float) -> None:
 
 
 def not_subscribed(client: Client, refused: Sequence[tuple[str, ReasonCode]]) -> None:
-    """One line for all that a SUBSCRIBE is refused: topic filters, and why."""
+    """Log one line for all refused topic filters of a SUBSCRIBE, with the reason."""
     topic_filter, reason = refused[0]
     more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
     log.info(

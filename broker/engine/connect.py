@@ -1,4 +1,4 @@
-"""CONNECT: who may come in, with which session."""
+"""CONNECT: admits clients, and gives each its session."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAILED_LOGIN = {ReasonCode.BAD_USER_NAME_OR_PASSWORD, ReasonCode.NOT_AUTHORIZED,
 
 
 def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
-    """Decide on the client; the answer of access control may take its time."""
+    """Decide on the client; access control may answer later."""
     client = channel.client = Client(
         client_id=packet.client_id or _assigned_client_id(engine),
         username=packet.username if channel.certified_username is None else channel.certified_username,
@@ -100,7 +100,7 @@ def _check_will(
     credentials: Credentials,
     last_words: bytes | None = None,
 ) -> None:
-    """Admit the client, unless it leaves a will that it may not publish."""
+    """Admit the client, unless it has a will that it may not publish."""
     channel.superuser = credentials.superuser
     admit = partial(_admit, engine, channel, packet, last_words)
     will = packet.will
@@ -127,7 +127,7 @@ def _check_will(
 
 
 def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:
-    """Why nobody more is connected just now, or None."""
+    """Why no further client can be connected now, or None."""
     if channel.over_rate:
         return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many new connections per second"
     session = engine.sessions.get(client.client_id)
@@ -147,7 +147,7 @@ def _banned(engine: Engine, client: Client) -> tuple[ReasonCode, str] | None:
 
 
 def _assigned_client_id(engine: Engine) -> str:
-    """A client identifier of our own for a client that brought none [MQTT-3.1.3-6]."""
+    """A new client identifier for a client that sent none [MQTT-3.1.3-6]."""
     while True:
         client_id = f"pybroker-{token_hex(8)}"
         mine = engine.neighbours is None or engine.neighbours.is_mine(client_id)
@@ -156,7 +156,7 @@ def _assigned_client_id(engine: Engine) -> str:
 
 
 def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
-    """Why this CONNECT is refused whoever sends it, or SUCCESS."""
+    """Why this CONNECT is refused, whatever the client, or SUCCESS."""
     if packet.version == 3 and not 0 < len(packet.client_id) <= MAX_CLIENT_ID_3_1:
         text = f"MQTT 3.1 needs a client identifier of 1 to {MAX_CLIENT_ID_3_1} characters"
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
@@ -179,7 +179,7 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
 
 
 def _refuse_login(engine: Engine, channel: Channel, reason: ReasonCode, text: str) -> None:
-    """Refuse a client that is not who it says, at leisure where its address has failed before."""
+    """Refuse a client that is not authenticated, with a delay if its address has failed before."""
     assert channel.client is not None
     delay = 0.0
     if reason in FAILED_LOGIN:
@@ -229,7 +229,7 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
 
 
 def _session_for(engine: Engine, channel: Channel) -> tuple[Session, bool]:
-    """The client's session, and whether it was there before; whoever has it now is sent away."""
+    """The client's session, and whether it existed before; a client that uses it now is disconnected."""
     client = channel.client
     assert client is not None
     old = engine.sessions.get(client.client_id)
@@ -262,7 +262,7 @@ def _session_for(engine: Engine, channel: Channel) -> tuple[Session, bool]:
 
 
 def _was_another(session: Session, channel: Channel) -> bool:
-    """Whether access control may now say something else of what the session may receive."""
+    """Whether access control may now answer differently about topics that the session may receive."""
     before, now = session.client, channel.client
     assert now is not None
     if not before.listener:  # the session has waited for its first client
@@ -271,12 +271,12 @@ def _was_another(session: Session, channel: Channel) -> bool:
 
 
 def _is_anothers(engine: Engine, session: Session, client: Client) -> bool:
-    """Whether the session has what the user of ``client`` may not be allowed."""
+    """Whether the session has messages that the user of ``client`` may not be allowed to receive."""
     return engine.access.checks_topics and session.client.username not in (None, client.username)
 
 
 def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -> None:
-    """Tie session and connection together by what CONNECT asks for."""
+    """Connect session and connection, with the options of CONNECT."""
     properties = packet.properties
     if packet.version == 5:
         interval = properties.session_expiry_interval if properties else None
@@ -307,7 +307,8 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
 
 
 def _keepalive(engine: Engine, packet: Connect) -> int:
-    """The keep alive that counts: the client's [MQTT-3.2.2-22], or less where 5.0 can tell it so."""
+    """The keepalive in force: the client's [MQTT-3.2.2-22], or a shorter one that CONNACK tells a 5.0
+    client."""
     longest = int(engine.limits.max_keepalive)
     if packet.version != 5 or not longest:
         return packet.keepalive

@@ -21,11 +21,11 @@ from .engine import Engine
 from .publish import distribute_when_known
 
 NEVER = 0xFFFFFFFF
-"""The session expiry interval that means for ever."""
+"""The session expiry interval that means never."""
 
 
 def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
-    """The client takes its leave."""
+    """Handle the client's DISCONNECT."""
     session = channel.session
     if session is None:  # in the middle of its authentication
         leave(engine, channel, "normal")
@@ -47,7 +47,8 @@ def disconnect(engine: Engine, channel: Channel, packet: Disconnect) -> None:
 
 
 def leave(engine: Engine, channel: Channel, reason: str) -> None:
-    """The connection is over, whoever ended it: hand the session over to its timers."""
+    """The connection is over, whoever ended it: start the session's timers, and tell the observers of
+    ClientDisconnected."""
     if channel.closed:
         return
     session = detach(engine, channel)
@@ -66,7 +67,7 @@ def leave(engine: Engine, channel: Channel, reason: str) -> None:
 
 
 def detach(engine: Engine, channel: Channel) -> Session | None:
-    """Strike the connection off the books. Returns the session that it leaves without one."""
+    """Remove the connection from the engine. Returns the session that it leaves without one."""
     channel.closed = True
     engine.channels.discard(channel)
     if channel.timer is not None:
@@ -109,7 +110,7 @@ def end_session(engine: Engine, session: Session, reason: str) -> None:
 
 
 def cancel_departure(session: Session) -> None:
-    """The client is back in time: neither expiry nor a delayed will come about [MQTT-3.1.3-9]."""
+    """The client is back in time: cancel the session's expiry and a delayed will [MQTT-3.1.3-9]."""
     for timer in (session.expiry_timer, session.will_timer):
         if timer is not None:
             timer.cancel()
@@ -118,13 +119,13 @@ def cancel_departure(session: Session) -> None:
 
 
 def expiry_seconds(engine: Engine, interval: int) -> float:
-    """A session expiry interval as the broker grants it; ``math.inf`` is for ever."""
+    """A session expiry interval as the broker grants it; ``math.inf`` means never."""
     granted = min(interval, engine.mqtt.max_session_expiry)
     return inf if granted >= NEVER else float(granted)
 
 
 def outlive(engine: Engine, session: Session, reason: str) -> None:
-    """Start what the end of the connection sets off: the will, and the session's own end."""
+    """Schedule the effects of the connection's end: the will, and the end of the session."""
     if not session.expiry:
         end_session(engine, session, "takenover" if reason == "takenover" else "disconnected")
         return
@@ -134,7 +135,7 @@ def outlive(engine: Engine, session: Session, reason: str) -> None:
 
 
 def depart(engine: Engine, session: Session, left_at: float) -> None:
-    """Set off what the end of the connection at ``left_at``, by the monotonic clock, brings about."""
+    """Schedule the effects of a connection's end at ``left_at``, by the monotonic clock."""
     will = session.will
     if will is not None:
         delay = will_delay(will)
@@ -152,7 +153,7 @@ def will_delay(will: Will) -> int:
 
 
 def happen_until(engine: Engine, session: Session, now: float) -> None:
-    """What is due by ``now`` happens at once: the will, the session's end."""
+    """Do what is due by ``now``: publish the will, end the session."""
     for timer in (session.will_timer, session.expiry_timer):
         if timer is not None and timer.when <= now and timer.callback is not None:
             callback = timer.callback
@@ -183,14 +184,15 @@ def _expired(engine: Engine, session: Session) -> None:
 
 
 def _publish_will(engine: Engine, session: Session) -> None:
-    """In the name of the client that left it, once [MQTT-3.1.2-10], unless the client may no longer."""
+    """Publish the will in the name of its client, once [MQTT-3.1.2-10], unless the client may no longer
+    publish it."""
     will, session.will = session.will, None
     if will is not None:
         _publish_if_allowed(engine, session, will, session.will_generation)
 
 
 def _publish_if_allowed(engine: Engine, session: Session, will: Will, allowed_by: int) -> None:
-    """``allowed_by``: the generation of access control that has allowed the will."""
+    """``allowed_by``: the generation of access control that allowed the will."""
     access = engine.access
     packet = _will_message(engine, session, will)
     if session.superuser or not access.checks_topics or allowed_by == access.generation:
@@ -231,7 +233,7 @@ def _will_message(engine: Engine, session: Session, will: Will) -> Publish:
 
 
 def _message_properties(will: Will) -> Properties | None:
-    """The will's properties less the one that is about the will itself."""
+    """The will's properties without the will delay interval."""
     given = will.properties
     if given is None:
         return None
@@ -247,8 +249,9 @@ def _message_properties(will: Will) -> Properties | None:
 
 
 def _pass_on(engine: Engine, session: Session) -> None:
-    """Give what a shared subscription had for this session to the others of the group; a QoS 2 message
-    that was sent already may not go to anybody else [MQTT-4.8.2-5], nor one that expired [MQTT-3.3.2-5]."""
+    """Give the messages that a shared subscription has queued for this session to other members of the group.
+    A QoS 2 message that was already sent may not go to another member [MQTT-4.8.2-5], nor one that has
+    expired [MQTT-3.3.2-5]."""
     now = engine.clock.monotonic()
     sent = {id(message) for message in session.inflight.messages.values()}
     unfinished = session.unfinished()

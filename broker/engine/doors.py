@@ -1,4 +1,4 @@
-"""How many connections each listener, and the broker, may have, and how fast they may come."""
+"""The limits of connections for each listener and for the broker: their number and rate."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..config.settings import Limits, ListenerSettings
 from .rates import Bucket
 
 MAX_UNANNOUNCED = 1000
-"""Connections beyond `limits.max_connections` that are kept until their CONNECT, to be told why they are
-refused. Still others are closed at once."""
+"""Connections beyond `limits.max_connections` that are kept until their CONNECT can be refused with a reason.
+Further connections are closed at once."""
 
 
 class Door:
-    """One listener's."""
+    """The limits of one listener."""
 
     __slots__ = ("arrivals", "connected", "elsewhere", "max_connections")
 
     def __init__(self) -> None:
         self.connected = 0
-        """Clients that came through it and are connected."""
+        """Connected clients of this listener."""
         self.elsewhere = 0
         """The same, of the neighbours."""
         self.max_connections: int | None = None
         self.arrivals: Bucket | None = None
-        """What is left of the rate at which connections may come; None is without bound."""
+        """The rest of the allowance for new connections; None: no limit."""
 
 
 class Doors:
-    """All of them, by the listener's name. One nobody has set up bounds nothing of its own."""
+    """All listeners' limits, by the listener's name. A listener without settings has no limits of its own."""
 
     def __init__(self) -> None:
         self._doors: dict[str, Door] = {}
@@ -53,7 +53,7 @@ class Doors:
             door.elsewhere = found[name]
 
     def set(self, limits: Limits, listeners: Iterable[ListenerSettings], now: float) -> None:
-        """Go by these from now on; who is connected stays."""
+        """Use these limits from now on; connected clients stay."""
         for listener in listeners:
             door = self[listener.name]
             door.max_connections = listener.max_connections
@@ -62,7 +62,7 @@ class Doors:
 
 
 def is_full(door: Door, connected: int, limits: Limits) -> str:
-    """Why no further client may be connected through ``door``; empty where one may."""
+    """Why no further client may connect through ``door``; empty if one may."""
     if connected >= limits.max_connections:
         return f"{limits.max_connections} clients are connected, which is the limit"
     if door.max_connections is not None and door.connected + door.elsewhere >= door.max_connections:

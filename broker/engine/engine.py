@@ -1,4 +1,4 @@
-"""The broker's state, and what every verb shares."""
+"""The broker's state, which all handlers of packets share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .rates import meter
 from .turns import Turns
 
 EXPIRY_SWEEP = 60.0
-"""Seconds between two looks for expired retained messages."""
+"""Seconds between two searches for expired retained messages."""
 
 
 class Spawn(Protocol):
@@ -67,20 +67,20 @@ Command = Callable[[Client, bytes], Awaitable[ReasonCode]]
 
 
 class Tap(Protocol):
-    """Sees the packets of connections, as they come and go."""
+    """Sees the packets of connections, in both directions."""
 
     def sees(self, channel: Any) -> bool:
         """Whether it wants those of this connection; asked when that is made, and by ``Channel.watch``."""
 
     def received(self, channel: Any, packets: Sequence[Packet]) -> None:
-        """These came in, and are about to be handled."""
+        """These packets were received, and are handled next."""
 
     def sent(self, channel: Any, data: bytes) -> None:
         """One or more whole packets are on their way out."""
 
 
 class Engine:
-    """Everything there is one of. The verbs are functions that take it first."""
+    """The state of the broker. The handlers are functions that take it first."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Engine:
         self.spawn = spawn
         self.turns = Turns(spawn)
         self.storage: Storage | None = None
-        """Where sessions are kept beside memory."""
+        """The storage of sessions outside memory; None if there is none."""
         self.neighbours: Neighbours | None = None
         """The other workers of this broker."""
         self.mqtt = mqtt or MqttSettings()
@@ -106,7 +106,7 @@ class Engine:
         self.hooks = hooks or Hooks()
         self.access = access or AccessControl()
         self.auth_methods: dict[str, Method] = {}
-        """Enhanced authentication: what may be named as the authentication method of CONNECT."""
+        """The methods of enhanced authentication, by the name that CONNECT gives."""
         self.commands: dict[str, Command] = {}
         """Topics below `$` that tell the broker something: nobody receives such a message."""
         self.counters = Counters()
@@ -118,13 +118,13 @@ class Engine:
         self.channels: set[Any] = set()
         """Every open connection, admitted or not."""
         self.arriving = 0
-        """Connections that are no channels yet: their TLS handshake, or a proxy's header, is under way."""
+        """Connections without a channel yet: their TLS handshake, or PROXY header, is under way."""
         self.parting: set[Any] = set()
-        """Those the broker has ended, and whose clients may still be reading why."""
+        """Channels that the broker has ended, and whose clients may still read the reason."""
         self.taps: tuple[Tap, ...] = ()
-        """Who sees packets, for connections made from now on."""
+        """The taps of connections made from now on."""
         self.connected = 0
-        """How many clients are connected."""
+        """The number of connected clients."""
         self.connected_elsewhere = 0
         """How many are connected to neighbours; they count for `limits.max_connections`."""
         self.retained: RetainedMessages[Publish] = RetainedMessages(self.limits.max_retained)
@@ -143,7 +143,7 @@ class Engine:
 
     @property
     def mqtt(self) -> MqttSettings:
-        """What the protocol is bounded by."""
+        """The limits of the protocol."""
         return self._mqtt
 
     @mqtt.setter
@@ -156,20 +156,21 @@ class Engine:
         full = self.storage is not None and self.storage.full
         full |= self.neighbours is not None and self.neighbours.full
         self.restricts_publish = self._mqtt.max_qos < 2 or not self._mqtt.retain_available or full
-        """Whether there is any message that may not be published."""
+        """Whether some messages may not be published."""
 
     def start(self) -> None:
-        """Begin what the broker does by the clock alone."""
+        """Start the engine's own timers."""
         self.clock.call_at(self.clock.monotonic() + EXPIRY_SWEEP, self._sweep)
 
     def flush(self) -> None:
-        """Write what the last packets brought about: called once after all of them."""
+        """Write all outboxes; called once after the packets of a read are handled."""
         if self.pending.outboxes or self.storage is not None:
             self.counters.packets_sent += self.pending.flush()
             self.counters.bytes_sent = self.pending.bytes
 
     def use(self, mqtt: MqttSettings, limits: Limits) -> None:
-        """Go by other settings from now on. What CONNACK has announced to a client holds until it leaves."""
+        """Use other settings from now on. A client keeps the limits that its CONNACK announced until it
+        disconnects."""
         self.mqtt, self.limits = mqtt, limits
         self.topics.max_levels = limits.max_topic_levels
         self.topics.names.clear()
@@ -187,7 +188,7 @@ class Engine:
             channel.meter = meter(limits, now)
 
     def forget_answers(self) -> None:
-        """Ask access control anew about every topic: to be called when its rules have changed."""
+        """Ask access control again about every topic: call it when the rules have changed."""
         access = self.access
         access.generation += 1
         for channel in self.channels:

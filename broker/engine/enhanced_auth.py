@@ -45,12 +45,13 @@ class Authentication:
         self._refuse = refuse
 
     def begin(self, channel: Channel, data: bytes | None) -> None:
-        """CONNECT, or an AUTH that asks to re-authenticate."""
+        """Begin an exchange, for CONNECT or for an AUTH that asks to re-authenticate."""
         self._exchange = self._method(self.credentials)
         self._step(channel, data)
 
     def received(self, channel: Channel, packet: Auth) -> None:
-        """An AUTH from the client. Raises ProtocolError where it is not its time or has another method."""
+        """Handle an AUTH from the client. Raises ProtocolError if it is not expected or has another
+        method."""
         properties = packet.properties or Properties()
         if properties.authentication_method != self.name:  # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
             raise ProtocolError(f"AUTH does not have the method of CONNECT, {self.name}")
@@ -92,7 +93,7 @@ class Authentication:
 
 
 def known_as(credentials: Credentials, username: str | None) -> Credentials:
-    """The credentials of a client whose user name came out in the exchange."""
+    """The credentials of a client whose user name is known from the exchange."""
     if username is None:
         return credentials
     return replace(credentials, client=replace(credentials.client, username=username))

@@ -1,4 +1,4 @@
-"""Failed logins: who guesses passwords waits longer for each answer."""
+"""Failed logins: a client that guesses passwords waits longer for each answer."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections import OrderedDict
 FREE = 3
 """Failures of one address that are answered at once."""
 FIRST = 0.5
-"""Seconds the answer to the next one is held back; each further failure doubles it."""
+"""Seconds by which the next answer is delayed; each further failure doubles the delay."""
 LONGEST = 8.0
 FORGET = 300.0
-"""Seconds without a failure after which an address starts anew."""
+"""Seconds without a failure after which an address is forgotten."""
 MAX_ADDRESSES = 10_000
-"""Addresses that are remembered; the one whose last failure is longest ago gives way."""
+"""Addresses that are remembered; beyond that the one with the oldest last failure is forgotten."""
 
 
 class LoginFailures:
-    """Counts them by address. A login that succeeds is never held back: others may share the address."""
+    """Counts failed logins by address. A login that succeeds is never delayed: others may share the
+    address."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """How many, and when the last one was."""
+        """The number of failures, and the time of the last one."""
 
     def __len__(self) -> int:
-        """How many addresses are remembered."""
+        """The number of addresses that are remembered."""
         return len(self._failures)
 
     def note(self, host: str, now: float) -> float:
-        """A login from ``host`` has failed: how many seconds to hold back the answer."""
+        """Count a failed login from ``host``; returns the seconds by which to delay the answer."""
         if not host:
             return 0.0  # a unix socket: whoever can use it is on this machine
         count, last = self._failures.pop(host, (0, now))

@@ -1,4 +1,4 @@
-"""What an outage does: connections cut and state gone without a word, no DISCONNECT, no will, no event."""
+"""The effects of an outage: connections are cut and state is lost without DISCONNECT, will or event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cut(engine: Engine, channel: Channel) -> None:
 
 
 def forget_session(engine: Engine, session: Session) -> None:
-    """The broker has never heard of this session."""
+    """Remove the session as if it had never existed."""
     if session.channel is not None:
         cut(engine, session.channel)
     cancel_departure(session)
@@ -30,7 +30,7 @@ def forget_session(engine: Engine, session: Session) -> None:
 
 
 def forget_everything(engine: Engine) -> None:
-    """Every connection, session and retained message, and who failed to log in."""
+    """Forget every connection, session, retained message and failed login."""
     for channel in list(engine.channels):
         cut(engine, channel)
     for session in engine.sessions:

@@ -1,4 +1,4 @@
-"""Sessions that exist before their client has come."""
+"""Sessions that exist before their client connects."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .engine import Engine
 
 
 def add_offline_session(engine: Engine, client_id: str, expiry: float | None = None) -> Session:
-    """A session as if its client had just left: it keeps messages, and expires after ``expiry`` seconds
-    (None: as the settings say)."""
+    """Make a session as if its client had just disconnected: it queues messages, and expires after ``expiry``
+    seconds (None: as configured)."""
     session = Session(Client(client_id, clean_start=False))
     if expiry is None:
         expiry = expiry_seconds(engine, int(engine.mqtt.session_expiry)) or inf

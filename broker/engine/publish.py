@@ -21,14 +21,15 @@ from .engine import Engine
 SYS = "$SYS/"
 """Topics that are the broker's own."""
 LONGEST_REMEMBERED = 1024
-"""Characters of topics of which many are remembered, with what a client may do."""
+"""The length of the longest topic for which a client's permission is remembered beside others, in
+characters."""
 MAX_AT_ONE_GO = 2000
-"""Messages that a run above QoS 0 may come to: each is a copy of its own, and others wait meanwhile."""
+"""The largest number of copies made of a run above QoS 0 at a time, while other clients wait."""
 _BRIDGE_STATE = "$SYS/broker/connection/"
 
 
 def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
-    """A message from a client: check, retain, hand out, acknowledge."""
+    """Handle a message from a client: check, retain, distribute, acknowledge."""
     session = channel.session
     assert session is not None
     qos = packet.qos
