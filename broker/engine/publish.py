@@ -19,7 +19,7 @@ from .channel import Channel
 from .engine import Engine
 
 SYS = "$SYS/"
-"""Topics that are the broker's own."""
+"""The prefix of the broker's own topics."""
 LONGEST_REMEMBERED = 1024
 """The length of the longest topic for which a client's permission is remembered beside others, in
 characters."""
@@ -104,8 +104,8 @@ def is_brokers_own(topic: str) -> bool:
 
 
 def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
-    """Messages from a client that are alike, handed out at one go. False, and nothing has been done, where
-    they must be looked at one by one."""
+    """Handle alike messages from a client together. Returns False, and has done nothing, if they must be
+    handled one by one."""
     session = channel.session
     assert session is not None
     counters = engine.counters
@@ -155,7 +155,7 @@ def _publish_acknowledged(
 
 
 def _first_time(session: Session, run: PublishRun) -> PublishRun:
-    """Those messages of QoS 2 that are no repeats [MQTT-4.3.3-10]."""
+    """The messages of QoS 2 that are not repeats [MQTT-4.3.3-10]."""
     received, keeper = session.received, session.keeper
     new = []
     for at, packet_id in enumerate(run.packet_ids):
@@ -190,7 +190,8 @@ def _note_received(session: Session, packet_id: int) -> None:
 
 
 def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bool:
-    """Retain the message where it asks for it, tell the hooks, deliver. Whether anybody subscribes.
+    """Retain the message if its RETAIN flag is set, tell the observers, and deliver it. Returns whether
+    anybody subscribes.
 
     Raises UnansweredError, and has done nothing, while it is not known who may receive the topic.
     """
@@ -210,8 +211,8 @@ def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bo
 
 
 def distribute_when_known(engine: Engine, packet: Publish, publisher: Session | None) -> None:
-    """As :func:`distribute`, for a message no connection waits with: a will, a message of the broker's own.
-    It waits by itself until it is known who may receive it."""
+    """As :func:`distribute`, for a message that no connection waits for: a will, or one of the broker's own
+    messages. It waits by itself until it is known who may receive it."""
     try:
         distribute(engine, packet, publisher)
     except UnansweredError as unanswered:
@@ -228,7 +229,8 @@ def broadcast(
     properties: Properties | None = None,
     source: Client | None = None,
 ) -> None:
-    """A message of the broker's own, such as ``$SYS``, or in the name of ``source``. The caller flushes."""
+    """Publish a message of the broker itself, such as ``$SYS``, or in the name of ``source``. The caller
+    flushes."""
     packet = make_publish(
         topic, payload, qos=qos, retain=retain, properties=properties, version=5 if properties else 4
     )
@@ -238,7 +240,7 @@ def broadcast(
 
 
 def retain(engine: Engine, packet: Publish) -> None:
-    """Keep the message for those who subscribe later; an empty one clears the topic [MQTT-3.3.1-6]."""
+    """Keep the message for later subscribers; an empty one clears the topic [MQTT-3.3.1-6]."""
     if len(packet.wire) == packet.payload_at:
         engine.retained.remove(packet.topic)
     elif packet.topic.count("/") >= engine.limits.max_topic_levels or not engine.retained.set(
@@ -252,7 +254,8 @@ def retain(engine: Engine, packet: Publish) -> None:
 
 
 def _check(engine: Engine, packet: Publish) -> None:
-    """What CONNACK announced as not available [MQTT-3.2.2-11] [MQTT-3.2.2-14]."""
+    """Raises ProtocolError if the message uses a feature that CONNACK announced as not available
+    [MQTT-3.2.2-11] [MQTT-3.2.2-14]."""
     if packet.qos > engine.mqtt.max_qos:
         raise ProtocolError(
             f"QoS {packet.qos} is not served; the highest is {engine.mqtt.max_qos}",
@@ -263,7 +266,7 @@ def _check(engine: Engine, packet: Publish) -> None:
 
 
 def _cannot_be_kept(engine: Engine, packet: Publish, session: Session) -> bool:
-    """Whether the message would have to be kept, and the storage is full. Raises UnansweredError."""
+    """Whether the message would have to be stored, and the storage is full. Raises UnansweredError."""
     if engine.storage is None or not engine.storage.full:
         return False
     if packet.retain or (packet.qos == 2 and session.keeper is not None):
@@ -273,7 +276,7 @@ def _cannot_be_kept(engine: Engine, packet: Publish, session: Session) -> bool:
 
 
 def _refuse(engine: Engine, channel: Channel, packet: Publish) -> None:
-    """The message cannot be kept: 5.0 is told so, 3.x gets no acknowledgement."""
+    """Refuse a message that cannot be stored: a 5.0 client is told, a 3.x client gets no acknowledgement."""
     engine.counters.limited["storage_full"] += 1
     engine.reports.dropped("quota_exceeded", packet, channel.client)
     if channel.connection.version == 5:
@@ -290,8 +293,8 @@ def stamp(engine: Engine, packet: Publish) -> None:
 
 
 def _ask(engine: Engine, channel: Channel, session: Session, packet: Publish) -> bool | None:
-    """Ask access control and remember what it says. None: that takes its time, and the packet is taken up
-    again then."""
+    """Ask access control and remember its answer. None: the answer comes later, and the packet is handled
+    then."""
     access = engine.access
     answer = access.authorize(session.client, packet.topic, Action.PUBLISH)
     if answer is None:
@@ -337,7 +340,8 @@ async def _all(answers: list[Awaitable[bool]]) -> None:
 
 
 def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:
-    """The client may not publish this: told so in 5.0, acknowledged and dropped in 3.x [MQTT-3.3.5-2]."""
+    """The client may not publish this message: a 5.0 client is told, a 3.x client gets an acknowledgement and
+    the message is dropped [MQTT-3.3.5-2]."""
     engine.reports.dropped("not_authorized", packet, channel.client)
     if engine.access.deny_disconnects:
         raise ProtocolError(f"not allowed to publish to {packet.topic}", ReasonCode.NOT_AUTHORIZED)

@@ -1,4 +1,4 @@
-"""How much of something may come in a second."""
+"""Rate limits, as token buckets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from ..config.settings import Limits
 
 
 class Bucket:
-    """A token bucket: ``rate`` tokens a second flow in, up to those of one second (and at least one).
+    """A token bucket: it gains ``rate`` tokens per second, and holds at most those of one second (and at
+    least one).
 
-    More may be taken than there is; the debt is what one has to wait for.
+    More tokens may be taken than there are; the client has to wait until this debt is paid.
     """
 
     __slots__ = ("_at", "_rate", "_tokens")
@@ -19,7 +20,8 @@ class Bucket:
         self._at = now
 
     def take(self, amount: float, now: float) -> float:
-        """Take ``amount`` tokens; the seconds until the debt that leaves is paid, 0 where there is none."""
+        """Take ``amount`` tokens; returns the seconds until the resulting debt is paid, 0 if there is
+        none."""
         self._flow(now)
         self._tokens -= amount
         return max(0.0, -self._tokens / self._rate)
@@ -38,7 +40,7 @@ class Bucket:
 
 
 class Meter:
-    """What one client sends, against `limits.message_rate` and `limits.byte_rate`."""
+    """The rates of one client, limited by `limits.message_rate` and `limits.byte_rate`."""
 
     __slots__ = ("_bytes", "_messages")
 
@@ -47,7 +49,7 @@ class Meter:
         self._bytes = Bucket(limits.byte_rate, now) if limits.byte_rate else None
 
     def pause(self, messages: int, size: int, now: float) -> tuple[float, str]:
-        """How many seconds nothing more may be read after this, and the limit that says so."""
+        """The seconds for which nothing more may be read, and the limit that caused the pause."""
         pauses = (
             (self._messages.take(messages, now) if self._messages else 0.0, "message_rate"),
             (self._bytes.take(size, now) if self._bytes else 0.0, "byte_rate"),
@@ -56,5 +58,5 @@ class Meter:
 
 
 def meter(limits: Limits, now: float) -> Meter | None:
-    """One for a new connection; None where nothing is limited."""
+    """The meter of a new connection; None without limits."""
     return Meter(limits, now) if limits.message_rate or limits.byte_rate else None

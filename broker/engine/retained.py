@@ -12,12 +12,12 @@ from ..session.session import Session
 from .engine import Engine
 
 BURST_BYTES = 64 * 1024
-"""How much is gathered before it is written; then the connection says whether it takes more."""
+"""Bytes that are gathered before they are written; then the connection is checked for room."""
 
 
 def send_retained(engine: Engine, session: Session, subscription: Subscription) -> None:
-    """What is retained for the filter, with the retain flag set [MQTT-3.3.1-8]: now as far as there is time
-    and the client accepts it, the rest by and by."""
+    """Send the retained messages of the filter, with the RETAIN flag set [MQTT-3.3.1-8]: as many now as time
+    and the client allow, the rest later."""
     sending = session.source
     if sending is None:
         sending = session.source = RetainedSending(engine, session)
@@ -26,30 +26,30 @@ def send_retained(engine: Engine, session: Session, subscription: Subscription) 
 
 
 class RetainedSending:
-    """Reads the store only as far as messages can be written: what a client asks for and does not read takes
-    no memory, and nobody waits for those who ask for much."""
+    """Reads the store only as far as messages can be written. So a client that does not read takes no memory,
+    and other clients need not wait."""
 
     def __init__(self, engine: Engine, session: Session) -> None:
         self._engine = engine
         self._session = session
         self._subscriptions: dict[str, Subscription] = {}
-        """Those that are to be served, by their filters; the first is being served."""
+        """The subscriptions to serve, by their filters; the first is being served."""
         self._topics: Iterator[str | None] | None = None
-        """What is left of the topics of the first."""
+        """The remaining topics of the first subscription."""
         self._next: str | None = None
-        """The topic that is next, where there was no room for its message."""
+        """The next topic, if there was no room for its message."""
         self._waits = False
-        """Whether our next turn, the answer of access control, or the disk is waited for."""
+        """Whether it waits for its next turn, for access control, or for the disk."""
         self._sends = False
 
     def add(self, subscription: Subscription) -> None:
-        """Serve ``subscription`` too; one with the same filter, which it replaces, no longer."""
+        """Add ``subscription``; it replaces one with the same filter."""
         if next(iter(self._subscriptions), None) == subscription.topic_filter:
             self._begin_next()
         self._subscriptions[subscription.topic_filter] = subscription
 
     def go_on(self) -> None:
-        """Send what there is room and time for."""
+        """Send as many messages as room and time allow."""
         if not self._waits and not self._sends:
             self._sends = True
             try:
@@ -92,8 +92,7 @@ class RetainedSending:
         session.source = None
 
     def _current(self) -> Subscription | None:
-        """The subscription that is served; those that are gone are passed over, and all of a session that
-        has ended."""
+        """The subscription to serve; ended subscriptions, and all of an ended session, are skipped."""
         if self._engine.sessions.get(self._session.client_id) is not self._session:
             return None
         while self._subscriptions:
@@ -117,7 +116,7 @@ class RetainedSending:
         return publish
 
     def _send(self, subscription: Subscription, publish: Publish, qos: int) -> int:
-        """Send the message if access control lets the client have it; how many bytes that were."""
+        """Send the message if access control allows it; returns its bytes."""
         may_receive = self._engine.router.may_receive
         allowed = may_receive is None or may_receive(self._session, publish.topic)
         if not isinstance(allowed, bool):
@@ -131,7 +130,8 @@ class RetainedSending:
         return len(publish.wire)
 
     def _write(self) -> None:
-        """Hand over what was gathered. Where sessions are kept on disk it is written once they are."""
+        """Write the gathered messages. If sessions are kept on disk, they are written once they are
+        stored."""
         outbox = self._session.outbox
         self._engine.flush()
         if outbox is not None:
@@ -144,8 +144,8 @@ class RetainedSending:
             self._turn()
 
     def _answered(self, topic: str, allowed: bool) -> None:
-        """Access control took its time: what counts is what is retained and subscribed to by now, and
-        answers are remembered."""
+        """The answer of access control has come: go on with the retained messages and subscriptions of now.
+        Answers are remembered."""
         if allowed:
             self._next = topic
         self._turn()

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the password proves itself without being sent."""
+"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the client proves that it knows the password without sending it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "SCRAM-SHA-256"
 ITERATIONS = 4096
 SALT_BYTES = 16
 REMEMBERED = 10_000
-"""How many users' salted passwords are kept."""
+"""The number of users whose salted passwords are cached."""
 
 
 class Salted(NamedTuple):
@@ -55,7 +55,7 @@ class ScramSha256:
         return Exchange(self._lookup, self._nonce(), credentials.client.username)
 
     def _lookup(self, username: str) -> tuple[Salted, bool]:
-        """What to check against, and whether that may succeed at all."""
+        """The record to check against, and whether the check may succeed at all."""
         password = self._passwords.get(username)
         known = password is not None and not password.startswith("$argon2")
         salt = self._salt(username)
@@ -65,7 +65,7 @@ class ScramSha256:
         return self._salted(password, salt), True
 
     def _own_salt(self, username: str) -> bytes:
-        """The same for a user as long as the broker runs, and not to be guessed."""
+        """A salt that stays the same for a user as long as the broker runs, and cannot be guessed."""
         return hmac.digest(self._secret, username.encode(), "sha256")[:SALT_BYTES]
 
     @staticmethod

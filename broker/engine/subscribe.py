@@ -22,7 +22,7 @@ from .retained import send_retained
 from .turns import Work
 
 ASKED_AT_A_TIME = 100
-"""Filters about which access control is asked together."""
+"""The number of filters for which access control is asked together."""
 
 
 def subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> None:
@@ -36,7 +36,8 @@ def unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> None:
 
 
 def add_subscription(engine: Engine, session: Session, subscription: Subscription) -> bool:
-    """Add the subscription to the session, or put it in place of its older self; whether it is new."""
+    """Add the subscription to the session, or replace the one with the same filter; returns whether it is
+    new."""
     new = subscription.topic_filter not in session.subscriptions
     session.subscriptions[subscription.topic_filter] = subscription
     engine.router.subscribe(session, subscription)
@@ -143,10 +144,9 @@ def _unsubscribe(engine: Engine, channel: Channel, packet: Unsubscribe) -> Work:
 
 
 def _check_filter(channel: Channel, topic_filter: str) -> None:
-    """A filter that is none ends the connection [3.1.1: MQTT-4.8.0-1] [MQTT-4.13.1-1]. The reason is 0x81,
+    """An invalid filter ends the connection [3.1.1: MQTT-4.8.0-1] [MQTT-4.13.1-1]. The reason is 0x81,
     malformed packet: 0x8F, topic filter invalid, is for one that "is correctly formed, but is not accepted"
-    (5.0, section 3.14.2.1). ``$share`` means something in 5.0 only, so 3.x clients are not blamed for using
-    it wrongly."""
+    (5.0, section 3.14.2.1). ``$share`` has a meaning only in 5.0, so 3.x clients may use it in any form."""
     if channel.connection.version == 5 or not topic_filter.startswith(SHARE):
         error = filter_error(topic_filter)
         if error:
@@ -189,7 +189,7 @@ def _wants_retained(subscription: Subscription, new: bool) -> bool:
 def _allowed(
     engine: Engine, channel: Channel, filters: list[SubscribeFilter]
 ) -> Generator[Awaitable[list[bool]] | None, list[bool], list[bool]]:
-    """What access control says of each filter."""
+    """The answers of access control for each filter."""
     if not channel.checks_topics:
         return [True] * len(filters)
     allowed: list[bool] = []

@@ -1,4 +1,4 @@
-"""Work that takes long, a little of it in each round of the event loop, so that nobody waits for it."""
+"""Long work in small pieces, one in each round of the event loop, so that other clients need not wait."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from .engine import Spawn
 
 TURN = 0.01
-"""Seconds that the work of one client may take at a time, and all work that was put off in one round of the
-event loop."""
+"""Seconds of work for one client at a time, and for all postponed work in one round of the event loop."""
 
 Work: TypeAlias = Generator[Awaitable[Any] | None, Any, None]
-"""Yields None where it may be put off, after each small piece, or what it waits for, and gets the answer."""
+"""A job: it yields None after each small piece, where it may be postponed, or an awaitable, whose result it
+gets."""
 
 
 class Turns:
-    """Whose turn it is, of all that was put off."""
+    """The queue of postponed work."""
 
     def __init__(self, spawn: Spawn) -> None:
         self._spawn = spawn
         self._waiting: deque[Callable[[], None]] = deque()
         self._called = False
-        """Whether the event loop is to call us."""
+        """Whether a call by the event loop is scheduled."""
         self.now: Callable[[], float] = perf_counter
         """Seconds, for :meth:`end`. Not the loop's clock, which may stand still during one round."""
 
     def end(self) -> float:
-        """When a turn that begins now is over."""
+        """The end of a turn that begins now."""
         return self.now() + TURN
 
     def later(self, job: Callable[[], None]) -> None:
-        """Call ``job`` in one of the next rounds of the event loop, after those that wait already."""
+        """Call ``job`` in one of the next rounds of the event loop, after the waiting ones."""
         self._waiting.append(job)
         self._call()
 
@@ -45,7 +45,8 @@ class Turns:
             self._spawn(asyncio.sleep(0), self._round)
 
     def _round(self, _: object) -> None:
-        """Each of those that wait has at most one turn; once these took long the others wait for the next."""
+        """Each waiting job has at most one turn. Once the round has taken too long, the others wait for the
+        next."""
         self._called = False
         end = self.end()
         try:

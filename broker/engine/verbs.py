@@ -1,4 +1,4 @@
-"""Which function handles which packet."""
+"""The table from packet types to their handlers."""
 
 from __future__ import annotations
 

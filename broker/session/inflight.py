@@ -1,4 +1,4 @@
-"""QoS 1 and 2 messages on their way to one client, and the identifiers of those that come from it."""
+"""Inflight messages of QoS 1 and 2 to one client."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Outgoing:
         self.retain = retain
         self.identifiers = identifiers
         self.group = group
-        """The shared group it was taken from, to which it may go back; None otherwise."""
+        """The shared group that it was taken from, and may return to; None otherwise."""
         self.number = 0
-        """The keeper's; 0 where it knows nothing of the message."""
+        """The keeper's number of the message; 0 if the keeper does not have it."""
         self.sent_at = 0.0
         self.released = False
-        """QoS 2: PUBREC has come and PUBREL was sent; the message itself is never sent again."""
+        """QoS 2: PUBREC was received and PUBREL was sent; the message itself is never sent again."""
 
 
 class Inflight:
@@ -43,11 +43,11 @@ class Inflight:
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
         self.unsent: dict[int, Outgoing] = {}
-        """Those of ``messages`` that were sent before the client came back, and not again yet."""
+        """The ``messages`` that were sent before the client reconnected, and not again yet."""
         self.large: dict[int, int] = {}
-        """The sizes of those of ``messages`` that are large; small ones are bounded by their number."""
+        """The sizes of the large ``messages``; small ones are bounded by their number."""
         self.bytes = 0
-        """The sum of these."""
+        """The sum of ``large``."""
         self._last = 0
 
     def count(self, packet_id: int, size: int) -> None:
@@ -56,7 +56,7 @@ class Inflight:
         self.large[packet_id] = size
 
     def uncount(self, packet_id: int) -> bool:
-        """The message is done; whether it was large."""
+        """The message is done; returns whether it was large."""
         size = self.large.pop(packet_id, 0)
         self.bytes -= size
         return size > 0

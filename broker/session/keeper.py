@@ -1,4 +1,4 @@
-"""The seam for a session whose state is kept somewhere else as well: on disk, or by another process."""
+"""The interface for a session whose state is also kept elsewhere: on disk, or by another process."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ class Keeper(Protocol):
     A session without one costs a truth test for each of these."""
 
     def changed(self, session: Session) -> None:
-        """Its client, its will, or when it ends."""
+        """The client, the will, or the expiry has changed."""
 
     def ended(self) -> None:
-        """The session is no more, nor anything in it."""
+        """The session has ended, with everything in it."""
 
     def subscribed(self, subscription: Subscription) -> None: ...
     def unsubscribed(self, topic_filter: str) -> None: ...
     def queued(self, message: Outgoing) -> None:
-        """A message of QoS 1 or 2 waits."""
+        """A message of QoS 1 or 2 was queued."""
 
     def queued_all(self, stretch: Stretch) -> None:
-        """The same for messages that nobody else keeps."""
+        """The same for messages that only this keeper has."""
 
     def fetch(self, session: Session) -> None:
-        """Bring the next messages that ``session.queue`` has left to the keeper, later, and pump then."""
+        """Later, load the next messages that ``session.queue`` has left to the keeper, and pump then."""
 
     def sent(self, message: Outgoing, packet_id: int) -> None:
-        """A message of QoS 1 or 2 is in flight; it may have waited before."""
+        """A message of QoS 1 or 2 is in flight; it may have been queued before."""
 
     def sent_all(self, stretch: Stretch, messages: list[Outgoing], packet_id: int) -> None:
         """The same for ``messages`` of ``stretch``, with identifiers from ``packet_id`` on."""
 
     def released(self, message: Outgoing) -> None:
-        """PUBREC has come."""
+        """PUBREC was received."""
 
     def done(self, messages: list[Outgoing]) -> None:
-        """The client has the messages, or they are dropped."""
+        """The messages are acknowledged or dropped."""
 
     def received(self, packet_id: int) -> None:
-        """A message of QoS 2 came from the client."""
+        """A message of QoS 2 was received from the client."""
 
     def forgot(self, packet_id: int) -> None:
-        """PUBREL has come for it."""
+        """PUBREL was received for it."""
 
 
 class Storage(Protocol):
-    """Keeps sessions; the engine has one or none."""
+    """Stores sessions; the engine has one or none."""
 
     full: bool
-    """Whether nothing more can be kept just now."""
+    """Whether nothing more can be stored now."""
 
     def bound(self, session: Session) -> None:
-        """A client has connected, or the session was made for one that is away. Sets ``session.keeper`` where
+        """A client has connected, or the session was made for one that is away. Sets ``session.keeper`` if
         the session outlives its connection."""

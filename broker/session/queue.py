@@ -1,4 +1,4 @@
-"""Messages that wait for a client: away, reading too slowly, or with a full window."""
+"""Messages queued for a client that is away, reads too slowly, or has a full window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .inflight import Outgoing
 from .stretch import Stretch
 
 OVERHEAD = 300
-"""What a message takes beside its bytes, roughly: so that many small ones are bounded as well."""
+"""The approximate memory of a message beside its bytes, so that many small ones are bounded as well."""
 
 
 class MessageQueue:
@@ -35,11 +35,11 @@ class MessageQueue:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.window = window
-        """How many messages of a session that has a keeper are in memory as well."""
+        """The number of messages in memory, for a session with a keeper."""
         self.elsewhere = 0
-        """Messages that the keeper alone has; they come after all that are here."""
+        """Messages that only the keeper has; they come after all that are here."""
         self.last = 0
-        """The keeper's number of the last message that is or was here."""
+        """The keeper's number of the last message that was added here."""
         self.bytes = 0
         self._plain: deque[Outgoing] = deque()
         self._acknowledged: deque[Outgoing | Stretch] = deque()
@@ -50,8 +50,8 @@ class MessageQueue:
         return len(self._plain) + self._numbered + self.elsewhere
 
     def add(self, message: Outgoing, taken: int = 0) -> list[Outgoing]:
-        """Put ``message`` at the end. ``taken`` is how many of the bytes others take. Returns what had to go:
-        nothing, the oldest messages of QoS 0, or ``message`` itself."""
+        """Append ``message``. ``taken`` is the number of bytes used elsewhere. Returns the dropped messages:
+        none, the oldest of QoS 0, or ``message`` itself."""
         size = len(message.publish.wire) + OVERHEAD
         full = message.qos and self._numbered + self.elsewhere >= self.max_messages
         room = self.max_bytes - taken
@@ -67,7 +67,7 @@ class MessageQueue:
         return dropped
 
     def leaves(self, message: Outgoing, taken: int = 0) -> bool:
-        """Whether a message of QoS 1 or 2 is left to the keeper alone; ``taken`` as in :meth:`add`."""
+        """Whether a message of QoS 1 or 2 is left to the keeper only; ``taken`` as in :meth:`add`."""
         if message.number or self._numbered + self.elsewhere >= self.max_messages:
             return False
         return self.is_beyond(len(message.publish.wire) + OVERHEAD, taken)
@@ -83,14 +83,14 @@ class MessageQueue:
         return bool(self.elsewhere) and self._numbered + self.elsewhere + len(stretch) <= self.max_messages
 
     def bring(self, message: Outgoing) -> None:
-        """The keeper has brought the next of those that were left to it."""
+        """Append the next message that was left to the keeper and is loaded now."""
         self.elsewhere -= 1
         self.last = message.number
         self._acknowledged.append(message)
         self.bytes += len(message.publish.wire) + OVERHEAD
 
     def bring_stretch(self, stretch: Stretch) -> None:
-        """The same for many."""
+        """Append several loaded messages."""
         count = len(stretch)
         self.elsewhere -= count
         self.last = stretch.number + count - 1
@@ -98,22 +98,22 @@ class MessageQueue:
 
     @property
     def runs_low(self) -> bool:
-        """Whether the keeper should bring more."""
+        """Whether the keeper should load more."""
         return self.elsewhere > 0 and self._numbered * 2 <= self.window
 
     def next_plain(self) -> Outgoing | None:
-        """The QoS 0 message that has waited longest, removed."""
+        """Remove and return the oldest QoS 0 message."""
         return self._taken(self._plain.popleft()) if self._plain else None
 
     def first_acknowledged(self) -> Outgoing | None:
-        """The QoS 1 or 2 message that has waited longest; it stays."""
+        """The oldest QoS 1 or 2 message, which stays."""
         if not self._acknowledged:
             return None
         first = self._acknowledged[0]
         return self._unpacked(first) if isinstance(first, Stretch) else first
 
     def next_acknowledged(self) -> Outgoing | None:
-        """The QoS 1 or 2 message that has waited longest, removed."""
+        """Remove and return the oldest QoS 1 or 2 message."""
         message = self.first_acknowledged()
         if message is None:
             return None
@@ -137,7 +137,7 @@ class MessageQueue:
         return stretch.cut(0, count)
 
     def take_expired(self, now: float) -> list[Outgoing]:
-        """The messages that expired by ``now`` with none before them that did not, removed."""
+        """Remove and return the expired messages at the head of the queue."""
         taken: list[Outgoing] = []
         while self._plain and _has_expired(self._plain[0], now):
             taken.append(self._taken(self._plain.popleft()))
@@ -148,7 +148,7 @@ class MessageQueue:
         return taken
 
     def messages(self) -> list[Outgoing]:
-        """All that wait, those of QoS 0 first; a copy."""
+        """A copy of all queued messages, those of QoS 0 first."""
         messages = list(self._plain)
         for item in self._acknowledged:
             if isinstance(item, Stretch):
@@ -164,7 +164,7 @@ class MessageQueue:
 
     @property
     def _numbered(self) -> int:
-        """How many messages of QoS 1 and 2 are here."""
+        """The number of QoS 1 and 2 messages in memory."""
         return len(self._acknowledged) + self._within
 
     def _put(self, stretch: Stretch, *, last: bool) -> None:

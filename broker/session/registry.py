@@ -1,4 +1,4 @@
-"""Every session the broker has, connected or not."""
+"""All sessions of the broker, connected or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .session import Session
 
 
 class Registry:
-    """Client identifier to session: there is never more than one."""
+    """The sessions by client identifier, at most one for each."""
 
     __slots__ = ("_sessions",)
 

@@ -1,4 +1,4 @@
-"""The state a client keeps over its connections (MQTT 5.0 section 4.1)."""
+"""The state that a client keeps over its connections (MQTT 5.0 section 4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Writable(Protocol):
-    """Where the packets for a connected client go."""
+    """The outbox of a connected client."""
 
     chunks: list[bytes]
     written: int
@@ -28,15 +28,15 @@ class Writable(Protocol):
 
 
 class Source(Protocol):
-    """Has more messages for a session than there was room for."""
+    """A source of messages for a session, which are made when there is room."""
 
     def add(self, subscription: Subscription) -> None: ...
     def go_on(self) -> None:
-        """There may be room."""
+        """Send messages: there may be room now."""
 
 
 class Session:
-    """Subscriptions, messages in flight and messages waiting, of one client identifier."""
+    """The subscriptions, inflight messages and queued messages of one client identifier."""
 
     __slots__ = (
         "allowed",
@@ -68,44 +68,45 @@ class Session:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        """As it last connected."""
+        """The client of the last connection."""
         self.version = client.protocol_version
         self.elsewhere: Any = None
         """The neighbour whose sessions this stands for; None for a client's session."""
         self.keeper: Keeper | None = None
-        """Who is told of every change; None where the state is nowhere else."""
+        """The keeper, which is told of every change; None if the state is only in memory."""
         self.expiry = 0.0
-        """Seconds the session outlives its connection; ``math.inf`` is for ever."""
+        """Seconds that the session outlives its connection; ``math.inf`` means never to expire."""
         self.max_packet_size = inf
         """The largest packet the client accepts, in bytes."""
         self.full_window = self.window = 65_535
-        """How many QoS 1 and 2 messages may be unacknowledged towards it at a time. ``window`` is 0 while
-        what is unacknowledged takes as many bytes as it may."""
+        """The number of QoS 1 and 2 messages that may be unacknowledged at a time. ``window`` is 0 while the
+        unacknowledged messages take all the bytes that they may."""
         self.small_packet = 0.0
         """Bytes of the largest packet that may be sent without another look at its size."""
         self.channel: Any = None
         """The connection, or None while the client is away."""
         self.outbox: Writable | None = None
-        """Where a message can be written now; None while the client is away or reads too slowly."""
+        """The outbox that messages can be written to now; None while the client is away or reads too
+        slowly."""
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight()
         self.received: set[int] = set()
-        """Identifiers of QoS 2 messages that came and are not released yet [MQTT-4.3.3-10]."""
+        """Identifiers of received QoS 2 messages that are not released yet [MQTT-4.3.3-10]."""
         self.queue: MessageQueue | None = None
-        """Made when the first message has to wait."""
+        """The queue; None until the first message has to wait."""
         self.source: Source | None = None
-        """Of messages that are made once there is room for them; None: there are none."""
+        """The source of messages that are made when there is room; None: there is none."""
         self.behind = False
-        """Whether messages wait that the keeper alone has: new ones wait behind them."""
+        """Whether the queue has messages that only the keeper has: new messages wait behind them."""
         self.will: Will | None = None
         self.will_generation = -1
-        """Of access control when it last allowed the will; another one now: it is asked again."""
+        """The generation of access control that last allowed the will; with another one it is asked again."""
         self.allowed: dict[str, bool] = {}
-        """What access control said of publishing to a topic."""
+        """The answers of access control about publishing, by topic."""
         self.superuser = False
         """Whether the client may do everything."""
         self.screen: Any = None
-        """What access control has worked out about which topics the client may receive; None: nothing yet."""
+        """The answers of access control about receiving topics; None: no answers yet."""
         self.expiry_timer: Timer | None = None
         self.will_timer: Timer | None = None
         self.retry_timer: Timer | None = None
@@ -119,6 +120,6 @@ class Session:
         return self.channel is not None
 
     def unfinished(self) -> list[Outgoing]:
-        """The messages in flight and waiting, oldest first; what the client may still get."""
+        """The inflight and queued messages that the client may still get, oldest first."""
         inflight = [m for m in self.inflight.messages.values() if not m.released]
         return inflight + (self.queue.messages() if self.queue else [])
