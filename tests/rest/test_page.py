@@ -377,6 +377,29 @@ async def test_the_keyboard_alone(page: Open, broker: TestBroker) -> None:
     await found.wait_for_selector("#tab-overview[aria-selected=true]")
 
 
+async def test_tab_enters_and_leaves_a_long_list(page: Open, broker: TestBroker) -> None:
+    found = await page()
+    for number in range(30):
+        broker.publish(f"a/{number:02}", "x")
+    await found.get_by_role("button", name="a/29").wait_for()
+    await found.get_by_role("button", name="Clear").focus()
+    await found.keyboard.press("Tab")
+    await found.keyboard.press("ArrowDown")
+    await found.keyboard.press("Enter")
+    detail = found.get_by_label("The chosen message")
+    await detail.get_by_role("heading", name="a/28").wait_for()
+    await found.keyboard.press("Tab")
+    assert await detail.get_by_role("button", name="Text").evaluate("it => it === document.activeElement")
+    await found.goto(f"{broker.page_url}#topics")
+    await found.get_by_label("Topic contains").focus()
+    for key in ("Tab", "ArrowRight", "ArrowDown", "ArrowDown", "Enter"):
+        await found.keyboard.press(key)
+    detail = found.get_by_label("The chosen topic")
+    await detail.get_by_role("heading", name="a/01").wait_for()
+    await found.keyboard.press("Tab")
+    assert await detail.get_by_role("button", name="Text").evaluate("it => it === document.activeElement")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_accessibility(page: Open, broker: TestBroker, scheme: str, width: int, tmp_path: Path) -> None:

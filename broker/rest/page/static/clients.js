@@ -35,7 +35,9 @@ export class Clients {
     const focused = document.activeElement?.dataset?.client;
     this.body.replaceChildren(...found.map((one) => this.row(one)));
     if (focused !== undefined) this.body.querySelector(`[data-client="${CSS.escape(focused)}"]`)?.focus();
-    this.info.textContent = found.length ? `${count(found.length, "client")}${found.length > 1 ? ", those with most messages waiting first" : ""}` : "No client is connected, and none has a session.";
+    const all = this.app.views.get("overview").before?.sessions ?? 0;
+    const many = all > found.length ? `${number(found.length)} of ${count(all, "client")}` : count(found.length, "client");
+    this.info.textContent = found.length ? `${many}${found.length > 1 ? ", those with most messages waiting first" : ""}` : "No client is connected, and none has a session.";
     this.box.hidden = !found.length;
     this.refresh();
   }

@@ -77,9 +77,16 @@ export class Messages {
     this.pending = [];
     this.list.prepend(...rows.reverse());
     while (this.list.childElementCount > KEPT) this.list.lastElementChild.remove();
+    if (!this.list.contains(document.activeElement)) this.enter(this.chosen?.isConnected ? this.chosen : this.list.querySelector("button"));
   }
 
-  /** Up and down go from message to message. */
+  /** Tab enters the list at this row, and leaves it again; up and down go from message to message. */
+  enter(row) {
+    if (this.entry) this.entry.tabIndex = -1;
+    this.entry = row;
+    if (row) row.tabIndex = 0;
+  }
+
   move(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -90,7 +97,7 @@ export class Messages {
 
   row(message) {
     const marks = `Q${message.qos}${message.retain ? " R" : ""}`;
-    const row = h("button", { type: "button", class: "row fresh", onclick: () => this.choose(message, row) },
+    const row = h("button", { type: "button", class: "row fresh", tabindex: "-1", onfocus: () => this.enter(row), onclick: () => this.choose(message, row) },
       h("span", { class: "time mono" }, millis(message.at)),
       h("span", { class: "mono", title: message.topic }, message.topic),
       h("span", { class: "payload mono" }, preview(message)),

@@ -113,6 +113,8 @@ export class Topics {
     const shown = found ? h("ul", { class: "tree top" }, this.items(found, (node) => this.line(node, node.path))) : this.list(this.root, true);
     this.tree.replaceChildren(some && (!found || found.length) ? shown : h("p", { class: "empty" }, found ? "No topic contains that." : "No topic has been seen yet."));
     if (focused !== undefined) this.tree.querySelector(`[data-path="${CSS.escape(focused)}"]`)?.focus();
+    const entry = this.tree.querySelector(`[data-path="${CSS.escape(this.entry ?? "")}"]`) ?? this.tree.querySelector("button");
+    if (entry) entry.tabIndex = 0; // Tab enters the tree here, and leaves it again
   }
 
   /** Topics whose name contains `text`; levels without a message of their own are none. */
@@ -154,7 +156,7 @@ export class Topics {
         event.preventDefault();
       }
     };
-    return h("button", { type: "button", class: "node", "data-path": node.path, "aria-expanded": branches ? String(node.open) : null,
+    return h("button", { type: "button", class: "node", tabindex: "-1", "data-path": node.path, onfocus: () => { this.entry = node.path; }, "aria-expanded": branches ? String(node.open) : null,
       "aria-current": node === this.chosen ? "true" : null, onclick: press, onkeydown: keys },
     h("span", { class: "arrow", "aria-hidden": "true" }, branches ? (node.open ? "\u25be" : "\u25b8") : ""),
     h("span", { class: "name mono" }, name || "(empty level)"),
