@@ -1,4 +1,4 @@
-"""Webhooks: what happens in the broker, posted over HTTP, and nothing of it lost in silence."""
+"""Webhooks: the broker's events, posted over HTTP. No event is lost in silence."""
 
 from pybroker.broker.outgoing.http import Answer
 

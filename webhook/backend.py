@@ -1,7 +1,7 @@
-"""The seam between the delivery of events and what carries them: HTTP, or another backend.
+"""The interface between the delivery of events and a backend: HTTP, or another.
 
-Queue, spool, retries, batches, counters and dead letters are the same for all; a backend only sends. How to
-write one is in docs/events.md.
+Queue, spool, retries, batches, counters and dead letters are the same for all backends; a backend only sends.
+docs/events.md shows how to write one.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from .parcels import Delivery, Headers
 from .settings import WebhookSettings
 
 ANSWER_BYTES = 4096
-"""As much of an answer is kept, for logs and dead letters."""
+"""Bytes of an answer that are kept, for logs and dead letters."""
 
 
 class Verdict(Enum):
-    """What became of an event."""
+    """The verdict on an event after a try."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
-    """The other side may take it later."""
+    """The server may accept it later."""
     DEAD = "dead"
-    """The other side will never take it."""
+    """The server will never accept it."""
     DISABLE = "disable"
-    """The other side wants no more events at all."""
+    """The server wants no more events at all."""
     LATER = "later"
-    """It is not due yet: it waits for ``Outcome.after``. That is no failure and no try. Not for endpoints
+    """It is not due yet and waits for ``Outcome.after``. This is no failure and no try. Not for endpoints
     that keep an order."""
     UNWANTED = "unwanted"
-    """Nobody needs it any more: it is counted as filtered."""
+    """The event is no longer needed: it counts as filtered."""
 
 
 _ANSWERS = frozenset({Verdict.DELIVERED, Verdict.DEAD, Verdict.DISABLE})
-"""What only the other side can say."""
+"""The verdicts that only the server can give."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a try came to."""
+    """The outcome of a try."""
 
     verdict: Verdict
     why: str = ""
-    """In a few words, for logs and dead letters."""
+    """The reason in a few words, for logs and dead letters."""
     after: float = 0.0
-    """Seconds that the other side asks to be left alone."""
+    """Seconds that the server asks to wait."""
     status: int | None = None
-    """The other side's answer, where it has such a code; None where it did not answer."""
+    """The status code of the answer; None without an answer or without such codes."""
     body: bytes = b""
-    """What else it said; at most ANSWER_BYTES are kept with a dead letter."""
+    """The rest of the answer; at most ANSWER_BYTES are kept with a dead letter."""
 
     @classmethod
     def delivered(cls, why: str = "delivered", status: int | None = None) -> Outcome:
@@ -77,14 +77,14 @@ class Outcome:
 
     @property
     def answered(self) -> bool:
-        """The other side said something, be it yes or no."""
+        """Whether the server answered, whatever the answer."""
         return self.status is not None or self.verdict in _ANSWERS
 
 
 DELIVERED = Outcome.delivered()
 
 Outcomes = Outcome | Sequence[Outcome]
-"""One for all events of a batch, or one for each."""
+"""One outcome for all events of a batch, or one for each."""
 
 
 class Sender(Protocol):
@@ -93,34 +93,35 @@ class Sender(Protocol):
 
     @property
     def address(self) -> Address:
-        """What the sender must know of an event beyond its body, topic and client, such as a routing key: a
-        function that is called when the event happens. What it gives stands before the event's headers, in
-        the spool too. None: nothing."""
+        """A function from an event to values that the sender needs beyond its body, topic and client, such as
+        a routing key. It is called when the event happens. The values come before the event's headers, in the
+        spool too. None: no such values."""
 
     async def send(self, events: Sequence[Delivery]) -> Outcomes:
-        """Send and wait until the other side has them. An exception means that all may be tried again."""
+        """Send the events and wait until the server has them. An exception means that all may be tried
+        again."""
 
     async def close(self) -> None:
-        """Let go of all connections. ``send`` may be called again later."""
+        """Close all connections. ``send`` may be called again later."""
 
 
 class Backend(Sender, Protocol):
-    """A Sender over a connection."""
+    """A Sender that needs a connection."""
 
     async def open(self) -> None:
-        """Connect. Called before the first ``send``, and after an exception of ``send`` anew, with ``close``
-        before it. An exception means that the other side cannot be reached: the events wait."""
+        """Connect. Called before the first ``send``, and again, after ``close``, when ``send`` has raised. An
+        exception means that the server cannot be reached: the events wait."""
 
 
 Address = Callable[[events.Event], Headers] | None
-"""Of a Sender."""
+"""The Sender's part of the interface."""
 
 MakeSender = Callable[[WebhookSettings], Sender]
-"""Raises SettingsError where the settings cannot work."""
+"""Raises SettingsError for invalid settings."""
 
 
 def outcome_of(result: object) -> Outcome:
-    """What one entry of ``asyncio.gather(..., return_exceptions=True)`` means: an Outcome is itself, an
+    """The outcome for one result of ``asyncio.gather(..., return_exceptions=True)``: an Outcome is itself, an
     exception is a failure that is tried again, anything else is success."""
     if isinstance(result, Outcome):
         return result

@@ -1,4 +1,4 @@
-"""What the webhook needs of a clock; the broker's own fits, and so does one that a test turns by hand."""
+"""The clock that webhooks use: the broker's own, or a test's virtual clock."""
 
 from __future__ import annotations
 

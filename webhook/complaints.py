@@ -1,4 +1,4 @@
-"""Log lines about what may happen thousands of times a second, written at most now and then."""
+"""Rate-limited log lines about failures that may happen thousands of times a second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Complaints:
         self._clock = clock
         self._every = every
         self._kinds: dict[str, tuple[float, int]] = {}
-        """When each kind was last logged, and how often it has happened since."""
+        """The time at which each kind was last logged, and the number of failures since."""
 
     def warn(self, kind: str, message: str, exc_info: bool = False) -> None:
         now = self._clock.monotonic()

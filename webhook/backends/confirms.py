@@ -27,14 +27,15 @@ class Message:
     exchange: str
     routing_key: str
     properties: Basic.Properties
-    """With a ``message_id`` that no other message in flight has: a message that comes back is known by it."""
+    """A message to publish. Its ``message_id`` is unique among those in flight, so that a returned message is
+    recognised."""
     body: bytes
 
 
 async def publish(channel: Channel, messages: Sequence[Message], mandatory: bool) -> list[Outcome]:
-    """Publish and wait for the confirms. Where the channel breaks meanwhile, what is not confirmed is to be
-    tried again. After a cancellation the channel is of no use any more. ``channel`` must be one that raises
-    for messages that come back (``on_return_raises``, the default)."""
+    """Publish and wait for the confirms. If the channel breaks meanwhile, unconfirmed messages are to be
+    tried again. After a cancellation the channel cannot be used any more. ``channel`` must be one that raises
+    for returned messages (``on_return_raises``, the default)."""
     from aiormq.abc import ChannelFrame
 
     batch = _Batch(len(messages), channel.create_future())
@@ -105,7 +106,7 @@ class _Batch:
 
 
 class _Confirmation:
-    """What the channel keeps for one message: as much of a future as it asks for."""
+    """The channel's record of one message: the part of a future that the channel needs."""
 
     __slots__ = ("_batch", "_channel", "_done", "_id", "_number")
 
@@ -126,7 +127,7 @@ class _Confirmation:
         self._end(DELIVERED)
 
     def set_exception(self, error: BaseException) -> None:
-        """The message came back, or the server says no."""
+        """The message was returned, or the server refused it."""
         from aiormq.exceptions import PublishError
 
         self._end(UNROUTABLE if isinstance(error, PublishError) else REFUSED)

@@ -1,4 +1,4 @@
-"""Which exchange of RabbitMQ an event goes to, and with which routing key."""
+"""The exchange of RabbitMQ and the routing key for each event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY_BYTES = 255
 """The longest routing key that AMQP 0-9-1 can carry."""
 
 Route = Callable[[events.Event], tuple[str, str]]
-"""From an event to exchange and routing key."""
+"""A function from an event to exchange and routing key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Exchange:
     type: str
     durable: bool
     declare: bool
-    """Declare it; else it must exist."""
+    """Whether to declare the exchange; otherwise it must exist."""
 
 
 def exchanges(settings: WebhookSettings) -> tuple[tuple[Exchange, ...], Route]:

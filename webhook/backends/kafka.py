@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
 LOOKS = 0.001, 0.02
-"""Seconds between two looks for acknowledgements, at first and at most."""
+"""Seconds between two polls for acknowledgements, at first and at most."""
 
 CONNECTING = 3.0
-"""Seconds that a look for a server may take. It cannot be broken off: a stop of the broker waits for it."""
+"""Seconds that a search for a server may take. It cannot be interrupted: a stop of the broker waits for
+it."""
 
 
 class KafkaBackend:
     """librdkafka's idempotent producer: it orders the records of a key, and drops its own repeats."""
 
     mark = ":topic"
-    """The first of the addresses that an event must have."""
+    """The name of the first value that ``address`` returns."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -64,7 +65,7 @@ class KafkaBackend:
         await asyncio.to_thread(self._open)
 
     def _open(self) -> None:
-        """Blocking. Raises where no server answers."""
+        """Blocking. Raises if no server answers."""
         from confluent_kafka import KafkaException, Producer
 
         quiet = logging.getLogger("pybroker.librdkafka")

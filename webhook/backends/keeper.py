@@ -18,7 +18,7 @@ CLOSING = 1.0
 """Seconds that a backend may take to close."""
 
 _MISTAKES = (TypeError, AttributeError, NameError, LookupError)
-"""Exceptions that tell of a mistake in a backend's code rather than of a server that is away."""
+"""Exceptions that mean an error in the backend's code, not an unreachable server."""
 
 
 STRANGER = Outcome.dead("it was addressed for another backend")
@@ -26,11 +26,11 @@ _LOST = Outcome.retry("the backend returned too few outcomes")
 
 
 class Keeper:
-    """Sends through ``backend``. What it raises means that the connection is no good: all events of the batch
-    are tried again, over another connection."""
+    """Sends through ``backend``. If it raises, the connection is unusable: all events of the batch are tried
+    again over another connection."""
 
     def __init__(self, backend: Backend, label: str, modules: Sequence[str] = ()) -> None:
-        """``modules`` are imported before the backend is opened: in a thread, since it takes long."""
+        """``modules`` are imported in a thread before the backend is opened, because it takes long."""
         self._backend = backend
         self._label = label
         self.address: Address = getattr(backend, "address", None)
@@ -43,10 +43,11 @@ class Keeper:
         self._none_sends.set()
         self._opening = asyncio.Lock()
         self.opened = self.closed = self.failed = 0
-        """Connections so far, and tries to open one that failed."""
+        """The number of connections so far, and of failed tries to connect."""
 
     async def send(self, events: Sequence[Delivery]) -> Outcomes:
-        """Events that wait since their endpoint had another backend have no address here: they are dead."""
+        """Events queued for another backend of this endpoint have no address for this one: they become dead
+        letters."""
         mark = self._mark
         if mark and not all(event.headers and event.headers[0][0] == mark for event in events):
             ours = [event for event in events if event.headers and event.headers[0][0] == mark]

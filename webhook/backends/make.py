@@ -1,4 +1,4 @@
-"""From an endpoint's settings to what sends its events."""
+"""Makes the sender of an endpoint's events from its settings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ OURS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "kafka": ("kafka:KafkaBackend", "confluent_kafka", ("confluent_kafka",)),
     "sns": ("sns:SnsBackend", "botocore", ("botocore.session", "botocore.config")),
 }
-"""Module and class of each backend; the library that it needs (the extra has the backend's name); what of it
-is imported before the first connection."""
+"""Each backend's module and class, the library that it needs (the extra has the backend's name), and the
+modules to import before the first connection."""
 
 
 def sender_for(
@@ -35,8 +35,8 @@ def sender_for(
     publish: Publish | None = None,
     audience: Audience | None = None,
 ) -> Sender:
-    """Raises SettingsError or TlsError where the settings cannot work. Nothing is connected yet. ``publish``
-    gives a message to the broker, for its own topics; ``audience`` knows who is registered for push."""
+    """Raises SettingsError or TlsError for invalid settings. Does not connect yet. ``publish`` gives a
+    message to the broker, for its own topics; ``audience`` knows the clients registered for push."""
     name = settings.backend
     clock = clock or LoopClock()
     if name == "http":

@@ -30,7 +30,7 @@ class NatsBackend:
     acknowledgement."""
 
     mark = ":subject"
-    """The first of the addresses that an event must have."""
+    """The name of the first value that ``address`` returns."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -118,7 +118,7 @@ class NatsBackend:
 
 
 class _Acknowledgements:
-    """Those of one batch."""
+    """The answers for one batch."""
 
     def __init__(self, count: int) -> None:
         self._outcomes: list[Outcome] = [DELIVERED] * count
@@ -137,7 +137,7 @@ class _Acknowledgements:
 
 
 def _meaning(message: Msg) -> Outcome:
-    """What JetStream says of one message."""
+    """The outcome of one message by JetStream's answer."""
     if message.data.startswith(_STORED):
         return DELIVERED
     if message.headers and message.headers.get("Status") == "503":
@@ -150,8 +150,8 @@ def _meaning(message: Msg) -> Outcome:
 
 
 def _token(name: str, value: str) -> str:
-    """A value as part of a subject: ``/`` becomes ``.``; characters that have a meaning in a subject, or that
-    cannot stand in one, are escaped as in a URL."""
+    """A value as part of a subject: ``/`` becomes ``.``; characters that have a meaning in a subject, or are
+    not allowed in one, are escaped as in a URL."""
     parts = value.split("/") if name == "topic" else [value]
     return ".".join("".join(map(_escaped, part)) or "_" for part in parts)
 

@@ -29,7 +29,7 @@ class RabbitBackend:
     """One connection and one channel with publisher confirms, and a write for each batch."""
 
     mark = ":exchange"
-    """The first of the addresses that an event must have."""
+    """The name of the first value that ``address`` returns."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -62,7 +62,7 @@ class RabbitBackend:
             await self._declare(self._channel, exchange)
 
     async def _connect(self) -> AbstractConnection:
-        """To the first node that lets us in. Raises what the last one said."""
+        """Connect to the first node that accepts the connection. Raises the last node's error."""
         import aiormq
 
         logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what fails is told by the delivery

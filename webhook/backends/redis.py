@@ -22,7 +22,7 @@ class RedisBackend:
     """XADD for each event, one pipeline for each batch. The server's reply is the acknowledgement."""
 
     mark = ":stream"
-    """The first of the addresses that an event must have."""
+    """The name of the first value that ``address`` returns."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options

@@ -1,4 +1,4 @@
-"""Amazon SNS: each event a message of a topic. botocore does the talking, in threads."""
+"""Amazon SNS: each event a message of a topic, sent by botocore in threads."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from ..settings import SettingsError, WebhookSettings
 T = TypeVar("T")
 
 BATCH, BATCH_BYTES = 10, 256 << 10
-"""What one PublishBatch takes."""
+"""The most events, and bytes, of one PublishBatch."""
 FINAL = {"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "BatchRequestTooLong"}
-"""Codes of events that SNS will never take. Throttling, credentials, a topic that is missing may pass."""
+"""Error codes of events that SNS will never accept. Throttling, refused credentials and a missing topic may
+pass."""
 
 
 class SnsBackend:
-    """PublishBatch for up to ten events. On a FIFO topic the event's id keeps repeats out."""
+    """PublishBatch for up to ten events. On a FIFO topic SNS drops repeats by the event's id."""
 
     mark = ":topic-arn"
-    """The first of the addresses that an event must have."""
+    """The name of the first value that ``address`` returns."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
@@ -72,7 +73,7 @@ class SnsBackend:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _connect(self) -> Any:
-        """Blocking: credentials may have to be asked for."""
+        """Blocking: credentials may have to be fetched."""
         from botocore.config import Config
         from botocore.session import Session
 
@@ -156,7 +157,7 @@ class SnsBackend:
 
 
 def _batches(events: Sequence[Delivery]) -> Iterator[tuple[str, list[int]]]:
-    """Topic and numbers of the events of each request, in their order."""
+    """The topic of each request, and the numbers of its events, in order."""
     taken: list[int] = []
     size, current = 0, ""
     for number, event in enumerate(events):
@@ -178,7 +179,7 @@ def _failure(error: dict[str, Any]) -> Outcome:
 
 
 def _assume(session: Any, role: str, region: str) -> None:
-    """Let the session take on the role, and renew it in time."""
+    """Make the session assume the role, and renew it in time."""
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     source = session.get_credentials()

@@ -16,10 +16,10 @@ from ..settings import SettingsError, WebhookSettings
 
 DEFAULT = "$events/{action}/{clientid}"
 AT_ONCE = 10
-"""Messages between which others have their turn."""
+"""The number of messages after which other work has its turn."""
 
 PUBLISHER = events.Client("$event_pusher")
-"""In whose name events are published. What happens to these messages is no event: it would never end."""
+"""The publisher of events. Events about its messages are ignored: otherwise they would never end."""
 
 Publish = Callable[[str, bytes, int, bool], None]
 """``publish(topic, payload, qos, retain)`` gives a message to the broker, in the name of PUBLISHER."""
@@ -61,11 +61,11 @@ class TopicBackend:
         return DELIVERED
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
 
 def _level(name: str, value: str) -> str:
-    """A topic stands as it is; all else is one level, without wildcards."""
+    """A topic is used unchanged; any other value becomes one level without wildcards."""
     if name != "topic":
         value = value.replace("/", "_")
     return value.replace("+", "_").replace("#", "_")

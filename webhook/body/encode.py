@@ -1,7 +1,8 @@
-"""Events as NanoMQ writes them: compact JSON, the keys in its order, UTF-8 not escaped.
+"""Events as NanoMQ's JSON: compact, the keys in its order, UTF-8 not escaped.
 
-The first three bodies are those of a recorded NanoMQ, byte for byte, but for what docs/webhooks.md lists.
-The others follow their naming: ``action`` is the event's name without ``on_``.
+The bodies of message_publish, client_connack and client_disconnected are those of a recorded NanoMQ, byte for
+byte, with the exceptions in docs/webhooks.md. The others follow their naming: ``action`` is the event's name
+without ``on_``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ EVENTS: dict[str, type[events.Event]] = {
 """The event types by the names of the configuration."""
 
 ACTIONS: dict[type[events.Event], str] = {kind: name.removeprefix("on_") for name, kind in EVENTS.items()}
-"""What the key ``action`` says for each event type."""
+"""The value of the key ``action`` for each event type."""
 
 Encode = Callable[[Any], str]
 
@@ -44,7 +45,7 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def encoder(encoding: str) -> dict[type[events.Event], Encode]:
-    """Functions from an event to its JSON text; ``encoding`` is how payloads go in."""
+    """Functions from an event to its JSON text; ``encoding`` is that of payloads."""
     payload = PAYLOADS[encoding]
 
     def message(event: events.MessageEvent) -> str:
@@ -159,7 +160,7 @@ def _base62(payload: bytes) -> str:
 
 
 BASE62_BYTES = 4 << 10
-"""What is longer takes too long: the time grows with the square of the length."""
+"""Longer payloads take too long: the time grows with the square of the length."""
 
 
 def base62(data: bytes) -> str:
@@ -173,7 +174,7 @@ def base62(data: bytes) -> str:
 
 
 def _digits(number: int, width: int) -> str:
-    """``width`` digits; in halves, because a division costs the square of the length."""
+    """``width`` digits, computed in halves, because a division costs the square of the length."""
     if width > 8:
         width //= 2
         high, low = divmod(number, _power(width))

@@ -1,4 +1,4 @@
-"""From an event to the headers and the body it is sent with: NanoMQ's JSON, CloudEvents, or a form."""
+"""Formats, from an event to its headers and body: NanoMQ's JSON, CloudEvents, or a form."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Format = Callable[[events.Event, str], tuple[Headers, bytes]]
 """``format(event, id)`` gives the event's own headers and its body; ``id`` is its ``webhook-id``."""
 
 CLOUDEVENTS_SOURCE = "/pybroker/webhook/"
-"""``source`` is this and the endpoint's name."""
+"""The beginning of ``source``; the endpoint's name follows."""
 CLOUDEVENTS_TYPE = "pybroker."
-"""``type`` is this and NanoMQ's action, such as ``pybroker.message_publish``."""
+"""The beginning of ``type``; NanoMQ's action follows, such as ``pybroker.message_publish``."""
 
 # What a header value carries unescaped (CloudEvents HTTP protocol binding, 3.1.3.2).
 _HEADER_SAFE = (ascii_letters + digits + punctuation).replace('"', "").replace("%", "")
 
 
 def format_for(settings: WebhookSettings) -> Format:
-    """The format that the endpoint asks for; events of a batch are formed so that they can be joined."""
+    """The format of the endpoint; events of a batch are formatted so that they can be joined."""
     if settings.format == "form":
         return _form()
     if settings.format == "mongooseim":

@@ -21,12 +21,12 @@ class HeaderTemplates:
 
 
 def own_headers(event: Delivery) -> Headers:
-    """Those that go out with it: all but the addresses, whose names begin with a colon."""
+    """The headers that are sent: all except the addresses, whose names begin with a colon."""
     return tuple([pair for pair in event.headers if pair[0][0] != ":"])
 
 
 def address_of(event: Delivery, name: str, default: str = "") -> str:
-    """What ``address`` gave for ``:name`` when the event happened."""
+    """The value that ``address`` returned for ``:name`` when the event happened."""
     name = f":{name}"
     return next((value for key, value in event.headers if key == name), default)
 

@@ -12,7 +12,7 @@ RECEIVER = events.Client("pybroker-receiver", "test", 5, 60, peer="192.0.2.2:500
 
 
 def sample(rule: Rule, at: float) -> events.Event:
-    """An event that ``rule`` is about, its topic one that the rule's filter matches."""
+    """A sample event for ``rule``, with a topic that the rule's filter matches."""
     topic = (rule.topic or "pybroker/test").replace("+", "test").replace("#", "test")
     kind = EVENTS[rule.event]
     values: dict[str, object] = {

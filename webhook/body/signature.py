@@ -27,7 +27,7 @@ def key_of(secret: str) -> bytes:
 
 
 class Signer:
-    """Signs with every secret, so that a receiver may know any of them while one rotates."""
+    """Signs with every secret, so that during a rotation a receiver may know any of them."""
 
     __slots__ = ("_keys",)
 
@@ -45,7 +45,7 @@ TOLERANCE = 300.0
 
 
 def check(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: float) -> str | None:
-    """Why a received request is not to be trusted, or None. ``headers`` by lower-case names."""
+    """Why a received request cannot be trusted, or None. ``headers`` by lower-case names."""
     try:
         id, stamp, given = (headers[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""What the sub-commands share: which endpoints they are about, and how they fail."""
+"""Shared by the sub-commands: the selection of endpoints, and errors."""
 
 from __future__ import annotations
 

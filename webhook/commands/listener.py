@@ -1,4 +1,4 @@
-"""The other end, for a first try: prints the requests that come in."""
+"""A receiver of webhooks that prints the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker webhook ...` and `pybroker events ...`, ready to be mounted into the command line."""
+"""`pybroker webhook ...` and `pybroker events ...`, for the command line to add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters as the command line handles them: found, shown, sent again, thrown away."""
+"""Dead letters for the command line: find, show, retry, delete."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BURIED_AT_ONCE = 100
 
 
 class DeadLetterError(Exception):
-    """One line for people: what cannot be done, and why."""
+    """One line that says what cannot be done, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead letters are meant; what is None does not narrow."""
+    """A selection of dead letters; a field that is None selects all."""
 
     event: str | None = None
     """With or without ``on_``."""
@@ -54,7 +54,7 @@ class Selection:
 
 @dataclass(slots=True)
 class Retried:
-    """What came of ``retry``."""
+    """The result of ``retry``."""
 
     delivered: int = 0
     failed: int = 0
@@ -63,24 +63,24 @@ class Retried:
 
 
 class DeadLetters:
-    """The dead letters of one endpoint. A running broker may use the same spool meanwhile."""
+    """The dead letters of one endpoint. A running broker may use the same spool at the same time."""
 
     def __init__(self, settings: WebhookSettings) -> None:
-        """Raises DeadLetterError where there is no spool."""
+        """Raises DeadLetterError if there is no spool."""
         self.settings = settings
         if settings.spool is None:
             raise DeadLetterError(f"{settings.label} keeps no dead letters: it has no spool")
         self._path: Path = database_path(settings.spool.path, settings.name)
 
     def find(self, selection: Selection) -> Generator[DeadLetter, None, None]:
-        """Those that ``selection`` takes, oldest first."""
+        """The dead letters of ``selection``, oldest first."""
         if not self._path.exists():
             return
         with self._open() as store:
             yield from (letter for letter in store.dead_letters() if selection.takes(letter))
 
     def purge(self, selection: Selection) -> int:
-        """Throw them away; returns how many."""
+        """Delete them; returns how many."""
         seqs = [letter.delivery.seq for letter in self.find(selection)]
         self._bury(seqs)
         return len(seqs)
@@ -91,8 +91,8 @@ class DeadLetters:
         make_sender: MakeSender,
         progress: Callable[[], None] = lambda: None,
     ) -> Retried:
-        """Send them again, with the same ``webhook-id``; what the endpoint takes is no dead letter any more.
-        Ends early where the endpoint fails too often in a row."""
+        """Send them again, with the same ``webhook-id``, and remove the delivered ones. Ends early if the
+        endpoint fails too often in a row."""
         result = Retried()
         poster = Poster(self.settings, make_sender)
         letters = self.find(selection)

@@ -1,4 +1,4 @@
-"""One endpoint: what it takes in, and what became of it."""
+"""One endpoint: accepts events, queues them, and counts their outcomes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .worker import Pool
 
 
 class Endpoint:
-    """Takes events in without waiting, and sends them on."""
+    """Accepts events without waiting, and sends them."""
 
     def __init__(self, settings: WebhookSettings, clock: Clock, make_sender: MakeSender) -> None:
         check(settings)
@@ -40,7 +40,7 @@ class Endpoint:
         self._format = format_for(settings)
         self._sender = make_sender(settings)
         self._ignored: events.Client | None = getattr(self._sender, "ignores", None)
-        """Whose messages are no events here."""
+        """The publisher whose messages cause no events here."""
         self._wanted: Callable[[events.Event], bool] | None = getattr(self._sender, "wants", None)
         """Whether the sender could send an event at all; the others are counted as filtered."""
         self._queue = queue_for(settings.order)
@@ -72,7 +72,7 @@ class Endpoint:
     # ---- in
 
     def accept(self, event: events.Event, rules: Sequence[CompiledRule]) -> None:
-        """Take ``event`` in; the first of ``rules`` that wants it says how."""
+        """Queue ``event`` by the first of ``rules`` that wants it."""
         if self._ignored is not None and getattr(event, "publisher", None) is self._ignored:
             return
         if self._wanted is not None and not self._wanted(event):
@@ -142,7 +142,7 @@ class Endpoint:
     # ---- life
 
     async def open(self) -> None:
-        """Make ready to ``start``. Raises SpoolError where there is a spool that cannot be opened."""
+        """Prepare to ``start``. Raises SpoolError if a spool cannot be opened."""
         await self._backlog.open()
 
     def start(self) -> None:
@@ -167,13 +167,13 @@ class Endpoint:
         self._pool.flush()
 
     async def stop(self, grace: float) -> None:
-        """Give the tries in flight ``grace`` seconds. Events that come later wait."""
+        """Stop sending; tries in flight have ``grace`` seconds. Later events wait."""
         self._running = False
         self._tries.stop()
         await self._pool.halt(grace)
 
     async def close(self) -> int:
-        """Put what waits in safety; return how many of the events could not be. Call ``stop`` first."""
+        """Save the waiting events; returns how many could not be saved. Call ``stop`` first."""
         return await self._backlog.close()
 
     @property
@@ -191,7 +191,7 @@ class Endpoint:
         self._backlog.serve(self.settings, self._queue, self._announce)
 
     async def take_over(self, before: Endpoint) -> None:
-        """Go on where ``before`` ends, once its tries in flight are over. Call ``inherit`` first."""
+        """Continue with the work of ``before``, once its tries in flight are over. Call ``inherit`` first."""
         await before._pool.halt(before.settings.cancel_timeout)
         before._running = False
         tried = before._pool.tried
@@ -205,11 +205,11 @@ class Endpoint:
         self._pool.start(tried)
 
     def _takes_parcels_of(self, before: Endpoint) -> bool:
-        """Whether what was tried there can be tried here as it is."""
+        """Whether parcels that were tried there can be tried here unchanged."""
         return (self.settings.order, self.settings.batch) == (before.settings.order, before.settings.batch)
 
     def adopt(self, left: Sequence[Delivery]) -> None:
-        """Let events wait here that another endpoint has left."""
+        """Queue the events that another endpoint has left."""
         for delivery in left:
             self._counters.matched += 1
             if self._backlog.has_room():
@@ -218,14 +218,14 @@ class Endpoint:
                 self._backlog.add(delivery)
 
     def leave(self) -> list[Delivery]:
-        """Give away what waits in memory, oldest first; for a stopped endpoint without a spool."""
+        """Give away the events waiting in memory, oldest first; for a stopped endpoint without a spool."""
         left = [*(item for parcel in self._pool.tried for item in parcel.items), *self._queue.clear()]
         self._counters.matched -= len(left)
         self._counters.queued = self._counters.queued_bytes = 0
         return sorted(left, key=lambda delivery: delivery.seq)
 
     def shares_backlog_with(self, other: Endpoint) -> bool:
-        """Whether both wait in the same place: in memory, or in the same spool."""
+        """Whether both keep their events in the same place: in memory, or in the same spool."""
         return spool_path(self.settings) == spool_path(other.settings)
 
     # ---- seen
@@ -292,7 +292,7 @@ def spool_path(settings: WebhookSettings) -> Path | None:
 
 
 def check(settings: WebhookSettings) -> None:
-    """Raise SettingsError where a value is not one of those it may have."""
+    """Raise SettingsError for an invalid value."""
     batch = settings.batch
     for key, value, allowed in (
         ("body.encoding", settings.encoding, ("plain", "base64", "base62")),

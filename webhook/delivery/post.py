@@ -1,4 +1,4 @@
-"""One event sent at once, outside the queues: for `webhook test` and `webhook dead retry`."""
+"""Sends one event at once, outside the queues: for `webhook test` and `webhook dead retry`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..settings import WebhookSettings
 
 
 class Poster:
-    """Sends single events to one endpoint, as its settings say."""
+    """Sends single events to one endpoint, with its settings."""
 
     def __init__(self, settings: WebhookSettings, make_sender: MakeSender) -> None:
         self._timeout = settings.cancel_timeout
@@ -19,7 +19,7 @@ class Poster:
         self.address = self._sender.address
 
     async def post(self, delivery: Delivery) -> tuple[Outcome, str]:
-        """What became of it, and the same in a few words."""
+        """Send the event; returns the outcome, and a description in a few words."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):

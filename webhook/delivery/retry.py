@@ -1,4 +1,4 @@
-"""When a failed try is made again. Pure: time and randomness are handed in."""
+"""The times of retries, and the circuit breaker. Pure: time and randomness are passed in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Breaker:
         self.limit = limit
         self.failures = 0
         self.probes = 0
-        """Failed since it opened."""
+        """The number of failures since it opened."""
         self.next_probe: float | None = None
         """When the next probe may start; None while the breaker is closed."""
         self._probing = False
@@ -45,14 +45,14 @@ class Breaker:
         return self._probing
 
     def succeeded(self) -> None:
-        """The endpoint answered as one that is alive."""
+        """The endpoint has answered."""
         self.failures = self.probes = 0
         self.next_probe = None
         self._probing = False
 
     def failed(self, probe: bool, next_probe: float) -> bool:
-        """A try failed; True where this opened the breaker. A try that had started before it opened does
-        not put the next probe off."""
+        """A try failed; True if this opened the breaker. A failed try that had started before the breaker
+        opened does not delay the next probe."""
         self.failures += 1
         if probe:
             self._probing = False

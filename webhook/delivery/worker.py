@@ -1,7 +1,7 @@
-"""The pool that empties a queue: long-lived workers, tries and retries, the breaker.
+"""The pool of workers that empties a queue: tries, retries and the breaker.
 
-No task, timer or object is made for an event beyond its parcel and its request. All times come from the
-clock that is handed in.
+An event costs no task, timer or object beyond its parcel and its request. All times come from the clock that
+is passed in.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _OF_EACH = (Verdict.LATER, Verdict.UNWANTED)
 
 
 class Ends(Protocol):
-    """Who is told what became of a parcel. Each is called once a parcel, when it has left the pool."""
+    """The receiver of outcomes. Each method is called once for a parcel, when it has left the pool."""
 
     def delivered(self, parcel: Parcel) -> None:
-        """The other side has it."""
+        """The parcel is delivered."""
 
     def died(self, parcel: Parcel, outcome: Outcome, expired: bool) -> None:
-        """It will not be tried again; ``expired`` where its age is the reason."""
+        """The parcel will not be tried again; ``expired`` if its age is the reason."""
 
 
 class Pool:
@@ -71,20 +71,20 @@ class Pool:
         self._again: deque[Parcel] = deque()
         """Parcels whose next try is due."""
         self._later: list[tuple[float, int, Parcel]] = []
-        """A heap of the parcels that wait for theirs."""
+        """A heap of the parcels that wait for their next try."""
         self._workers: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
         self._timer: tuple[float, Timer] | None = None
         self._batch_started: float | None = None
-        """When the batch that is being filled got its first event."""
+        """The time at which the batch that is being filled got its first event."""
         self._running = False
         self._flushing = False
-        """Part-filled batches go at once."""
+        """Whether part-filled batches are sent at once."""
         self._drained: list[asyncio.Future[None]] = []
         self.last_failure = ""
-        """Why the last try that failed did so; empty where none has failed since the last success."""
+        """The reason of the last failed try; empty if none has failed since the last success."""
         self.disabled = False
-        """It wants no more events: nothing is tried until ``enable``."""
+        """The endpoint wants no more events: nothing is tried until ``enable``."""
 
     @property
     def failing(self) -> bool:
@@ -92,11 +92,11 @@ class Pool:
 
     @property
     def tried(self) -> list[Parcel]:
-        """What was tried and waits for another try."""
+        """The parcels that were tried and wait for another try."""
         return [*self._again, *(parcel for _, _, parcel in self._later)]
 
     def start(self, tried: Iterable[Parcel] = ()) -> None:
-        """Begin; ``tried`` is what a halted pool over the same queue had left."""
+        """Begin to send; ``tried`` are the parcels that a halted pool over the same queue has left."""
         self._running = True
         self._again.extend(tried)
         self.wake()
@@ -108,7 +108,7 @@ class Pool:
         self.wake()
 
     def wake(self) -> None:
-        """There may be something to do: one more worker looks."""
+        """There may be work: wake one more worker."""
         if self._idle:
             waiter = self._idle.pop()
             if not waiter.done():
@@ -119,12 +119,12 @@ class Pool:
             task.add_done_callback(self._workers.discard)
 
     def flush(self) -> None:
-        """Send what waits in part-filled batches, now and from now on."""
+        """Send part-filled batches, now and from now on."""
         self._flushing = True
         self.wake()
 
     async def drained(self) -> None:
-        """Return once nothing waits and nothing is in flight, or what waits can only wait for a reload."""
+        """Return once nothing is queued or in flight, or the waiting events can only wait for a reload."""
         if not self.is_drained:
             waiter = asyncio.get_running_loop().create_future()
             self._drained.append(waiter)
@@ -193,8 +193,7 @@ class Pool:
         return parcel
 
     def announce(self, count: int = 1) -> None:
-        """``count`` more events wait in the queue: one more worker looks, but not while a batch is still
-        being filled."""
+        """``count`` more events are queued: wake one more worker, unless a batch is still being filled."""
         if self._fills_batches:
             available, size = self.queue.available, self._settings.batch.size
             if available < size:
@@ -215,7 +214,7 @@ class Pool:
         return self.queue.take(size)
 
     def _begin_batch(self, available: int) -> None:
-        """Give the batch that is being filled its time, where it has not begun yet."""
+        """Start the timer of the batch that is being filled, if it is not running."""
         if available and self._batch_started is None:
             self._batch_started = self._clock.monotonic()
             self._arm()
@@ -280,7 +279,7 @@ class Pool:
     # ---- what became of a try
 
     def _judge(self, parcel: Parcel, outcome: Outcome, seconds: float) -> None:
-        """The same became of all its events."""
+        """All its events have the same outcome."""
         if outcome.verdict is not Verdict.DELIVERED or self._tries.watched:
             self._tries.note(parcel.items, parcel.tries, outcome, seconds)
         if outcome.verdict is not Verdict.DELIVERED:
@@ -297,7 +296,7 @@ class Pool:
         self._end(parcel, outcome)
 
     def _end(self, parcel: Parcel, outcome: Outcome) -> None:
-        """The other side will never take it, and perhaps nothing else."""
+        """The server will never accept the parcel, and perhaps no other."""
         if outcome.verdict is Verdict.DISABLE and not self.disabled:
             self.disabled = True
             log.error(
@@ -361,7 +360,7 @@ class Pool:
             self._try_again(Parcel(again, parcel.tries), failed)
 
     def _answered(self) -> None:
-        """The other side is alive."""
+        """The server has answered."""
         self.last_failure = ""
         if self._breaker.failures:
             if self._breaker.open:
@@ -387,7 +386,7 @@ class Pool:
             )
 
     def _try_again(self, parcel: Parcel, outcome: Outcome) -> None:
-        """The endpoint may take it later."""
+        """The endpoint may accept the parcel later."""
         retry = self._settings.retry
         left = parcel.items[-1].at + retry.ttl - self._clock.time()
         # Where the endpoint asks for more time than is left, the last try is made when that is over.
@@ -410,7 +409,8 @@ class Pool:
         self._ends.died(parcel, outcome, expired)
 
     def _settle(self, items: Sequence[Delivery], blocked: AbstractSet[str] = frozenset()) -> None:
-        """They wait and fly no longer; lanes in ``blocked`` have others that do."""
+        """The events neither wait nor are in flight any more; other events of the lanes in ``blocked``
+        are."""
         self._counters.in_flight -= len(items)
         if blocked:
             items = [item for item in items if self.queue.lane(item) not in blocked]
@@ -421,14 +421,14 @@ class Pool:
         heapq.heappush(self._later, (due, parcel.items[0].seq, parcel))
 
     def _unmake_try(self, parcel: Parcel) -> None:
-        """Nothing was asked of the other side."""
+        """The try sent nothing to the server."""
         self._counters.tries -= 1
         if parcel.tries > 1:
             self._counters.retries -= 1
         self._breaker.abandoned(parcel.probe)
 
     def _put_back(self, parcel: Parcel) -> None:
-        """The try was cut off: it does not count."""
+        """The try was interrupted: it does not count."""
         parcel.tries -= 1
         self._breaker.abandoned(parcel.probe)
         self._back_to_waiting(parcel)
@@ -443,7 +443,7 @@ class Pool:
     # ---- time
 
     def _arm(self) -> None:
-        """Set the one timer to the next moment at which something may become due."""
+        """Set the timer to the next time at which something may be due."""
         due = [
             when for when in (self._next_retry(), self._next_probe(), self._next_batch()) if when is not None
         ]

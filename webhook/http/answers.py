@@ -1,4 +1,4 @@
-"""What an HTTP answer means for the events of its request. Pure."""
+"""The outcome of an HTTP answer for the events of its request. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pybroker.broker.outgoing.http import Answer
 from ..backend import ANSWER_BYTES, Outcome, Verdict
 
 RETRIED_STATUSES = frozenset({408, 425, 429})
-"""Besides every 5xx."""
+"""The statuses, besides every 5xx, after which a request is tried again."""
 
 
 def outcome_of(answer: Answer, now: float) -> Outcome:
@@ -21,7 +21,7 @@ def outcome_of(answer: Answer, now: float) -> Outcome:
 
 
 def verdict(status: int) -> Verdict:
-    """2xx alone is success; 408, 425, 429 and 5xx may pass; 410 says "never again"; the rest is final."""
+    """2xx is success; 408, 425, 429 and 5xx are temporary; 410 disables the endpoint; any other is final."""
     if 200 <= status < 300:
         return Verdict.DELIVERED
     if status >= 500 or status in RETRIED_STATUSES:
@@ -32,8 +32,8 @@ def verdict(status: int) -> Verdict:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, in either of its forms; None where it is absent or not
-    understood. ``now`` is seconds since the epoch. [RFC 9110, 10.2.3]"""
+    """The seconds of a ``Retry-After`` header, in either of its forms; None if it is absent or invalid.
+    ``now`` is seconds since the epoch. [RFC 9110, 10.2.3]"""
     if value is None:
         return None
     value = value.strip()

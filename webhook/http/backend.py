@@ -1,4 +1,4 @@
-"""HTTP as a backend: one request for each batch, and what its answer means."""
+"""HTTP as a backend: one request for each batch, and the outcome of its answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .transport import MakeTransport
 
 
 class HttpBackend:
-    """Posts to one endpoint. Raises SettingsError or TlsError where its settings cannot work."""
+    """Posts to one endpoint. Raises SettingsError or TlsError for invalid settings."""
 
     address = None
 
@@ -26,7 +26,7 @@ class HttpBackend:
         self._clock = clock
 
     async def send(self, events: Sequence[Delivery]) -> Outcome:
-        """The answer is one for all: a batch is one request."""
+        """One outcome for all events: a batch is one request."""
         request = self._packer.request(events, self._clock.time())
         try:
             answer = await self._transport.post(request)

@@ -1,4 +1,4 @@
-"""How requests reach an HTTP endpoint, over https:// and http://."""
+"""The transport of requests to an HTTP endpoint, over https:// and http://."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .transport import Transport
 
 
 def open_transport(settings: WebhookSettings) -> Transport:
-    """What posts to the endpoint. Raises SettingsError or TlsError."""
+    """Make the transport of the endpoint. Raises SettingsError or TlsError."""
     try:
         parts = urlsplit(settings.url)
         scheme, host, _ = parts.scheme.lower(), parts.hostname, parts.port

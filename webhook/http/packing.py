@@ -1,4 +1,4 @@
-"""From deliveries to the request that is posted: batches are joined, bodies compressed, requests signed."""
+"""Makes requests from deliveries: joins batches, compresses bodies, signs requests."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Packer:
 
 
 def batch_id(items: Sequence[Delivery]) -> str:
-    """The same for the same events, so that a batch which is formed anew after a restart is recognised."""
+    """The identifier of a batch: the same for the same events, so that a batch which is formed again after a
+    restart is recognised."""
     digest = sha256(b" ".join([item.id.encode() for item in items])).hexdigest()
     return "batch_" + digest[:32]
