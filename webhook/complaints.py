@@ -10,7 +10,8 @@ log = logging.getLogger("pybroker.webhook")
 
 
 class Complaints:
-    """Each kind is logged when it first happens, then at most once in ``every`` seconds with its count."""
+    """Logs each kind of failure when it first happens, then at most once in ``every`` seconds with a
+    count."""
 
     def __init__(self, label: str, clock: Clock, every: float = 10.0) -> None:
         self._label = label

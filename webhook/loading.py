@@ -13,7 +13,7 @@ class LoadError(Exception):
 
 
 def load(reference: str) -> Callable[..., Any]:
-    """The callable that ``reference`` names. Raises LoadError."""
+    """Import and return the callable ``reference``. Raises LoadError."""
     module_name, colon, path = reference.partition(":")
     if not (module_name and colon and path):
         raise LoadError(f'"{reference}" is not of the form package.module:function')

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the response time histogram, in seconds; one more bucket takes what is above."""
+"""Upper bounds of the response time histogram, in seconds; one more bucket counts everything above."""
 
 
 class Counters:
-    """What the endpoint counts; changed on the event loop alone, so that a reader sees them add up."""
+    """The counters of an endpoint; changed only on the event loop, so that a reader sees them add up."""
 
     __slots__ = (
         "buckets",
@@ -59,7 +59,7 @@ class Counters:
         self.response_seconds += seconds
 
     def delivered(self, count: int, size: int, seconds: float) -> None:
-        """The other side has taken so many events, with bodies of ``size`` bytes, ``seconds`` after the try
+        """The server has taken that many events, with bodies of ``size`` bytes, ``seconds`` after the try
         began."""
         self.succeeded += count
         self.delivered_tries += 1
@@ -69,18 +69,19 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStats:
-    """One endpoint at one instant. Counts are of events, but for tries and retries, which are requests."""
+    """The counters of one endpoint at one instant. They count events, except for tries and retries, which
+    count requests."""
 
     name: str
     url: str
     state: str
     """``ready``; ``failing`` (one probe at a time); ``disabled`` (it answered 410); ``stopped``."""
     last_failure: str = ""
-    """Why the last try failed; empty where the endpoint has answered since."""
+    """The reason of the last failed try; empty if the endpoint has answered since."""
     section: str = "webhook"
     """``webhook`` or ``event_pusher``."""
     backend: str = "http"
-    """What carries the events, as the configuration names it."""
+    """The backend, as the configuration names it."""
     matched: int = 0
     succeeded: int = 0
     dead: int = 0
@@ -98,7 +99,7 @@ class EndpointStats:
     delivered_tries: int = 0
     """Requests that delivered something."""
     delivered_seconds: float = 0.0
-    """The time that those took, together."""
+    """The total time of these requests."""
     delivered_bytes: int = 0
     """The bodies of the events that were delivered."""
     connections_opened: int = 0
@@ -108,22 +109,22 @@ class EndpointStats:
     callable_errors: int = 0
     """Exceptions in filters, transforms and the making of bodies."""
     spool_errors: int = 0
-    """Failed writes to the spool; what could not be written is tried again."""
+    """Failed writes to the spool; they are tried again."""
     spool_damaged: int = 0
     """Places in the journal of an earlier run that could not be read."""
     oldest_age: float = 0.0
     """Seconds that the oldest waiting event has waited."""
     queued_bytes: int = 0
-    """Memory that the waiting events take, as the queue's bound counts it."""
+    """Memory of the waiting events, as counted for the queue's bound."""
     spooled_bytes: int = 0
-    """What waits in the spool, on disk."""
+    """Bytes of the waiting events in the spool, on disk."""
     dead_letters: int = 0
     """Now in the spool."""
     response_count: int = 0
     response_seconds: float = 0.0
     """All response times together."""
     response_buckets: tuple[int, ...] = field(default=(0,) * (len(BUCKETS) + 1))
-    """Answers in each bucket of BUCKETS, not added up; the last takes what is above."""
+    """Answers in each bucket of BUCKETS, not cumulative; the last counts everything above."""
 
     @property
     def dropped(self) -> int:

@@ -1,4 +1,4 @@
-"""One event on its way to an endpoint, and the parcel in which events travel together."""
+"""An event on its way to an endpoint, and the parcel of events that travel in one request."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 Headers = tuple[tuple[str, str], ...]
 
 OVERHEAD = 400
-"""Bytes that a waiting event costs besides its body: the objects around it, measured."""
+"""Memory of a waiting event besides its body: the objects around it, measured."""
 
 
 class Delivery:
-    """One event, encoded once, as it waits in a queue or lies in the spool."""
+    """One encoded event, as it waits in a queue or in the spool."""
 
     __slots__ = ("at", "body", "client", "event", "headers", "id", "seq", "topic")
 
@@ -27,7 +27,7 @@ class Delivery:
         body: bytes,
     ) -> None:
         self.seq = seq
-        """Counts up for each endpoint, and over restarts where there is a spool."""
+        """A sequence number for each endpoint, which continues over restarts with a spool."""
         self.id = id
         """``webhook-id``: the same on every try."""
         self.at = at
@@ -36,14 +36,14 @@ class Delivery:
         """NanoMQ's ``action``, such as ``message_publish``."""
         self.topic = topic
         self.client = client
-        """The client identifier that the event is about; empty where the broker acted."""
+        """The client identifier of the event; empty if the broker itself caused it."""
         self.headers = headers
-        """What this event adds to the endpoint's own headers."""
+        """The event's headers, in addition to the endpoint's."""
         self.body = body
 
     @property
     def size(self) -> int:
-        """Bytes it takes while it waits."""
+        """Memory of the event while it waits, in bytes."""
         return len(self.body) + OVERHEAD
 
 
@@ -55,10 +55,10 @@ class Parcel:
     def __init__(self, items: Sequence[Delivery], tries: int = 0) -> None:
         self.items = items
         self.size = items[0].size if len(items) == 1 else sum(item.size for item in items)
-        """Bytes that its events take while they wait."""
+        """Memory of its events while they wait, in bytes."""
         self.tries = tries
         self.probe = False
-        """This try finds out whether a failing endpoint is back."""
+        """Whether this try is a probe of a failing endpoint."""
 
     def __str__(self) -> str:
         first = self.items[0]

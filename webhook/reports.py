@@ -1,4 +1,4 @@
-"""Counters as people and $SYS topics read them."""
+"""The counters as text, for people and for $SYS topics."""
 
 from __future__ import annotations
 

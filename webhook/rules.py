@@ -1,4 +1,4 @@
-"""Which endpoints want an event. Compiled once; the answer for a topic is kept."""
+"""The rules that decide which endpoints want an event. Compiled once; the answer for a topic is cached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .settings import Rule, SettingsError
 T = TypeVar("T")
 
 Filter = Callable[[Any], object]
-"""``filter(event)``: true where the event is to be sent."""
+"""``filter(event)``: whether to send the event."""
 Transform = Callable[[Any, dict[str, str], bytes], tuple[Mapping[str, str], bytes]]
 """``transform(event, headers, body)`` gives the headers and the body to send."""
 
@@ -27,13 +27,13 @@ CACHED_TOPICS = 10_000
 
 
 class CompiledRule:
-    """A rule, ready to be asked."""
+    """A compiled rule."""
 
     __slots__ = ("_clientid", "_username", "event", "filter", "label", "plain", "topic", "transform")
 
     def __init__(self, label: str, rule: Rule) -> None:
         self.label = label
-        """What log lines call it."""
+        """The rule's name in log lines."""
         if rule.event not in EVENTS:
             raise SettingsError(f'{label}: "{rule.event}" is not an event; there are {", ".join(EVENTS)}')
         self.event = EVENTS[rule.event]
@@ -51,7 +51,7 @@ class CompiledRule:
         except LoadError as error:
             raise SettingsError(f"{label}: {error}") from error
         self.plain = self._clientid is None and self._username is None and self.filter is None
-        """Nothing but event and topic decides."""
+        """Whether only event type and topic decide."""
 
     def wants_topic(self, topic: str) -> bool:
         """A rule without a topic wants every subscription, shared ones too, and messages to all but ``$``
@@ -68,7 +68,7 @@ class CompiledRule:
 
 
 class Rules(Generic[T]):
-    """From an event to the targets that may want it, each with its rules as the configuration orders them."""
+    """The targets that may want an event, each with its rules in the order of the configuration."""
 
     def __init__(self, rules: Iterable[tuple[T, CompiledRule]]) -> None:
         self._of_event: dict[type[events.Event], list[tuple[T, CompiledRule]]] = {}
@@ -79,13 +79,13 @@ class Rules(Generic[T]):
         ] = {}
 
     def wants(self, event_type: type[events.Event]) -> bool:
-        """Whether any rule is about ``event_type``."""
+        """Whether any rule has the type ``event_type``."""
         return event_type in self._of_event
 
     def find(
         self, event_type: type[events.Event], topic: str | None
     ) -> tuple[tuple[T, tuple[CompiledRule, ...]], ...]:
-        """The targets for an event of that type and topic; patterns and filters are still to be asked."""
+        """The targets for an event of that type and topic; patterns and filters are checked later."""
         key = event_type, topic
         found = self._found.get(key)
         if found is None:
@@ -107,7 +107,8 @@ class Rules(Generic[T]):
 def transformed(
     event: events.Event, transform: Transform, headers: Headers, body: bytes
 ) -> tuple[Headers, bytes]:
-    """What ``transform`` makes of headers and body. Raises what it does, and where that cannot be sent."""
+    """Call ``transform`` with headers and body. Raises its exceptions, and an error for a result that cannot
+    be sent."""
     shaped_headers, shaped_body = transform(event, dict(headers), body)
     if not isinstance(shaped_body, bytes):
         raise TypeError(
@@ -120,7 +121,7 @@ def transformed(
 
 
 def _about(event: events.Event) -> events.Client | None:
-    """Who a rule's patterns are about: the receiver where the event has one, else the publisher."""
+    """The client that a rule's patterns match: the receiver if the event has one, otherwise the publisher."""
     client: events.Client | None = getattr(event, "client", None)
     return client if client is not None else getattr(event, "publisher", None)
 

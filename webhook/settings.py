@@ -1,6 +1,6 @@
-"""What `webhook {}`, `webhook.NAME {}` and `event_pusher.NAME {}` say, checked and frozen.
+"""The settings of `webhook {}`, `webhook.NAME {}` and `event_pusher.NAME {}`, checked and frozen.
 
-The configuration makes these; the defaults are those of docs/webhooks.md. Times are seconds, sizes bytes.
+The configuration makes them; the defaults are those of docs/webhooks.md. Times are seconds, sizes bytes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 
 class SettingsError(ValueError):
-    """An endpoint's settings cannot work; the message says which, and why."""
+    """Invalid settings of an endpoint; the message says which, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One entry of `events`: which event is sent, and what narrows it."""
+    """One entry of `events`: an event to send, and conditions."""
 
     event: str
     """NanoMQ's name with ``on_``, such as ``on_message_publish``."""
@@ -31,12 +31,12 @@ class Rule:
     filter: str | None = None
     """``package.module:function`` that decides whether the event is sent."""
     transform: str | None = None
-    """``package.module:function`` that shapes headers and body."""
+    """``package.module:function`` that returns headers and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsClient:
-    """How the endpoint's certificate is checked, and what is shown to it."""
+    """The check of the endpoint's certificate, and the client certificate."""
 
     keyfile: Path | None = None
     certfile: Path | None = None
@@ -47,7 +47,7 @@ class TlsClient:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed try is made again: exponential backoff with full jitter."""
+    """The times of retries: exponential backoff with full jitter."""
 
     max_attempts: int = 8
     first: float = 1.0
@@ -58,13 +58,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The disk log in front of an endpoint."""
+    """The spool of an endpoint."""
 
     path: Path
     max_size: int = 1 << 30
     max_age: float = 7 * 86400.0
     fsync: str = "interval"
-    """``always``: each batch is on disk before it is sent on; ``interval``: at most once a second."""
+    """``always``: each batch is synced to disk before it is sent; ``interval``: at most once a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class WebhookSettings:
     section: str = "webhook"
     """``webhook`` or ``event_pusher``."""
     backend: str = "http"
-    """A name of ours, or ``package.module:Class``."""
+    """The name of a built-in backend, or ``package.module:Class``."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What the backend has of its own: the settings of that backend."""
+    """The settings that only this backend has."""
     enable: bool = True
     headers: tuple[tuple[str, str], ...] = ()
     rules: tuple[Rule, ...] = ()
     encoding: str = "plain"
-    """How a payload is written: ``plain``, ``base64`` or ``base62``."""
+    """The encoding of payloads: ``plain``, ``base64`` or ``base62``."""
     format: str = "nanomq"
     """``nanomq``, ``cloudevents`` (see ``cloudevents_mode``) or ``form``."""
     cloudevents_mode: str = "binary"
@@ -107,10 +107,10 @@ class WebhookSettings:
     overflow: str = "drop_new"
     """``drop_new`` or ``drop_oldest``."""
     order: str = "none"
-    """``none``, ``client`` or ``topic``: what keeps its order over retries."""
+    """``none``, ``client`` or ``topic``: the events that keep their order over retries."""
     retry: Retry = field(default_factory=Retry)
     breaker_failures: int = 5
-    """Failures in a row after which one probe at a time is made."""
+    """Failures in a row after which only one try is made at a time."""
     spool: Spool | None = None
     batch: Batch = field(default_factory=Batch)
     secrets: tuple[str, ...] = ()
@@ -123,5 +123,5 @@ class WebhookSettings:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The endpoint's name in messages."""
         return f"{self.section} {self.name}"

@@ -1,4 +1,4 @@
-"""Where events come in from the broker, on their way to the endpoints."""
+"""The entry of events from the broker, which passes them to the endpoints."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ NEXT_START = "after the next start"
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What one endpoint had not delivered when it stopped."""
+    """The events that one endpoint had not delivered when it stopped."""
 
     name: str
     label: str
-    """What messages call the endpoint."""
+    """The endpoint's name in messages."""
     events: int
     spooled: bool
-    """They lie in the spool; otherwise they are lost."""
+    """Whether they are in the spool; otherwise they are lost."""
     when: str = NEXT_START
-    """Those in the spool are sent."""
+    """When those in the spool will be sent."""
 
     def __str__(self) -> str:
         fate = f"in the spool, to be sent {self.when}" if self.spooled else "lost"
@@ -91,7 +91,7 @@ class Sink:
         return bool(self._rules.find(events.MessagePublished, topic))
 
     def offer(self, event: events.Event) -> None:
-        """Take ``event`` in for every endpoint that wants it. Returns at once and raises nothing."""
+        """Queue ``event`` for every endpoint that wants it. Returns at once and raises nothing."""
         try:
             for endpoint, rules in self._rules.find(type(event), getattr(event, "topic", None)):
                 endpoint.accept(event, rules)
@@ -101,7 +101,7 @@ class Sink:
     # ---- life
 
     async def start(self) -> None:
-        """Begin to send. Raises SpoolError where a spool cannot be opened; then nothing has been started."""
+        """Begin to send. Raises SpoolError if a spool cannot be opened; then nothing has been started."""
         await _open(self._endpoints)
         for endpoint in self._endpoints:
             endpoint.start()
@@ -109,7 +109,7 @@ class Sink:
         await self._warn_of_forgotten()
 
     async def _warn_of_forgotten(self) -> None:
-        """An endpoint that was renamed left its events under the old name."""
+        """Warn about events in a spool whose endpoint was renamed or removed."""
         spools = [
             database_path(one.settings.spool.path, one.name) for one in self._endpoints if one.settings.spool
         ]
@@ -123,7 +123,7 @@ class Sink:
 
     async def stop(self, grace: float | None = None) -> list[Left]:
         """Give the queues ``grace`` seconds to empty (None: each endpoint's ``drain_timeout``), stop, and
-        return what was left, if anything. A ``replace`` that is under way comes to its end first."""
+        return the undelivered events. Waits for a ``replace`` that is under way."""
         async with self._changing:
             self._started = False
             await asyncio.gather(*(_stop(endpoint, grace, self._clock) for endpoint in self._endpoints))
@@ -131,19 +131,19 @@ class Sink:
             return [left for endpoint in self._endpoints for left in await _close(endpoint)]
 
     async def drained(self) -> None:
-        """Return once nothing is queued or in flight anywhere."""
+        """Return once nothing is queued or in flight in any endpoint."""
         while not self.idle():
             await asyncio.gather(*(endpoint.drained() for endpoint in self._endpoints))
 
     def idle(self) -> bool:
-        """Nothing is queued or in flight anywhere."""
+        """Whether nothing is queued or in flight in any endpoint."""
         return all(endpoint.idle for endpoint in self._endpoints)
 
     async def replace(self, settings: Sequence[WebhookSettings]) -> list[Left]:
-        """Go on with other settings. Endpoints that did not change are kept (and enabled again after a 410),
-        but for those with certificates, which may have been renewed. Changed ones take along what waits,
-        removed ones get their ``drain_timeout``; returns what those had left. Raises as the constructor does,
-        and then nothing has changed."""
+        """Continue with other settings. An unchanged endpoint is kept (and enabled again after a 410), unless
+        it has certificates, which may have been renewed. A changed one keeps its waiting events, a removed
+        one gets its ``drain_timeout``; returns the undelivered events of the removed ones. Raises as the
+        constructor does, and then nothing has changed."""
         async with self._changing:
             return await self._replace(settings)
 
@@ -180,7 +180,7 @@ class Sink:
         return self._make(settings)
 
     def _adopted(self, old: Endpoint) -> bool:
-        """Whether an endpoint of the same name takes what ``old`` left in memory."""
+        """Whether an endpoint of the same name takes over the events that ``old`` left in memory."""
         heir = next((endpoint for endpoint in self._endpoints if endpoint.name == old.name), None)
         if heir is None or old.settings.spool is not None:
             return False
@@ -224,7 +224,7 @@ async def _open(endpoints: Sequence[Endpoint]) -> None:
 
 
 async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> None:
-    """Drain for as long as is allowed, then stop. What lies in a spool is safe: it is not waited for."""
+    """Drain as long as allowed, then stop. Events in a spool are safe and are not waited for."""
     deadline = clock.monotonic() + (endpoint.settings.drain_timeout if grace is None else grace)
     if endpoint.settings.spool is None:
         endpoint.flush()
@@ -233,7 +233,7 @@ async def _stop(endpoint: Endpoint, grace: float | None, clock: Clock) -> None:
 
 
 async def _close(endpoint: Endpoint, when: str = NEXT_START) -> list[Left]:
-    """Put what waits in safety; what was left, if anything."""
+    """Save the waiting events; returns the undelivered ones, if any."""
     lost, label = await endpoint.close(), endpoint.settings.label
     left = (
         Left(endpoint.name, label, endpoint.waiting - lost, True, when),

@@ -1,4 +1,4 @@
-"""The seam between a webhook and the connections that carry its requests. Tests put one of their own here."""
+"""The interface between a webhook and the connections that carry its requests. Tests replace it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..settings import WebhookSettings
 
 @dataclass(slots=True)
 class Request:
-    """One POST, complete but for what HTTP itself adds."""
+    """One POST, complete except for what HTTP itself adds."""
 
     headers: Mapping[str, str]
     body: bytes
     below: str = ""
-    """What follows the path of the endpoint's URL, percent-encoded."""
+    """The rest of the path after that of the endpoint's URL, percent-encoded."""
 
 
 class Transport(Protocol):

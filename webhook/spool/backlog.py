@@ -1,4 +1,4 @@
-"""What waits for an endpoint: how much may, and what happens to what does not fit. In memory here."""
+"""The backlog of an endpoint's waiting events: its bounds, and overflow. This one is in memory."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Announce = Callable[[int], None]
 
 
 def new_id_prefix() -> str:
-    """What makes the identifiers of this run unlike those of any other."""
+    """The prefix that makes the identifiers of this run unique."""
     return f"msg_{secrets.token_hex(8)}_"
 
 
 class Backlog(Protocol):
-    """Where events wait until the endpoint has them."""
+    """The waiting events of an endpoint."""
 
     next_seq: int
     """The number of the next event."""
     id_prefix: str
-    """With its number, the event's ``webhook-id``."""
+    """The prefix of ``webhook-id``; the event's number follows."""
     spooled_bytes: int
     dead_letters: int
 
@@ -37,30 +37,30 @@ class Backlog(Protocol):
         """The oldest event that is not in the queue yet."""
 
     async def open(self) -> None:
-        """Make ready; what was left of an earlier run waits again. Raises SpoolError."""
+        """Open the backlog; events of an earlier run wait again. Raises SpoolError."""
 
     def has_room(self) -> bool:
-        """Make room for one more event as ``overflow`` says. False where it does not fit, which is then
-        counted and reported."""
+        """Make room for one more event according to ``overflow``. False if there is no room; the event is
+        then counted and reported."""
 
     def add(self, delivery: Delivery) -> None:
-        """Let it wait."""
+        """Add the event."""
 
     def delivered(self, items: Sequence[Delivery]) -> None:
-        """The endpoint has them."""
+        """The endpoint has received the events."""
 
     def died(self, items: Sequence[Delivery], outcome: Outcome, expired: bool) -> None:
-        """They will not be tried again."""
+        """The events will not be tried again."""
 
     def serve(self, settings: WebhookSettings, queue: Queue, announce: Announce) -> None:
-        """Feed another queue from now on; what waited in memory has been moved there already."""
+        """Use another queue from now on; the events in memory were already moved there."""
 
     async def close(self) -> int:
-        """Put what waits in safety where there is such a place; return how many events are lost."""
+        """Save the waiting events if possible; returns how many are lost."""
 
 
 class MemoryBacklog:
-    """The queue alone, bounded by count and bytes. What waits when the process ends is lost."""
+    """A queue in memory, bounded by count and bytes. Events that wait when the process ends are lost."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What happened since the spool's last commit, and what one commit is made of."""
+"""The changes since the spool's last commit, which the next commit writes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .store import DeadLetter
 
 @dataclass(slots=True)
 class Changes:
-    """What is to be committed next."""
+    """The changes of the next commit."""
 
     puts: dict[int, Delivery] = field(default_factory=dict)
     """New events that still wait, by their numbers, oldest first."""
     gone: list[int] = field(default_factory=list)
-    """The numbers of those that wait no longer, of earlier commits."""
+    """The numbers of events of earlier commits that no longer wait."""
     dead: list[DeadLetter] = field(default_factory=list)
     unjournaled: set[int] = field(default_factory=set)
-    """Those among ``puts`` that the journal had no room for; only memory has them."""
+    """The ``puts`` that did not fit into the journal; they are only in memory."""
     unjournaled_bytes: int = 0
 
     def __bool__(self) -> bool:
@@ -31,7 +31,7 @@ class Changes:
             self.unjournaled_bytes += delivery.size
 
     def forget(self, delivery: Delivery) -> None:
-        """It waits no longer."""
+        """The event no longer waits."""
         seq = delivery.seq
         if self.puts.pop(seq, None) is None:
             self.gone.append(seq)

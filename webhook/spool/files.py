@@ -1,4 +1,4 @@
-"""Where a spool lies, and what is said where its files cannot be used."""
+"""The files of a spool, and the errors when they cannot be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .store import Store
 
 
 class SpoolError(Exception):
-    """A spool cannot be used; the message says whose, which, why, and what to do."""
+    """A spool cannot be used; the message says which endpoint's, which file, why, and what to do."""
 
     def __init__(self, label: str, text: str) -> None:
         super().__init__(f"{label}: {text}")
@@ -25,7 +25,7 @@ class SpoolError(Exception):
 
 
 class SpoolFullError(SpoolError):
-    """The disk has no room for it; it may have some later."""
+    """The disk has no room for the spool; it may have room later."""
 
 
 FULL = 1 << 20

@@ -1,7 +1,7 @@
-"""Events that wait in memory for their first try, and in which order they may go.
+"""Queues of events that wait in memory for their first try, with or without an order.
 
-A queue hands out events with ``take``; those of one key come one after another: what ``take`` gave blocks
-its key until ``finished``. How much may wait is the backlog's business.
+A queue hands out events with ``take``. Events of one key come one after another: a taken event blocks its key
+until ``finished``. The backlog bounds the queue.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ class Queue(Protocol):
         """Add behind all others."""
 
     def take(self, limit: int) -> list[Delivery]:
-        """Up to ``limit`` events that may go now, or BATCH_BYTES of them; empty when there are none."""
+        """Remove and return up to ``limit`` events, or BATCH_BYTES of them, that may go now; empty if there
+        are none."""
 
     def lane(self, delivery: Delivery) -> str | None:
-        """What it keeps its order with; None where no order is kept."""
+        """The key of its order; None without an order."""
 
     def finished(self, taken: Sequence[Delivery]) -> None:
-        """What ``take`` gave is settled: what waits behind it may go."""
+        """A taken event is settled: the next of its key may go."""
 
     def drop_oldest(self) -> Delivery | None:
         """Remove and return the event that has waited longest; None when nothing waits."""
@@ -48,7 +49,7 @@ class Queue(Protocol):
 
 
 class FifoQueue:
-    """No order is kept over retries: every event may go at once."""
+    """A queue without order: every event may go at once."""
 
     __slots__ = ("_waiting",)
 
@@ -96,7 +97,8 @@ class FifoQueue:
 
 
 class KeyedQueue:
-    """Each key is a lane of its own; an event of a lane goes when the one before it is settled."""
+    """A queue with an order: each key is a lane, and an event of a lane may go when the one before it is
+    settled."""
 
     __slots__ = ("_all", "_available", "_key", "_lanes", "_ready")
 

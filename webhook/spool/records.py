@@ -1,4 +1,4 @@
-"""What the spool writes into its journal: an event that waits, and the number of one that waits no longer."""
+"""The records of the spool's journal: an event that waits, and the number of one that no longer waits."""
 
 from __future__ import annotations
 

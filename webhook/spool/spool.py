@@ -42,7 +42,7 @@ READ_BYTES = 16 << 20
 
 
 class SpoolBacklog:
-    """A Backlog on disk."""
+    """A backlog on disk."""
 
     def __init__(
         self,
