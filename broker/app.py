@@ -34,6 +34,7 @@ from .packets.reasons import ReasonCode
 from .part import Part
 from .parts.activity import Activity
 from .parts.admission import Admission
+from .parts.bridges import Bridges
 from .parts.listeners import Listeners
 from .parts.plugins import Plugins
 from .parts.presence import Presence
@@ -111,6 +112,7 @@ class App:
             self._sys_values,
             self.workers.node.sys_values if self.workers is not None else tuple,
         )
+        self.bridges = Bridges(self.engine, settings)
         self.parts: tuple[Part, ...] = (
             self.state,
             *([self.workers] if self.workers is not None else ()),
@@ -122,6 +124,7 @@ class App:
             Plugins(self.admission),
             Activity(self.engine, settings),
             Presets(self.engine, settings),
+            self.bridges,
             self.listeners,
             *([Arrivals(self.workers, self.listeners)] if self.workers is not None else ()),
             self.rest,

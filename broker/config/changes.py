@@ -11,7 +11,7 @@ from ..outgoing.urls import shown_url
 from .schema import ROWS, Row
 from .settings import Settings
 
-NAMED = ("listeners", "webhook", "event_pusher")
+NAMED = ("listeners", "webhook", "event_pusher", "bridges.mqtt")
 """Sections below which names stand that the schema does not know."""
 
 _ABSENT = object()
@@ -22,6 +22,7 @@ _SECTIONS = {
     "drain_timeout": "system.drain_timeout",
     "webhooks": "webhook",
     "event_pushers": "event_pusher",
+    "bridges": "bridges.mqtt",
     "presets": "preset.session",
     "faults": "faults.rules",
 }
@@ -47,6 +48,14 @@ _KEYS: dict[str, str] = {
     "ListenerSettings.path": "bind",
     "ListenerSettings.tls": "",
     "PresetSession.subscriptions": "topic",
+    "BridgeSettings.servers": "server",
+    "BridgeSettings.versions": "proto_ver",
+    "BridgeSettings.subscriptions": "subscription",
+    "BridgeSettings.options": "",
+    "BridgeSettings.tls": "",
+    "BridgeSettings.socket": "",
+    "BridgeSettings.max_queue": "max_send_queue_len",
+    "BridgeTls.key_password": "ssl.key_password",
     "WebhookSettings.rules": "events",
     "WebhookSettings.options": "",
     "WebhookSettings.encoding": "body.encoding",
@@ -112,8 +121,7 @@ def reloads(key: str) -> bool:
     row = row_of(key)
     if row is not None:
         return row.reload
-    top = key.split(".")[0]
-    prefix = f"{top if top in NAMED else key}."
+    prefix = next((f"{name}." for name in NAMED if key.startswith(f"{name}.")), f"{key}.")
     below = [row for name, row in ROWS.items() if name.startswith(prefix) and not row.accepted]
     return bool(below) and all(row.reload for row in below)
 

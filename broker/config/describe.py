@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pybroker.webhook.settings import WebhookSettings
 
+from ..bridge.settings import BridgeSettings
 from ..outgoing.urls import shown_url
 from .settings import AuthSettings, HttpServerSettings, ListenerSettings, LogSettings, Settings
 
@@ -24,6 +27,7 @@ def describe(settings: Settings) -> list[str]:
     if not settings.webhooks:
         rows.append(("webhook", "none"))
     rows += [(f"event_pusher {one.name}", _pusher(one)) for one in settings.event_pushers]
+    rows += [row for one in settings.bridges for row in _bridge(one)]
     rows.append(("access", _access(settings.auth)))
     rows += [
         (
@@ -66,6 +70,17 @@ def _http_server(http: HttpServerSettings) -> str:
 def _pusher(endpoint: WebhookSettings) -> str:
     where = f" at {shown_url(endpoint.url)}" if endpoint.url else ""
     return "; ".join([f"to {endpoint.backend}{where}", *_sent(endpoint)])
+
+
+def _bridge(bridge: BridgeSettings) -> Iterator[tuple[str, str]]:
+    """What it joins, and each mapping with an example."""
+    servers = ", then ".join(shown_url(address.url) for address in bridge.servers)
+    off = "" if bridge.enable else " (off)"
+    yield f"bridge {bridge.name}", f"{servers} as {bridge.clientid}{off}"
+    for forward in bridge.forwards:
+        yield "  local -> remote", forward.mapping.in_words()
+    for subscription in bridge.subscriptions:
+        yield "  remote -> local", subscription.mapping.in_words()
 
 
 def _webhook(endpoint: WebhookSettings) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..faults.fault import Fault
 from .auth import auth
+from .bridges import bridges
 from .environment import fill, put_keys
 from .errors import ConfigError
 from .event_pushers import event_pushers
@@ -105,6 +106,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "webhooks": webhooks(root, report, system["drain_timeout"]),
         "event_pushers": event_pushers(root, report, system["drain_timeout"]),
         "push_registrations": _registrations(_section(root, "push_registrations"), report),
+        "bridges": bridges(root, report),
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,

@@ -14,6 +14,7 @@ from typing import Any
 
 from pybroker.webhook.settings import TlsClient, WebhookSettings
 
+from ..bridge.settings import BridgeSettings
 from ..faults.fault import Fault
 
 
@@ -320,6 +321,7 @@ class Settings:
     webhooks: tuple[WebhookSettings, ...] = ()
     event_pushers: tuple[WebhookSettings, ...] = ()
     push_registrations: PushRegistrations = field(default_factory=PushRegistrations)
+    bridges: tuple[BridgeSettings, ...] = ()
     presets: tuple[PresetSession, ...] = ()
     sys: SysSettings = field(default_factory=SysSettings)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))

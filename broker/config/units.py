@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pybroker.webhook.body.template import FIELDS, TemplateError, compile_template
 
+from ..bridge.settings import Address as RemoteAddress
 from ..outgoing.urls import shown_url
 from ..routing.topics import filter_error
 
@@ -257,6 +258,34 @@ def origin() -> Kind:
         return f"{parts.scheme}://{host}{port}"
 
     return Kind("origin", "http or https, a host and perhaps a port, such as https://app.example", parse)
+
+
+SCHEMES = {"mqtt-tcp": 1883, "tls+mqtt-tcp": 8883, "ws": 80, "wss": 443, "mqtt": 1883, "mqtts": 8883}
+"""Of a remote broker, and their ports; the last two are other names of the first two."""
+
+
+def bridge_server() -> Kind:
+    """The URL of a remote broker."""
+
+    def parse(value: str) -> RemoteAddress:
+        scheme, separator, rest = value.partition("://")
+        if scheme in ("mqtt-quic", "quic"):
+            raise UnfitError("QUIC is not served; write tls+mqtt-tcp://HOST:PORT")
+        if scheme == "unix" and rest:
+            return RemoteAddress(value, scheme, path=rest)
+        parts = urlsplit(f"//{rest}")
+        if scheme not in SCHEMES or not separator or not parts.hostname or re.search(r"\s", value):
+            raise ValueError
+        if parts.username is not None or parts.password is not None:
+            raise UnfitError("user name and password have keys of their own: username, password")
+        if parts.path and scheme not in ("ws", "wss"):
+            raise UnfitError("there is no path in MQTT over TCP")
+        scheme = {"mqtt": "mqtt-tcp", "mqtts": "tls+mqtt-tcp"}.get(scheme, scheme)
+        # urlsplit lowers the host, and raises ValueError where the port is no number
+        return RemoteAddress(value, scheme, parts.hostname, parts.port or SCHEMES[scheme], parts.path)
+
+    allowed = "mqtt-tcp://HOST:PORT, tls+mqtt-tcp://HOST:PORT, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH"
+    return Kind("URL", f"{allowed} or unix:///PATH", parse, shown=shown_url)
 
 
 def signing_secret() -> Kind:

@@ -246,7 +246,7 @@ class Sender:
     def await_room(self, session: Session) -> None:
         """Call the session's source once there may be room: whatever makes room for a queue pumps."""
         if session.queue is None:
-            session.queue = MessageQueue(self.max_messages, self.max_bytes)
+            session.queue = MessageQueue(session.max_queued or self.max_messages, self.max_bytes)
 
     def _write_stretch(self, session: Session, queue: MessageQueue) -> int:
         """Write the messages that have waited longest, as many as there is room for, where they go as one.
@@ -327,11 +327,14 @@ class Sender:
         return not taken or taken + size <= self.max_bytes
 
     def _wait(self, session: Session, message: Outgoing) -> None:
+        if not session.connected and not message.qos and _is_kept(session, message):
+            message = Outgoing(message.publish, 1, message.retain, message.identifiers)
         if not session.connected and (not message.qos or not session.expiry):
             return  # QoS 0 is not kept for a client that is away, nor anything for a session that ends now
         queue = session.queue
         if queue is None:
-            queue = session.queue = MessageQueue(self.max_messages, self.max_bytes, self.window)
+            most = session.max_queued or self.max_messages
+            queue = session.queue = MessageQueue(most, self.max_bytes, self.window)
         taken = session.inflight.bytes
         if session.keeper is not None and message.qos and queue.leaves(message, taken):
             session.keeper.queued(message)
@@ -400,7 +403,7 @@ class Sender:
 
     def _start_retries(self, session: Session) -> None:
         """3.1 and 3.1.1 may repeat on a live connection; 5.0 must not [MQTT-4.4.0-1]."""
-        if self.retry_interval and session.version != 5 and session.inflight.messages:
+        if self.retry_interval and session.version != 5 and session.repeats and session.inflight.messages:
             due = self._clock.monotonic() + self.retry_interval
             session.retry_timer = self._clock.call_at(due, partial(self._retry, session))
 
@@ -414,6 +417,11 @@ class Sender:
         if session.connected:
             self._start_retries(session)
         self._pending.flush()
+
+
+def _is_kept(session: Session, message: Outgoing) -> bool:
+    """Whether a message of QoS 0 waits for a client that is away."""
+    return session.keeps_plain or (session.keeps_retained and message.retain)
 
 
 def _wrong_kind(packet_id: int, message: Outgoing) -> ProtocolError:

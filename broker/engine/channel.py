@@ -82,6 +82,7 @@ class Channel:
         "door",
         "engine",
         "heard_at",
+        "inside",
         "lingers",
         "link",
         "listener",
@@ -109,12 +110,15 @@ class Channel:
         certificate: Mapping[str, Any] | None = None,
         certified_username: str | None = None,
         tls: Any = None,
+        inside: bool = False,
     ) -> None:
         mqtt = engine.mqtt
         self.engine = engine
         self._verbs = verbs
         self.link = link
         self.listener = listener
+        self.inside = inside
+        """Whether a part of this broker is the client: it may do everything, and no limit counts it."""
         self.peer = peer
         """The client's address, ``host:port``."""
         self.certificate = certificate
@@ -135,7 +139,7 @@ class Channel:
         """Set when the client is admitted."""
         self.authentication: Conversation | None = None
         """The authentication exchange, if CONNECT named an authentication method."""
-        self.superuser = False
+        self.superuser = inside
         """Whether the client may do everything."""
         self.will_generation = -1
         """Of access control when it was asked about the will."""
@@ -153,7 +157,7 @@ class Channel:
         self.opened_at = now
         self.heard_at = now
         """The time of the last packet."""
-        self.meter = meter(engine.limits, now)
+        self.meter = None if inside else meter(engine.limits, now)
         """The rate limits of the client, if there are any."""
         self.door = engine.doors[listener]
         self.over_rate = self.door.arrivals is not None and not self.door.arrivals.has_one(now)
@@ -161,7 +165,7 @@ class Channel:
         if self.over_rate:
             engine.counters.limited["connect_rate"] += 1
         self.timer: Timer | None = None
-        if len(engine.channels) >= engine.limits.max_connections + MAX_UNANNOUNCED:
+        if len(engine.channels) >= engine.limits.max_connections + MAX_UNANNOUNCED and not inside:
             engine.counters.limited["max_connections"] += 1
             self.closed = True
             link.abort()

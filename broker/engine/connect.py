@@ -12,6 +12,7 @@ from ..packets.encoder import encode
 from ..packets.model import Connack, Connect
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
+from ..session.registry import INSIDE
 from ..session.session import Session
 from . import client_log
 from .access import Action, Credentials
@@ -41,6 +42,9 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
     )
     if engine.hooks.client_connect:
         tell(engine.hooks.client_connect, ClientConnect(at=engine.clock.time(), client=client))
+    if channel.inside:
+        _admit(engine, channel, packet, None)
+        return
     reason, text = (
         _no_room(engine, channel, client) or _banned(engine, client) or _unacceptable(engine, packet)
     )
@@ -131,7 +135,7 @@ def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCo
     if channel.over_rate:
         return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many new connections per second"
     session = engine.sessions.get(client.client_id)
-    if session is not None and session.connected:
+    if channel.inside or (session is not None and session.connected):
         return None  # it takes its own place
     if text := is_full(channel.door, engine.connected + engine.connected_elsewhere, engine.limits):
         engine.counters.limited["max_connections"] += 1
@@ -159,6 +163,9 @@ def _unacceptable(engine: Engine, packet: Connect) -> tuple[ReasonCode, str]:
     """Why this CONNECT is refused, whatever the client, or SUCCESS."""
     if packet.version == 3 and not 0 < len(packet.client_id) <= MAX_CLIENT_ID_3_1:
         text = f"MQTT 3.1 needs a client identifier of 1 to {MAX_CLIENT_ID_3_1} characters"
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
+    if packet.client_id.startswith(INSIDE):
+        text = f"client identifiers that begin with {INSIDE} are the broker's own"
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text
     if not packet.client_id and not packet.clean_start and packet.version == 4:  # [MQTT-3.1.3-8]
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "an empty client identifier needs clean session 1"

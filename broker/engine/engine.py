@@ -181,11 +181,11 @@ class Engine:
         for session in self.sessions:
             self.sender.bound(session)
             if session.queue is not None:
-                session.queue.max_messages = mqtt.max_mqueue_len
+                session.queue.max_messages = session.max_queued or mqtt.max_mqueue_len
                 session.queue.max_bytes = limits.max_queued_bytes
         now = self.clock.monotonic()
         for channel in self.channels:
-            channel.meter = meter(limits, now)
+            channel.meter = None if channel.inside else meter(limits, now)
 
     def forget_answers(self) -> None:
         """Ask access control again about every topic: call it when the rules have changed."""

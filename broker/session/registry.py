@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from .session import Session
 
+INSIDE = "$bridge/"
+"""How client identifiers begin that only the broker itself uses."""
+
 
 class Registry:
     """The sessions by client identifier, at most one for each."""

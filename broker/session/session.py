@@ -49,10 +49,14 @@ class Session:
         "full_window",
         "inflight",
         "keeper",
+        "keeps_plain",
+        "keeps_retained",
         "max_packet_size",
+        "max_queued",
         "outbox",
         "queue",
         "received",
+        "repeats",
         "retry_timer",
         "screen",
         "small_packet",
@@ -94,6 +98,13 @@ class Session:
         """Identifiers of received QoS 2 messages that are not released yet [MQTT-4.3.3-10]."""
         self.queue: MessageQueue | None = None
         """The queue; None until the first message has to wait."""
+        self.max_queued = 0
+        """How many messages may wait; 0: as many as for all sessions."""
+        self.keeps_plain = self.keeps_retained = False
+        """Whether messages of QoS 0, or only retained ones, wait for a client that is away: like those of
+        QoS 1."""
+        self.repeats = True
+        """Whether messages are sent again on a live connection, where the version of MQTT allows it."""
         self.source: Source | None = None
         """The source of messages that are made when there is room; None: there is none."""
         self.behind = False

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
+from sys import maxsize
 from typing import TypeVar
 
 from ..engine.disconnect import depart, happen_until, wait_for_end, wait_for_will
@@ -178,6 +179,9 @@ class _Messages:
                 self._stretch(item, waits=not item.packet_id and not moved)
             else:
                 self._entry(*item)
+        for session in self._sessions.values():
+            if session.queue is not None:
+                session.queue.max_messages = self._engine.sender.max_messages
 
     def _stretch(self, head: StretchHead, *, waits: bool) -> None:
         session, count = self._sessions.get(head.session), head.length
@@ -236,7 +240,8 @@ class _Messages:
     def _queue(self, session: Session) -> MessageQueue:
         if session.queue is None:
             sender = self._engine.sender
-            session.queue = MessageQueue(sender.max_messages, sender.max_bytes, sender.window)
+            # Without a bound for their number: each of them was accepted.
+            session.queue = MessageQueue(maxsize, sender.max_bytes, sender.window)
         return session.queue
 
 

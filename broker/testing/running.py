@@ -232,19 +232,22 @@ class Running:
 
     async def left_behind(self) -> list[str]:
         """Connections that stay, each named."""
-        channels = self.app.engine.channels
         for _ in range(AT_ONCE):
             await asyncio.sleep(0)
-            if not channels:
+            if not self._clients():
                 return []
         # One that has been silent for so long is not about to disconnect.
-        silent = self.engine.clock.monotonic() - max(channel.heard_at for channel in channels)
+        silent = self.engine.clock.monotonic() - max(channel.heard_at for channel in self._clients())
         deadline = self.loop.time() + max(0.0, GRACE - silent)
         idle = 0
-        while channels and idle < IDLE_LOOKS and self.loop.time() < deadline:
+        while self._clients() and idle < IDLE_LOOKS and self.loop.time() < deadline:
             await asyncio.sleep(LOOK_AGAIN)
             idle = idle + 1 if self.clients_are_here and other_threads_sleep() else 0
-        return [_name(channel) for channel in channels]
+        return [_name(channel) for channel in self._clients()]
+
+    def _clients(self) -> list[Channel]:
+        """The connections of others, those of the broker's own parts left out."""
+        return [channel for channel in self.engine.channels if not channel.inside]
 
     def unfinished(self) -> list[str]:
         """What is still on its way: to clients that are connected, and to webhooks."""

@@ -176,7 +176,6 @@ def _preset() -> Iterator[Row]:
 
 
 def rows_without_effect() -> Iterator[Row]:
-    yield ignored("bridges", "Bridges to other brokers.")
     yield ignored("rules", "The rule engine.")
     yield ignored("plugin", "Shared libraries; `plugins` is ours.")
     yield ignored("parquet", "Parquet files.")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pybroker.broker.config import describe, load
@@ -25,6 +27,8 @@ def test_what_a_full_file_serves(files: Files) -> None:
         "http_server         http://127.0.0.1:8082/, basic authentication",
         "sqlite              sessions and retained messages in .",
         "webhook webhook     POST http://127.0.0.1:80/hook; on_message_publish (a/b/c), on_client_connack",
+        f"bridge emqx1        mqtt-tcp://127.0.0.1:1883 as {socket.gethostname()}.emqx1",
+        "  remote -> local   cmd/# -> #, such as cmd/some/topic -> some/topic",
         "access              anonymous clients refused, 3 users, http_auth, 5 access rules, else deny",
         "preset 1            example: msg1/#, msg2/#",
         "plugin              a.b.C",

@@ -168,7 +168,6 @@ class TestFullFile:
             "nanomq.conf:61: webhook.tls: has no effect on an http:// URL",
             "nanomq.conf:72: auth: accepted, without effect: cache.ttl",
             "nanomq.conf:98: preset: accepted, without effect: session.1.topic[1].retain",
-            "nanomq.conf:103: bridges: the section is accepted, without effect",
             "nanomq.conf:108: rules: the section is accepted, without effect",
             "nanomq.conf:109: plugin: the section is accepted, without effect",
         ]

@@ -1,0 +1,269 @@
+"""One connection to the remote broker, from its first byte to its last."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..engine.channel import Channel
+from ..engine.channel import Link as Transport
+from ..engine.engine import Engine
+from ..packets.decoder import Decoder
+from ..packets.encoder import PINGREQ, encode
+from ..packets.errors import ProtocolError
+from ..packets.model import (
+    Connack,
+    Disconnect,
+    Suback,
+    Subscribe,
+    SubscribeFilter,
+    Unsuback,
+    Unsubscribe,
+)
+from . import greeting
+from .counters import BridgeCounters
+from .local import Link, LocalSession
+from .relay import Relay, RemoteEndedError, RemoteLimits
+from .settings import BridgeSettings
+
+ANSWER = 30.0
+"""Seconds for CONNACK."""
+
+
+class Owner(Protocol):
+    """The bridge that the connection belongs to."""
+
+    def link_up(self, uplink: Uplink) -> None: ...
+    def link_down(self, uplink: Uplink, why: str, *, other_version: bool = False) -> None:
+        """It is over; ``other_version``: the remote broker may take another version of MQTT."""
+
+    def warned(self, text: str) -> None:
+        """The remote broker has refused something; the link goes on."""
+
+    def relay(self, remote: RemoteLimits) -> Relay: ...
+
+
+class Uplink:
+    """An :class:`~pybroker.broker.transport.tcp.Endpoint`."""
+
+    lingers = False
+    packets_received = 0
+
+    def __init__(
+        self,
+        owner: Owner,
+        engine: Engine,
+        settings: BridgeSettings,
+        local: LocalSession,
+        counters: BridgeCounters,
+        version: tuple[int, bool],
+        transport: Transport,
+    ) -> None:
+        self._owner = owner
+        self._engine = engine
+        self._settings = settings
+        self._local = local
+        self._counters = counters
+        self._transport = transport
+        self.version, self.bridge_bit = version
+        self._decoder = Decoder(engine.mqtt.max_packet_size)
+        self._decoder.version = self.version
+        self._relay: Relay | None = None
+        """Once CONNACK has come."""
+        self._asked: dict[int, Subscribe] = {}
+        """What SUBACK has not answered yet."""
+        self._channel: Channel | None = None
+        self._over = False
+        self._heard = True
+        """Whether anything has come since the last PINGREQ."""
+        self._keepalive = settings.keepalive
+        self._timer = engine.clock.call_at(engine.clock.monotonic() + ANSWER, self._no_answer)
+        self._write(
+            greeting.connect(
+                settings,
+                self.version,
+                self.bridge_bit,
+                engine.mqtt.receive_maximum,
+                engine.mqtt.max_packet_size,
+            )
+        )
+
+    # ---- what the transport calls
+
+    @property
+    def engine(self) -> Uplink:
+        """Counts what came for the transport's turns."""
+        return self
+
+    @property
+    def counters(self) -> Uplink:
+        return self
+
+    def received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._heard = True
+        self._counters.bytes_received += len(data)
+        self.packets_received += 1
+        try:
+            self._read(data)
+        except greeting.RefusedError as error:
+            self.end(str(error), other_version=error.other_version)
+        except RemoteEndedError as error:
+            self.end(f"it has disconnected the bridge: {error}")
+        except ProtocolError as error:
+            # A broker of 3.1.1 answers a CONNECT of 5.0 in its own way.
+            text = f"it sends what this broker does not take: {error}"
+            self.end(text, other_version=self._relay is None)
+
+    def lost(self) -> None:
+        text = (
+            "the connection is lost" if self._relay is not None else "it has closed the connection unanswered"
+        )
+        # Some brokers close where they do not know the bridge bit.
+        self.end(text, other_version=self._relay is None and self.bridge_bit)
+
+    def paused(self) -> None:
+        if self._channel is not None:
+            self._channel.paused()
+
+    def resumed(self) -> None:
+        if self._channel is not None:
+            self._channel.resumed()
+
+    # ---- what the bridge calls
+
+    @property
+    def is_up(self) -> bool:
+        return self._channel is not None and not self._over
+
+    def close(self) -> None:
+        """Take leave of the remote broker."""
+        if not self._over and self._relay is not None:
+            self._write(encode(Disconnect(), self.version))
+        self.end("closed by this side")
+
+    def subscribe(self, filters: list[SubscribeFilter]) -> None:
+        """Send SUBSCRIBE; what is refused is told to the bridge."""
+        assert self._relay is not None
+        for packet in greeting.subscribe(self._settings, self.version, filters):
+            packet.packet_id = self._relay.reserve()
+            self._asked[packet.packet_id] = packet
+            self._write(encode(packet, self.version))
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Send UNSUBSCRIBE."""
+        assert self._relay is not None
+        self._write(encode(Unsubscribe(self._relay.reserve(), [topic_filter]), self.version))
+
+    def end(self, why: str, *, other_version: bool = False) -> None:
+        """Close both sides, and tell the bridge why."""
+        if self._over:
+            return
+        self._over = True
+        self._timer.cancel()
+        self._transport.close()
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.closed:
+            channel.lost()
+        self._owner.link_down(self, why, other_version=other_version)
+
+    # ---- packets
+
+    def _read(self, data: bytes) -> None:
+        packets = self._decoder.feed(data)
+        if self._relay is None and packets:
+            first, packets = packets[0], packets[1:]
+            if not isinstance(first, Connack):
+                raise ProtocolError(f"{type(first).__name__.upper()} came before CONNACK")
+            self._begin(first)
+        if self._relay is not None:
+            for packet in packets:
+                if isinstance(packet, Suback | Unsuback):
+                    self._answered(packet)
+                else:
+                    self._relay.from_remote(packet)
+            self._hand_on()
+        if self._decoder.error is not None:
+            raise self._decoder.error
+
+    def _begin(self, answer: Connack) -> None:
+        """The remote broker has let the bridge in."""
+        remote = greeting.accepted(answer, self.version)
+        self._timer.cancel()
+        self._decoder.runs = True
+        keepalive = answer.properties.server_keep_alive if answer.properties is not None else None
+        self._keepalive = self._settings.keepalive if keepalive is None else keepalive
+        self._relay = self._owner.relay(remote)
+        self.subscribe(greeting.subscriptions(self._settings))
+        if not answer.session_present:
+            self._local.forget_received()
+        link = Link(self._from_local, self._closed_here, self._transport)
+        self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self._relay.window)
+        if self._keepalive:
+            self._ping()
+        self._owner.link_up(self)
+
+    def _answered(self, answer: Suback | Unsuback) -> None:
+        assert self._relay is not None
+        self._relay.answered(answer.packet_id)
+        asked = self._asked.pop(answer.packet_id, None)
+        if asked is not None and isinstance(answer, Suback):
+            for text in greeting.refusals(asked, answer):
+                self._owner.warned(text)
+
+    def _from_local(self, data: bytes) -> None:
+        """The broker writes to the bridge's session."""
+        if self._over or self._relay is None:
+            return
+        self._relay.local_data(data)
+        self._write_all()
+        if self._relay.to_local:  # not within the broker's own flush
+            self._engine.turns.later(self._hand_on)
+
+    def _hand_on(self) -> None:
+        relay, channel = self._relay, self._channel
+        if relay is None:
+            return
+        if relay.to_local and channel is not None:
+            data = b"".join(relay.to_local)
+            relay.to_local.clear()
+            channel.received(data)
+        self._write_all()
+
+    def _write_all(self) -> None:
+        assert self._relay is not None
+        if self._relay.to_remote:
+            data = b"".join(self._relay.to_remote)
+            self._relay.to_remote.clear()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if not self._over:
+            self._counters.bytes_sent += len(data)
+            self._transport.write(data)
+
+    def _closed_here(self) -> None:
+        """The broker has closed the bridge's session, as it does when it stops."""
+        if not self._over:
+            if self._relay is not None:
+                self._write(encode(Disconnect(), self.version))
+            self.end("this broker has closed the bridge's session")
+
+    # ---- time
+
+    def _no_answer(self) -> None:
+        self.end(f"it does not answer CONNECT within {ANSWER:.0f} seconds")
+
+    def _ping(self) -> None:
+        """A PINGREQ when half of the keep alive has passed [MQTT-3.1.2-23]; something has to come until the
+        next."""
+        self._heard = False
+        self._write(PINGREQ)
+        due = self._engine.clock.monotonic() + max(0.5, self._keepalive / 2)
+        self._timer = self._engine.clock.call_at(due, self._next_ping)
+
+    def _next_ping(self) -> None:
+        if self._heard:
+            self._ping()
+        else:
+            self.end(f"it has sent nothing for {self._keepalive / 2:.0f} seconds, not even PINGRESP")

@@ -1,0 +1,104 @@
+"""The bridges of the configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from secrets import token_hex
+
+from ..bridge.bridge import CONNECTED, Bridge
+from ..bridge.echoes import Echoes
+from ..bridge.mirror import Mirror
+from ..bridge.settings import BridgeSettings
+from ..config.settings import Settings
+from ..engine.disconnect import end_session
+from ..engine.engine import Engine
+from ..outgoing.tls import client_context
+from ..part import Apply, Part
+from ..session.registry import INSIDE
+
+
+class Bridges(Part):
+    """Starts them, and replaces on reload those that have changed, no others."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings.bridges
+        self._broker_id = token_hex(4)
+        """Names this broker in the path of messages, until it stops."""
+        self._echoes: dict[str, Echoes] = {}
+        """By remote server."""
+        self._mirror = Mirror(engine)
+        self._mirror.changed = self._mirrored
+        self.all: dict[str, Bridge] = {}
+
+    async def start(self) -> None:
+        self._check(self._settings)
+        self._forget_all_but(settings.local_client_id for settings in self._settings)
+        for settings in self._settings:
+            self._begin(settings)
+
+    async def prepare(self, settings: Settings) -> Apply:
+        self._check(settings.bridges)
+
+        def apply() -> None:
+            wanted = {one.name: one for one in settings.bridges}
+            for name, bridge in list(self.all.items()):
+                if wanted.get(name) != bridge.settings:
+                    self._end(bridge)
+            self._settings = settings.bridges
+            self._forget_all_but(one.local_client_id for one in settings.bridges)
+            for one in settings.bridges:
+                if one.name not in self.all:
+                    self._begin(one)
+
+        return apply
+
+    async def leave(self) -> None:
+        for bridge in self.all.values():
+            await bridge.stop()
+
+    def sys_values(self) -> Iterable[tuple[str, str]]:
+        for name, bridge in self.all.items():
+            status = bridge.status
+            counters = status.counters
+            yield f"bridges/{name}/connected", str(int(status.state == CONNECTED))
+            yield f"bridges/{name}/queued", str(status.queued)
+            yield f"bridges/{name}/messages/sent", str(counters.sent)
+            yield f"bridges/{name}/messages/received", str(counters.received)
+            yield f"bridges/{name}/messages/dropped", str(counters.dropped.total())
+
+    def _check(self, bridges: Iterable[BridgeSettings]) -> None:
+        """Raises TlsError where a certificate or key cannot be used."""
+        for one in bridges:
+            if any(address.encrypted for address in one.servers):
+                client_context(one.tls, f"bridge {one.name}: ssl")
+
+    def _begin(self, settings: BridgeSettings) -> None:
+        server = settings.servers[0].url
+        echoes = self._echoes.setdefault(server, Echoes())
+        echoes.join(settings.name, bool(settings.forwards), bool(settings.subscriptions))
+        bridge = self.all[settings.name] = Bridge(
+            self._engine, settings, self._broker_id, echoes, self._mirror
+        )
+        if settings.transparent:
+            self._mirror.attach()
+        if settings.enable:
+            bridge.start()
+
+    def _mirrored(self, topic_filter: str, wanted: bool) -> None:
+        for bridge in self.all.values():
+            bridge.mirrored(topic_filter, wanted)
+
+    def _end(self, bridge: Bridge) -> None:
+        """Its session stays: what waits in it goes out over the bridge that takes its place."""
+        del self.all[bridge.name]
+        for echoes in self._echoes.values():
+            echoes.leave(bridge.name)
+        self._engine.spawn(bridge.stop(), lambda _: None)
+
+    def _forget_all_but(self, kept: Iterable[str]) -> None:
+        """Sessions of bridges that the file has no more keep messages for nobody."""
+        wanted = set(kept)
+        for session in list(self._engine.sessions):
+            if session.client_id.startswith(INSIDE) and session.client_id not in wanted:
+                end_session(self._engine, session, "bridge_removed")

@@ -1,0 +1,387 @@
+"""Both directions of a link, without sockets: bytes in, packets out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pybroker.broker.bridge.counters import BridgeCounters
+from pybroker.broker.bridge.echoes import MOST, SECONDS, Echoes
+from pybroker.broker.bridge.mapping import Mapping
+from pybroker.broker.bridge.path import path_of
+from pybroker.broker.bridge.relay import Relay, RemoteEndedError, RemoteLimits
+from pybroker.broker.bridge.settings import Address, BridgeSettings, Forward, RemoteSubscription
+from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.encoder import encode, make_publish
+from pybroker.broker.packets.errors import ProtocolError
+from pybroker.broker.packets.model import (
+    Connect,
+    Disconnect,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    singly,
+)
+from pybroker.broker.packets.properties import Properties
+from pybroker.broker.packets.reasons import ReasonCode
+
+
+class Sides:
+    """A relay, and what each side is sent."""
+
+    def __init__(
+        self,
+        *forwards: Forward,
+        subscriptions: tuple[RemoteSubscription, ...] = (),
+        limits: RemoteLimits | None = None,
+        echoes: Echoes | None = None,
+        version: int = 4,
+        hop_limit: int = 8,
+    ) -> None:
+        settings = BridgeSettings(
+            "up",
+            True,
+            (Address("mqtt-tcp://x", "mqtt-tcp", "x"),),
+            "bridge",
+            forwards=forwards,
+            subscriptions=subscriptions,
+            hop_limit=hop_limit,
+        )
+        self.now = 0.0
+        self.counters = BridgeCounters()
+        self.version = version
+        self.relay = Relay(
+            settings,
+            limits or RemoteLimits(version),
+            broker_id="me",
+            counters=self.counters,
+            now=lambda: self.now,
+            sends=echoes,
+            comes=echoes,
+        )
+
+    def local(self, *packets: Packet) -> None:
+        """The broker's session sends these."""
+        self.relay.local_data(b"".join(self._encoded(one) for one in packets))
+
+    def remote(self, *packets: Packet) -> None:
+        decoder = Decoder(1 << 20)
+        decoder.version, decoder.runs = self.version, True
+        for packet in decoder.feed(b"".join(self._encoded(one) for one in packets)):
+            self.relay.from_remote(packet)
+
+    def to_remote(self) -> list[Packet]:
+        return self._taken(self.relay.to_remote)
+
+    def to_local(self) -> list[Packet]:
+        return self._taken(self.relay.to_local)
+
+    def _encoded(self, packet: Packet) -> bytes:
+        return packet.wire if isinstance(packet, Publish) else encode(packet, self.version)
+
+    def _taken(self, chunks: list[bytes]) -> list[Packet]:
+        decoder = Decoder(1 << 28)
+        decoder.version = self.version
+        packets = list(singly(decoder.feed(b"".join(chunks))))
+        assert decoder.error is None
+        chunks.clear()
+        return packets
+
+
+def publish(topic: str, payload: bytes = b"x", *, version: int = 4, **options: Any) -> Publish:
+    return make_publish(topic, payload, version=version, **options)
+
+
+def forward(source: str, target: str = "", **options: Any) -> Forward:
+    return Forward(Mapping.of(source, target), **options)
+
+
+def comes(source: str, target: str = "", **options: Any) -> RemoteSubscription:
+    return RemoteSubscription(Mapping.of(source, target), **options)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("target", ["", "other"])
+def test_a_message_keeps_its_packet_identifier_and_waits_for_its_acknowledgement(
+    version: int, qos: int, target: str
+) -> None:
+    sides = Sides(forward("a/#", target), version=version)
+    sides.local(publish("a/1", qos=qos, packet_id=7 if qos else 0, version=version))
+    (sent,) = sides.to_remote()
+    assert isinstance(sent, Publish)
+    assert (sent.topic, sent.qos, sent.packet_id) == (target or "a/1", qos, 7 if qos else 0)
+    assert sides.to_local() == []
+    if qos == 1:
+        sides.remote(Puback(7))
+        assert sides.to_local() == [Puback(7)]
+    if qos == 2:
+        sides.remote(Pubrec(7))
+        assert sides.to_local() == [Pubrec(7)]
+        sides.local(Pubrel(7))
+        assert sides.to_remote() == [Pubrel(7)]
+        sides.remote(Pubcomp(7))
+        assert sides.to_local() == [Pubcomp(7)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_that_comes_is_acknowledged_by_the_broker(version: int, qos: int) -> None:
+    sides = Sides(subscriptions=(comes("r/#", "#"),), version=version)
+    sides.remote(publish("r/1", qos=qos, packet_id=9 if qos else 0, version=version))
+    (got,) = sides.to_local()
+    assert isinstance(got, Publish)
+    assert (got.topic, got.qos, got.packet_id) == ("1", qos, 9 if qos else 0)
+    assert sides.to_remote() == []
+    if qos == 1:
+        sides.local(Puback(9))
+        assert sides.to_remote() == [Puback(9)]
+    if qos == 2:
+        sides.local(Pubrec(9))
+        assert sides.to_remote() == [Pubrec(9)]
+        sides.remote(Pubrel(9))
+        assert sides.to_local() == [Pubrel(9)]
+        sides.local(Pubcomp(9))
+        assert sides.to_remote() == [Pubcomp(9)]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("version", [4, 5])
+def test_runs_come_through_whole(qos: int, version: int) -> None:
+    sides = Sides(forward("a/#"), subscriptions=(comes("b/#"),), version=version)
+    many = [
+        publish("a/1", b"%d" % n, qos=qos, packet_id=n if qos else 0, version=version) for n in range(1, 50)
+    ]
+    sides.local(*many)
+    assert [one.payload for one in sides.to_remote() if isinstance(one, Publish)] == [
+        one.payload for one in many
+    ]
+    assert sides.counters.sent == 49
+    back = [
+        publish("b/1", b"%d" % n, qos=qos, packet_id=n if qos else 0, version=version) for n in range(1, 50)
+    ]
+    sides.remote(*back)
+    assert sides.to_local() == back
+    assert sides.counters.received == 49
+    if qos:
+        kind = Puback if qos == 1 else Pubrec
+        sides.remote(*(kind(n) for n in range(1, 50)))
+        assert sides.to_local() == [kind(n) for n in range(1, 50)]
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_message_for_two_remote_topics_is_done_when_both_have_it(qos: int) -> None:
+    sides = Sides(forward("a/#", "one"), forward("a/+", "two"))
+    sides.local(publish("a/1", qos=qos, packet_id=1))
+    first, second = sides.to_remote()
+    assert isinstance(first, Publish)
+    assert isinstance(second, Publish)
+    assert {first.topic, second.topic} == {"one", "two"}
+    assert len({first.packet_id, second.packet_id}) == 2
+    for last, one in ((False, first), (True, second)):
+        assert sides.to_local() == []
+        if qos == 1:
+            sides.remote(Puback(one.packet_id))
+        else:
+            sides.remote(Pubrec(one.packet_id))
+            assert sides.to_remote() == [Pubrel(one.packet_id)]
+            sides.remote(Pubcomp(one.packet_id))
+        if not last:
+            assert sides.to_local() == []
+    assert sides.to_local() == [Puback(1) if qos == 1 else Pubrec(1)]
+    if qos == 2:
+        sides.local(Pubrel(1))
+        assert sides.to_local() == [Pubcomp(1)]
+        assert sides.to_remote() == []
+
+
+def test_the_identifier_of_a_copy_is_no_message_s_own() -> None:
+    """Messages beside it keep theirs, and get another where a copy has it."""
+    sides = Sides(forward("a", "one"), forward("a", "two"), forward("b"))
+    sides.local(publish("a", qos=1, packet_id=1))
+    copies = [one.packet_id for one in sides.to_remote() if isinstance(one, Publish)]
+    sides.local(publish("b", qos=1, packet_id=copies[0]))
+    (other,) = sides.to_remote()
+    assert isinstance(other, Publish)
+    assert other.packet_id not in copies
+    sides.remote(Puback(other.packet_id))
+    assert sides.to_local() == [Puback(copies[0])]
+    sides.local(publish("b", qos=1, packet_id=5))
+    assert [one.packet_id for one in sides.to_remote() if isinstance(one, Publish)] == [5]
+    sides.remote(Puback(5))
+    assert sides.to_local() == [Puback(5)]
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(0, 1), (0, 2), (1, 2), (1, 0), (2, 1), (2, 0)])
+def test_a_forward_s_own_qos(given: int, wanted: int) -> None:
+    sides = Sides(forward("a", qos=wanted))
+    sides.local(publish("a", qos=given, packet_id=3 if given else 0))
+    (sent,) = sides.to_remote()
+    assert isinstance(sent, Publish)
+    assert sent.qos == wanted
+    if wanted == 1:
+        sides.remote(Puback(sent.packet_id))
+    if wanted == 2:
+        sides.remote(Pubrec(sent.packet_id))
+        assert sides.to_remote() == [Pubrel(sent.packet_id)]
+        sides.remote(Pubcomp(sent.packet_id))
+    assert sides.to_local() == ([] if not given else [Puback(3) if given == 1 else Pubrec(3)])
+    if given == 2:
+        sides.local(Pubrel(3))
+        assert sides.to_local() == [Pubcomp(3)]
+
+
+def test_messages_raised_to_a_higher_qos_are_bounded() -> None:
+    sides = Sides(forward("a", qos=1), limits=RemoteLimits(4, receive_maximum=20))
+    for _ in range(30):
+        sides.local(publish("a"))
+    sent = [one.qos for one in sides.to_remote() if isinstance(one, Publish)]
+    assert sent == [1] * 10 + [0] * 20
+    assert sides.relay.window + 10 <= 20
+
+
+def test_all_copies_fit_into_what_the_remote_broker_takes() -> None:
+    limits = RemoteLimits(4, receive_maximum=10)
+    assert Sides(forward("a"), limits=limits).relay.window == 10
+    assert Sides(*[forward("a", str(n)) for n in range(3)], limits=limits).relay.window == 3
+    assert Sides(*[forward("a", str(n)) for n in range(30)], limits=limits).relay.window == 1
+
+
+@pytest.mark.parametrize(("retain", "arrives"), [(None, True), (False, False), (True, True)])
+def test_the_retain_flag(retain: bool | None, arrives: bool) -> None:
+    sides = Sides(forward("a", retain=retain), subscriptions=(comes("b", retain=retain),))
+    sides.local(publish("a", retain=True))
+    sides.remote(publish("b", retain=True))
+    assert [one.retain for one in sides.to_remote() + sides.to_local() if isinstance(one, Publish)] == [
+        arrives
+    ] * 2
+
+
+def test_what_the_remote_broker_cannot_do_is_not_asked_of_it() -> None:
+    limits = RemoteLimits(5, maximum_packet_size=50, maximum_qos=1, retain_available=False)
+    sides = Sides(forward("a"), limits=limits, version=5)
+    sides.local(publish("a", qos=2, packet_id=1, retain=True, version=5))
+    (sent,) = sides.to_remote()
+    assert isinstance(sent, Publish)
+    assert (sent.qos, sent.retain) == (1, False)
+    sides.remote(Puback(sent.packet_id))
+    assert sides.to_local() == [Pubrec(1)]
+    sides.local(publish("a", b"x" * 100, qos=1, packet_id=2, version=5))
+    assert sides.to_remote() == []
+    assert sides.to_local() == [Puback(2)]
+    assert sides.counters.dropped == {"packet_too_large": 1}
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_refusal_is_counted_and_ends_the_message(qos: int) -> None:
+    sides = Sides(forward("a"), version=5)
+    sides.local(publish("a", qos=qos, packet_id=4, version=5))
+    kind = Puback if qos == 1 else Pubrec
+    sides.remote(kind(4, ReasonCode.NOT_AUTHORIZED))
+    assert sides.to_local() == [kind(4, ReasonCode.NOT_AUTHORIZED)]
+    assert sides.counters.dropped == {"refused": 1}
+
+
+def test_properties_go_along() -> None:
+    sides = Sides(forward("a"), subscriptions=(comes("b"),), version=5)
+    properties = Properties(content_type="text/plain", user_properties=(("k", "v"),), correlation_data=b"1")
+    sides.local(publish("a", version=5, properties=properties))
+    (sent,) = sides.to_remote()
+    assert isinstance(sent, Publish)
+    assert sent.properties is not None
+    assert sent.properties.content_type == "text/plain"
+    assert ("k", "v") in sent.properties.user_properties
+    assert path_of(sent.properties) == ("me",)
+    properties.subscription_identifiers = (3,)
+    sides.remote(publish("b", version=5, properties=properties))
+    (got,) = sides.to_local()
+    assert isinstance(got, Publish)
+    assert got.properties == Properties(
+        content_type="text/plain", user_properties=(("k", "v"),), correlation_data=b"1"
+    )
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_that_has_been_here_ends_here(qos: int) -> None:
+    sides = Sides(forward("a"), subscriptions=(comes("a"),), version=5)
+    been = Properties(user_properties=(("bridge-path", "other,me,third"),))
+    sides.remote(publish("a", qos=qos, packet_id=1 if qos else 0, version=5, properties=been))
+    assert sides.to_local() == []
+    assert sides.to_remote() == ([] if not qos else [Puback(1) if qos == 1 else Pubrec(1)])
+    if qos == 2:
+        sides.remote(Pubrel(1))
+        assert sides.to_remote() == [Pubcomp(1)]
+    sides.local(publish("a", qos=qos, packet_id=2 if qos else 0, version=5, properties=been))
+    assert sides.to_remote() == []
+    assert sides.to_local() == ([] if not qos else [Puback(2) if qos == 1 else Pubrec(2)])
+    assert sides.counters.dropped == {"loop": 2}
+
+
+def test_the_number_of_hops_is_bounded() -> None:
+    sides = Sides(forward("a"), version=5, hop_limit=2)
+    for path in ("1", "1,2"):
+        properties = Properties(user_properties=(("bridge-path", path),))
+        sides.local(publish("a", version=5, properties=properties))
+    (sent,) = sides.to_remote()
+    assert isinstance(sent, Publish)
+    assert path_of(sent.properties) == ("1", "me")
+    assert sides.counters.dropped == {"hop_limit": 1}
+
+
+def test_what_the_remote_broker_sends_back_is_passed_over_once() -> None:
+    sides = Sides(forward("a/#", "", qos=None), subscriptions=(comes("a/#"),), echoes=Echoes())
+    sides.local(publish("a/1"), publish("a/1"))
+    assert len(sides.to_remote()) == 2
+    for wanted in (0, 0, 1):
+        sides.remote(publish("a/1"))
+        assert len(sides.to_local()) == wanted
+    sides.local(publish("a/1"))
+    sides.now = SECONDS + 1
+    sides.remote(publish("a/1"))
+    assert len(sides.to_local()) == 1
+    assert sides.counters.dropped == {"echo": 2}
+
+
+def test_the_memory_of_what_was_sent_is_bounded() -> None:
+    echoes = Echoes()
+    for number in range(3 * MOST):
+        echoes.sent(f"t/{number}", b"", 0)
+    assert len(echoes) == MOST
+    for _ in range(3 * MOST):
+        echoes.sent("t", b"", 0)
+        assert len(echoes) <= MOST
+    assert not echoes.is_echo("t/1", b"", 0)
+
+
+def test_topics_that_lead_nowhere_are_counted_and_acknowledged() -> None:
+    sides = Sides(forward("strip/#", "#"), subscriptions=(comes("r/#", "#"),))
+    sides.local(publish("strip", qos=1, packet_id=1))
+    sides.remote(publish("r", qos=1, packet_id=2), publish("other", qos=1, packet_id=3))
+    assert sides.to_local() == [Puback(1)]
+    assert sides.to_remote() == [Puback(2), Puback(3)]
+    assert sides.counters.dropped == {"topic": 1, "not_subscribed": 2}
+
+
+def test_many_topics_do_not_fill_the_memory() -> None:
+    sides = Sides(forward("a/#"), subscriptions=(comes("b/#"),))
+    for number in range(100):
+        sides.local(publish(f"a/{number}/" + "x" * 60_000))
+        sides.remote(publish(f"b/{number}/" + "x" * 60_000))
+        sides.to_remote(), sides.to_local()
+    kept = [*sides.relay._targets, *sides.relay._sources]
+    assert sum(map(len, kept)) < 1 << 20
+
+
+def test_a_disconnect_says_why() -> None:
+    sides = Sides(version=5)
+    with pytest.raises(RemoteEndedError, match="server busy: come later"):
+        sides.remote(Disconnect(ReasonCode.SERVER_BUSY, Properties(reason_string="come later")))
+
+
+def test_a_server_does_not_connect() -> None:
+    with pytest.raises(ProtocolError, match="CONNECT came from a server"):
+        Sides().remote(Connect("MQTT", 4, True, 0, "x"))
