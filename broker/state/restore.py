@@ -16,6 +16,7 @@ from ..engine.engine import Engine
 from ..packets.model import Publish
 from ..session.inflight import Outgoing
 from ..session.queue import OVERHEAD, MessageQueue, size_of
+from ..session.registry import INSIDE
 from ..session.session import Session
 from .database import StateDatabase
 from .keeper import KeptSession, Notes, subscription_of
@@ -179,9 +180,6 @@ class _Messages:
                 self._stretch(item, waits=not item.packet_id and not moved)
             else:
                 self._entry(*item)
-        for session in self._sessions.values():
-            if session.queue is not None:
-                session.queue.max_messages = self._engine.sender.max_messages
 
     def _stretch(self, head: StretchHead, *, waits: bool) -> None:
         session, count = self._sessions.get(head.session), head.length
@@ -240,8 +238,9 @@ class _Messages:
     def _queue(self, session: Session) -> MessageQueue:
         if session.queue is None:
             sender = self._engine.sender
-            # Without a bound for their number: each of them was accepted.
-            session.queue = MessageQueue(maxsize, sender.max_bytes, sender.window)
+            # A bridge has a bound of its own, which it sets when it starts.
+            most = maxsize if session.client_id.startswith(INSIDE) else sender.max_messages
+            session.queue = MessageQueue(most, sender.max_bytes, sender.window)
         return session.queue
 
 

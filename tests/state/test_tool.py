@@ -99,7 +99,7 @@ def test_what_is_exported_can_be_imported_elsewhere(
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ('{"kind": "pybroker state", "version": 99}', "this is not a dump of a pybroker's state"),
+        ('{"kind": "pybroker state", "version": 99}', "this is not a dump of pybroker's state"),
         ("nonsense", "line 1 cannot be read"),
     ],
 )
