@@ -400,6 +400,20 @@ async def test_tab_enters_and_leaves_a_long_list(page: Open, broker: TestBroker)
     assert await detail.get_by_role("button", name="Text").evaluate("it => it === document.activeElement")
 
 
+async def test_on_a_phone_what_is_chosen_comes_into_view(page: Open, broker: TestBroker) -> None:
+    found = await page(viewport={"width": 390, "height": 800})
+    for number in range(40):
+        broker.publish(f"a/{number:02}", "x")
+    await found.get_by_role("button", name="a/39").wait_for()
+    await found.get_by_role("button", name="a/20").click()
+    await found.get_by_label("The chosen message").get_by_role("heading", name="a/20").wait_for()
+    inside = """() => {
+        const place = document.querySelector("#view-messages aside").getBoundingClientRect();
+        return place.top >= 0 && place.bottom <= innerHeight;
+    }"""
+    await found.wait_for_function(inside)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_accessibility(page: Open, broker: TestBroker, scheme: str, width: int, tmp_path: Path) -> None:

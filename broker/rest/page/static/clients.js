@@ -1,6 +1,6 @@
 // Who is connected, and who has a session.
 import { attempt, poll } from "./api.js";
-import { ago, bytes, count, facts, field, h, number, toast } from "./dom.js";
+import { ago, bytes, count, facts, field, h, number, reveal, toast } from "./dom.js";
 import { Packets } from "./packets.js";
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" };
@@ -60,6 +60,7 @@ export class Clients {
     this.facts.replaceChildren(h("h2", { class: "mono" }, client));
     this.buttons.hidden = true;
     this.detail.replaceChildren(this.facts, this.buttons, this.packets.element);
+    reveal(this.detail);
     this.refresh();
   }
 

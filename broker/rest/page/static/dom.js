@@ -52,6 +52,11 @@ export function ago(at, now = Date.now() / 1000) {
   return seconds < 2 ? "now" : `${Math.floor(seconds)} s ago`;
 }
 
+/** Where the window is narrow, what was chosen stands above the list: go there. */
+export function reveal(element) {
+  if (matchMedia("(max-width: 820px)").matches) element.scrollIntoView({ block: "start" });
+}
+
 let toastTimer;
 export function toast(text) {
   const box = document.getElementById("toast");

@@ -1,5 +1,5 @@
 // The live stream of messages.
-import { bytes, copy, facts, field, h, millis, number } from "./dom.js";
+import { bytes, copy, facts, field, h, millis, number, reveal } from "./dom.js";
 import { bytesOf, preview, views } from "./payload.js";
 
 const KEPT = 500;
@@ -110,6 +110,7 @@ export class Messages {
     this.chosen = row;
     row.setAttribute("aria-current", "true");
     this.detail.replaceChildren(messageDetail(message, this.app));
+    reveal(this.detail);
   }
 }
 

@@ -1,6 +1,6 @@
 // The tree of topics, with last values, rates and a chart of a number.
 import { attempt, call } from "./api.js";
-import { clock, count, field, h, number } from "./dom.js";
+import { clock, count, field, h, number, reveal } from "./dom.js";
 import { Chart } from "./chart.js";
 import { messageDetail } from "./messages.js";
 import { figures, preview } from "./payload.js";
@@ -143,7 +143,10 @@ export class Topics {
     const branches = name === node.name && node.children.size > 0;
     const press = () => {
       if (branches) node.open = !node.open || (node.last !== null && node !== this.chosen);
-      if (node.last) this.choose(node);
+      if (node.last) {
+        this.choose(node);
+        reveal(this.detail);
+      }
       this.draw();
     };
     const keys = (event) => {
