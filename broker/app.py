@@ -1,4 +1,4 @@
-"""The broker put together: settings in, listeners open; and taken apart again in order."""
+"""The whole broker: makes its parts from the settings, and starts, reloads and stops them in order."""
 
 from __future__ import annotations
 

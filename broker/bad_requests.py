@@ -1,4 +1,4 @@
-"""A logger for aiohttp's server: what is no HTTP is one line at info, and not a traceback."""
+"""A logger for aiohttp's server: a request that is not HTTP is one line at info, instead of a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time as a thing that is handed in: what runs late, runs by the clock it was given."""
+"""The interface of clocks, which are passed in: everything that happens later uses one."""
 
 from __future__ import annotations
 

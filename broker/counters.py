@@ -1,4 +1,4 @@
-"""What the broker has counted since it started."""
+"""The broker's counters since its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened in the broker, as plain facts.
+"""The events of the broker, as plain data.
 
 Each event is a frozen value. The engine makes one only where a hook listens, so an event that
 nobody wants costs one truth test. Field names are MQTT's; the webhook turns them into NanoMQ's keys.

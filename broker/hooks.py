@@ -1,4 +1,4 @@
-"""Who is told of what happens: for each event type a tuple of plain callables.
+"""The observers of each event: for each event type a tuple of plain callables.
 
 Observers run on the event loop, in the order they were added, and must return at once: they queue,
 count or log. An observer that raises is logged and harms nobody else.

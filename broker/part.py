@@ -1,4 +1,4 @@
-"""What the app does with each of its parts, such as access control, the webhooks or the listeners."""
+"""The interface of the app's parts, such as access control, the webhooks or the listeners."""
 
 from __future__ import annotations
 

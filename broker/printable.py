@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for a terminal and a log."""
+"""Makes text from clients safe for a terminal and a log."""
 
 from __future__ import annotations
 

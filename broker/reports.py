@@ -1,4 +1,4 @@
-"""Turns what happens to a message into counts and, where somebody listens, into events."""
+"""Counts what happens to messages, and makes events of it if somebody observes them."""
 
 from __future__ import annotations
 

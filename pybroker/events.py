@@ -1,4 +1,4 @@
-"""What happens in the broker, as frozen values: what filters and transforms of webhooks are given."""
+"""The events of the broker, as frozen values, for filters and transforms of webhooks."""
 
 from .broker.events import (
     Client,

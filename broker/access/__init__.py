@@ -1,1 +1,1 @@
-"""Who may connect and who may do what, beside amqtt's plugins: the access rules, HTTP and JWT."""
+"""Access control, beside amqtt's plugins: the access rules, HTTP and JWT."""

@@ -1,4 +1,4 @@
-"""`auth.acl`: the first rule that matches decides."""
+"""The access rules of `auth.acl`: the first rule that matches decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auth {}` made ready to be asked."""
+"""Makes access control from `auth {}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps access control from being set up."""
+"""The error of settings that access control cannot use."""
 
 
 class AccessError(Exception):

@@ -1,4 +1,4 @@
-"""What a topic filter covers, and what two of them have in common (MQTT 5.0 section 4.7)."""
+"""Set operations on topic filters: what one covers, and what two have in common (MQTT 5.0 section 4.7)."""
 
 from __future__ import annotations
 

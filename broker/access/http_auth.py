@@ -1,4 +1,4 @@
-"""`auth.http_auth`: another server decides, by HTTP status 200."""
+"""`auth.http_auth`: an HTTP server decides; status 200 allows."""
 
 from __future__ import annotations
 

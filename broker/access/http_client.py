@@ -1,4 +1,5 @@
-"""Questions to an HTTP server whose answer is a status: asked once at a time, remembered for a while."""
+"""Requests to an HTTP server whose answer is a status: each is sent once at a time, and its answer is
+cached."""
 
 from __future__ import annotations
 

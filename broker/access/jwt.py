@@ -1,4 +1,4 @@
-"""`auth.jwt`: the password is a token that somebody we trust has signed."""
+"""`auth.jwt`: the password is a token, signed with a configured key."""
 
 from __future__ import annotations
 

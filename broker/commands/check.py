@@ -1,4 +1,4 @@
-"""`pybroker check`: what a configuration would serve."""
+"""`pybroker check`: list what a configuration would serve, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pybroker pub` and `pybroker sub` have in common: mosquitto's options for a connection."""
+"""Shared by `pybroker pub` and `pybroker sub`: mosquitto's options for a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker convert`: a file of NanoMQ before 0.19 as one of today's."""
+"""`pybroker convert`: convert files of NanoMQ before 0.19 to today's format."""
 
 from __future__ import annotations
 

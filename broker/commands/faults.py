@@ -1,4 +1,4 @@
-"""`pybroker faults`: break what a running broker serves, on purpose."""
+"""`pybroker faults`: inject faults into a running broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker health`: whether a running broker answers, for health checks of containers."""
+"""`pybroker health`: check whether a running broker answers, for health checks of containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `pybroker`: which commands there are. Each has a file of its own beside this one."""
+"""The command `pybroker` and the list of its sub-commands, each of which has its own file beside this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several commands have in common: which file they read, and which running broker they mean."""
+"""Shared by several commands: the options that select a configuration, or a running broker."""
 
 from __future__ import annotations
 

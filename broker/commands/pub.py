@@ -1,4 +1,4 @@
-"""`pybroker pub`: publish, with mosquitto_pub's options."""
+"""`pybroker pub`: publish messages, with mosquitto_pub's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker reload`: let a running broker read its file again."""
+"""`pybroker reload`: make a running broker read its file again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker restart`: one broker in the place of another."""
+"""`pybroker restart`: stop a running broker and start a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker state`: look at, copy and check what `sqlite {}` keeps on disk."""
+"""`pybroker state`: show, copy and check the state that `sqlite {}` keeps on disk."""
 
 from __future__ import annotations
 

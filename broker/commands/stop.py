@@ -1,4 +1,4 @@
-"""`pybroker stop`: end a running broker."""
+"""`pybroker stop`: stop a running broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pybroker sub`: subscribe and print what comes, with mosquitto_sub's options."""
+"""`pybroker sub`: subscribe and print messages, with mosquitto_sub's options."""
 
 from __future__ import annotations
 

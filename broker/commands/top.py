@@ -1,4 +1,4 @@
-"""`pybroker top`: a running broker in the terminal, live."""
+"""`pybroker top`: show a running broker in the terminal, live."""
 
 from __future__ import annotations
 

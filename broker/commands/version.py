@@ -1,4 +1,4 @@
-"""`pybroker version`: which pybroker this is, and what it runs on."""
+"""`pybroker version`: print the version, the build, and the libraries it uses."""
 
 from __future__ import annotations
 

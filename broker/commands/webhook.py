@@ -1,4 +1,5 @@
-"""`pybroker webhook` and `pybroker events`: the webhook package's commands, and what they ask of a broker."""
+"""`pybroker webhook` and `pybroker events`: the webhook package's commands, with access to the running
+broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auth {}`: who may connect, and who may do what."""
+"""`auth {}` to settings."""
 
 from __future__ import annotations
 

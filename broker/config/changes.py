@@ -1,4 +1,4 @@
-"""What a new configuration changes in a running broker, by the schema's word on each key."""
+"""Compares two configurations, for a reload: the changed keys, and whether each needs a restart."""
 
 from __future__ import annotations
 

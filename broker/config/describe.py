@@ -1,4 +1,4 @@
-"""What a configuration would serve, in lines to read."""
+"""Describes a configuration in readable lines: what the broker would serve."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Keys from environment variables: NanoMQ's own, which give way to the file, and one of ours for every key,
-which wins over it."""
+"""Keys from environment variables: NanoMQ's own, which the file overrides, and ours for every key, which
+override the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that its author can mend it."""
+"""The errors of a configuration, one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`event_pusher.NAME {}`: where else events are sent."""
+"""`event_pusher.NAME {}` to settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`faults {}`: what goes wrong on purpose."""
+"""`faults {}` to settings."""
 
 from __future__ import annotations
 

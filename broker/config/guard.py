@@ -1,5 +1,5 @@
-"""Which unknown keys are errors: those that may be meant to guard access. Were they ignored, a spelling
-mistake would open the broker."""
+"""Decides which unknown keys are errors: those that may be meant to control access. If they were ignored, a
+spelling mistake would open the broker."""
 
 from __future__ import annotations
 

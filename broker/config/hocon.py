@@ -1,5 +1,5 @@
-"""Read a HOCON file into a tree that knows its lines. See `marked` for why pyhocon gets another text, and
-`plain` for when it gets none."""
+"""Reads a HOCON file into a tree that knows its lines. See `marked` for why pyhocon gets another text, and
+`plain` for files that are read without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`listeners {}`: the addresses that accept clients."""
+"""`listeners {}` to settings: the addresses that accept clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file to `Settings`: read, check, report everything that is wrong at once."""
+"""Reads a file into `Settings`, and reports all errors at once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Marked text that sets and merges, and nothing else, read without pyhocon: that takes a hundredth of the
-time. Most files are like that, and those with thousands of users too."""
+"""Reads marked text that only sets and merges keys, without pyhocon, in a hundredth of the time. Most files
+are like that, including those with thousands of users."""
 
 from __future__ import annotations
 

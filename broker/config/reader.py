@@ -1,4 +1,4 @@
-"""Check the sections of a file against the schema, and collect everything that is wrong with them."""
+"""Checks the sections of a file against the schema, and collects all errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new configuration in place of the file that there is."""
+"""Replaces the configuration file."""
 
 from __future__ import annotations
 

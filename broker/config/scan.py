@@ -1,4 +1,4 @@
-"""Scan HOCON files token by token into a `MarkedText`: keys, values, their lines, and what they include."""
+"""Scans HOCON files token by token into a `MarkedText`: keys, values, their lines, and included files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configuration file says, checked and frozen.
+"""The settings of the broker, checked and frozen.
 
 Times are seconds, sizes bytes. A leaf: every other part may read these, they read nothing.
 The defaults are NanoMQ's unless docs/configuration.md says otherwise.

@@ -1,4 +1,4 @@
-"""How a value is written: each kind reads text, or raises ValueError, and says what it allows."""
+"""The types of values: each parses a text, or raises ValueError, and describes the allowed values."""
 
 from __future__ import annotations
 

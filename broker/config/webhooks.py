@@ -1,4 +1,4 @@
-"""`webhook {}` and `webhook.NAME {}`: the endpoints that events are posted to."""
+"""`webhook {}` and `webhook.NAME {}` to settings: the endpoints that events are posted to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message to all its receivers: encoded once for each shape, never once for each receiver."""
+"""Delivers one message to all its receivers: encoded once for each shape, never once for each receiver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits to be written to one connection: gathered while packets are handled, written once."""
+"""The packets to write to one connection: collected while packets are handled, written once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages of one session: written, waiting, acknowledged, sent again."""
+"""Sends the messages of one session: writes, queues, acknowledges and repeats them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Faults on purpose: what goes wrong between a client and the broker, so that tests can see who copes."""
+"""Faults between a client and the broker, injected on purpose, to test clients."""

@@ -1,4 +1,4 @@
-"""A connection whose packets are watched, and meet with the faults that are in force."""
+"""A channel whose packets are recorded, and that the faults in force apply to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fault, as a test, the command line or the configuration describes it: plain data."""
+"""One fault as a test, the command line or the configuration describes it: plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts one direction of a connection into packets, and says what each is about."""
+"""Cuts one direction of a connection into packets, and finds the topic of each."""
 
 from __future__ import annotations
 

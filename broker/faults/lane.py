@@ -1,4 +1,4 @@
-"""One direction of a connection, as slow as faults make it; bytes leave in the order they came."""
+"""One direction of a connection, slowed down by faults; bytes leave in the order they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The broker goes down and comes back, as its clients see it; the process lives on."""
+"""An outage of the broker as its clients see it: it goes down and comes back, in the same process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that are in force: checked, counted, and asked about each packet."""
+"""The faults in force: checks them, counts them, and applies them to each packet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A packet as it was seen on the wire."""
+"""A packet as recorded on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire between a transport and its channel, where packets are seen and faults strike."""
+"""The wire between a transport and its channel, where packets are recorded and faults applied."""
 
 from __future__ import annotations
 

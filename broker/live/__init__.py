@@ -1,1 +1,1 @@
-"""What goes on in a broker right now, for people who watch it; nothing is done while nobody does."""
+"""Live data of a running broker, for people who watch it; does nothing while nobody watches."""

@@ -1,4 +1,4 @@
-"""The messages that are published, as they come, for those who watch.
+"""The feed of published messages, live, for people who watch.
 
 Under a flood the feed samples. It observes at most ``BURST`` messages, then lets go of the hook and takes it
 up again after a pause, which grows while the flood lasts. Without the hook the engine handles alike packets

@@ -1,4 +1,4 @@
-"""A running broker in numbers, as of now: read from what the engine keeps anyway."""
+"""The numbers of a running broker, computed from what the engine keeps anyway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last packets of single clients, for those who look at one.
+"""The last packets of single clients, for people who watch one.
 
 Keeping begins with the first look at a client and ends some seconds after the last. The packets of other
 clients are not seen, except CONNECT: a client that is looked at may be about to come. Where packets come

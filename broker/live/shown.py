@@ -1,4 +1,4 @@
-"""What clients sent, made fit for JSON."""
+"""Makes what clients sent fit for JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pybroker top` shows of a running broker: it is looked at once a second."""
+"""The data of `pybroker top`, which asks once a second."""
 
 from __future__ import annotations
 

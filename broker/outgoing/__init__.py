@@ -1,1 +1,1 @@
-"""What connections that the broker makes to others have in common; it knows nothing of what they carry."""
+"""Connections that the broker makes to servers; independent of what they carry."""

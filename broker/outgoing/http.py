@@ -1,4 +1,4 @@
-"""Requests over kept-alive connections of our own.
+"""HTTP requests over our own kept-alive connections.
 
 aiohttp's client makes a request object, a writer and a stream for every POST; that costs more than all the
 rest of a delivery. Nor does it bound how many interim answers a server may send. Here a request is one

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client of plain POSTs needs it: requests written, answers read. Pure: bytes in, bytes out.
+"""A minimal HTTP/1.1 client: writes requests, reads answers. Pure: bytes in, bytes out. [RFC 9112].
 
 [RFC 9112]. An answer that is not understood raises BadAnswerError; the connection is of no use after it.
 """

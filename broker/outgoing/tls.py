@@ -1,4 +1,4 @@
-"""TLS towards a server: how its certificate is checked, and what is shown to it."""
+"""TLS to a server: the check of its certificate, and the client certificate."""
 
 from __future__ import annotations
 

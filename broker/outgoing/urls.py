@@ -1,4 +1,4 @@
-"""URLs for eyes and logs."""
+"""URLs for logs and displays, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the bytes of a connection to packets."""
+"""Decodes the bytes of a connection into packets."""
 
 from __future__ import annotations
 

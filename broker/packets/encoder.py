@@ -1,4 +1,4 @@
-"""From packets to bytes, for a peer that speaks protocol level 3, 4 or 5."""
+"""Encodes packets into bytes, for protocol level 3, 4 or 5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with bytes or packets, as MQTT 5.0 names it."""
+"""The errors of malformed packets and broken rules, with MQTT 5.0's reason codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MQTT's control packets hold, whatever the version of the protocol.
+"""MQTT's control packets as objects, the same for all versions of the protocol.
 
 Reason codes are MQTT 5.0's throughout; the codec translates where 3.x has its own, and ``properties``
 is None below 5.0. Packet identifiers are 1 to 65,535.

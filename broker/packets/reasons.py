@@ -1,4 +1,4 @@
-"""MQTT 5.0's reason codes, their names, and what is left of them for 3.x clients."""
+"""MQTT 5.0's reason codes, their names, and their counterparts for 3.x clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topic names as they travel, and the checked strings they stand for."""
+"""A cache of topic names, from bytes to checked strings."""
 
 from __future__ import annotations
 

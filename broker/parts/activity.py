@@ -1,4 +1,4 @@
-"""What clients do, in the log: subscriptions and messages at `log.level` debug, every packet at trace."""
+"""Logs what clients do: subscriptions and messages at `log.level` debug, every packet at trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auth {}` and `plugins {}` put to work: who is asked about clients, and how that changes while running."""
+"""The part for `auth {}` and `plugins {}`: sets up access control, and changes it at a reload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`listeners {}` at work: the addresses that accept clients."""
+"""The part for `listeners {}`: opens the addresses that accept clients."""
 
 from __future__ import annotations
 

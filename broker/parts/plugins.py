@@ -1,4 +1,4 @@
-"""amqtt's plugins while the broker starts and stops: they are told of both."""
+"""The part that tells amqtt's plugins when the broker starts and stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`$SYS/brokers/client_status/...`: which clients are connected, as NanoMQ tells it."""
+"""The part for `$SYS/brokers/client_status/...`: publishes which clients are connected, with NanoMQ's
+keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`preset.session`: sessions that exist, and queue, before their client first connects."""
+"""The part for `preset.session`: makes sessions that queue messages before their client first connects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`sqlite {}` at work: the sessions and retained messages of an earlier run, and what is kept of this one."""
+"""The part for `sqlite {}`: restores the sessions and retained messages of an earlier run, and keeps those of
+this one."""
 
 from __future__ import annotations
 

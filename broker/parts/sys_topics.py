@@ -1,4 +1,4 @@
-"""The `$SYS` topics: what the broker says of itself."""
+"""The part that publishes the `$SYS` topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`webhook {}` and `event_pusher {}` at work: the engine's events go to the endpoints that want them."""
+"""The part for `webhook {}` and `event_pusher {}`: passes the engine's events to the endpoints that want
+them."""
 
 from __future__ import annotations
 

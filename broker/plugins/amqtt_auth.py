@@ -1,5 +1,4 @@
-"""amqtt's authentication plugins as one of those whom access control asks, and our own plugin for
-`auth.password`."""
+"""Adapts amqtt's authentication plugins to access control, and our own plugin for `auth.password`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's events as amqtt's plugins know them: `on_broker_*`.
+"""Passes the engine's events to amqtt's plugins, as `on_broker_*`.
 
 An event costs a task for each plugin that has the method for it, and nothing where no plugin has.
 """

@@ -1,4 +1,4 @@
-"""amqtt's broker as a face over our engine.
+"""An amqtt broker on top of our engine.
 
 amqtt's configuration, ``BrokerContext``, ``PluginManager`` and plugins run unchanged; connections,
 routing and delivery are the engine's.

@@ -1,4 +1,4 @@
-"""The settings of amqtt's plugins, as a file has them, made ready for amqtt."""
+"""Converts the settings of amqtt's plugins from the file to amqtt's types."""
 
 from __future__ import annotations
 

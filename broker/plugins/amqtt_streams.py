@@ -1,4 +1,4 @@
-"""Clients that come through amqtt's reader and writer adapters instead of our own transports."""
+"""Clients that connect through amqtt's reader and writer adapters instead of our own transports."""
 
 from __future__ import annotations
 

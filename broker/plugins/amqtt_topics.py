@@ -1,4 +1,4 @@
-"""amqtt's topic plugins as one of those whom access control asks."""
+"""Adapts amqtt's topic plugins to access control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's sessions and messages in the shapes that amqtt's plugins know.
+"""The engine's sessions and messages with the attributes that amqtt's plugins expect.
 
 Nothing is copied that can be looked up when asked for: a broker with a hundred thousand clients keeps a
 small object for each, and none where no plugin can see it.

@@ -1,4 +1,4 @@
-"""What can be wrong with the plugins that the configuration names."""
+"""The error of a plugin that cannot be used."""
 
 
 class PluginError(Exception):

@@ -1,4 +1,5 @@
-"""Slow password checks, in threads and in fair order: who guesses does not hold up who knows."""
+"""Runs slow password checks in threads, in fair order: clients that guess do not delay those that know the
+password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coroutines that mostly have their answer at once, run without a task."""
+"""Runs coroutines that mostly have their answer at once, without a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control socket: commands from `pybroker` in another terminal, one JSON object a line each way."""
+"""The control socket: commands from `pybroker` in another terminal, one line of JSON each way."""
 
 from __future__ import annotations
 

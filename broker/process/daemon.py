@@ -1,4 +1,4 @@
-"""Leaving the terminal: `system.daemon`, or ``pybroker start -d``."""
+"""Detaches from the terminal, for `system.daemon` or ``pybroker start -d``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pybroker faults` asks of a running broker, and how it is answered."""
+"""Answers `pybroker faults` in a running broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a flood of lines, as of clients that come and go thousands of times a second, out of the log."""
+"""Limits repeated log lines, such as those of clients that connect thousands of times a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pybroker health` asks of a running broker, and how it is answered."""
+"""Answers `pybroker health` in a running broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The brokers running on this machine for this user: found by the files they leave while they run."""
+"""The running brokers of this user on this machine, found by the files they write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where log lines go, and how they read."""
+"""Sets up the log: its destinations and formats."""
 
 from __future__ import annotations
 

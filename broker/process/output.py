@@ -1,4 +1,4 @@
-"""What a running broker says: to whoever has started it, and to the log."""
+"""The lines that a running broker prints, to its terminal and to the log."""
 
 from __future__ import annotations
 

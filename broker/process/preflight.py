@@ -1,4 +1,4 @@
-"""What would keep a broker from starting, found without starting it: nothing is bound, nothing written."""
+"""Finds the errors that would prevent a start, without starting: nothing is bound or written."""
 
 from __future__ import annotations
 

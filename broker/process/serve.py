@@ -1,4 +1,4 @@
-"""`pybroker start` from settings to exit status: the event loop, the signals, the lines people read."""
+"""`pybroker start`, from settings to exit status: the event loop, the signals, the printed lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pybroker top` asks of a running broker, and how it is answered."""
+"""Answers `pybroker top` in a running broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network connection as the protocol sees it: bytes in, packets that obey the rules out.
+"""The protocol of one network connection: bytes in, packets that obey the rules out.
 
 No socket and no clock. What lasts only as long as the connection lives here: the order of packets,
 topic aliases, the receive maximum, packet sizes. What outlives it is the session's.

@@ -1,1 +1,1 @@
-"""The HTTP side of the broker: NanoMQ's API v4, and a page that shows what goes on."""
+"""The HTTP server: NanoMQ's API v4, and a page that shows the running broker."""

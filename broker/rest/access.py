@@ -1,4 +1,4 @@
-"""Who may ask over HTTP, and from which web pages."""
+"""Access control over HTTP, and protection from other web sites."""
 
 from __future__ import annotations
 

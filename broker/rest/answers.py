@@ -1,4 +1,4 @@
-"""Answers as NanoMQ gives them: compact JSON with a ``code``."""
+"""Answers in NanoMQ's format: compact JSON with a ``code``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`http_server.auth_type = jwt`: bearer tokens that somebody we trust has signed."""
+"""`http_server.auth_type = jwt`: bearer tokens, signed with a configured key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long lists as answers: cut into pages where that is asked for, and made in turns, so that MQTT goes on."""
+"""Long lists as answers: paged on request, and built in turns, so that MQTT goes on."""
 
 from __future__ import annotations
 

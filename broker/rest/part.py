@@ -1,4 +1,4 @@
-"""`http_server {}` at work. aiohttp's server is imported where there is such a section, and not before."""
+"""The part for `http_server {}`. aiohttp's server is imported only if there is such a section."""
 
 from __future__ import annotations
 

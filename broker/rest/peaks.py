@@ -1,4 +1,4 @@
-"""The most that was seen, and CPU use between two looks: what NanoMQ's numbers have and counters do not."""
+"""Maxima, and CPU use between two requests: values of NanoMQ's that counters do not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/metrics` in Prometheus' text format, and NanoMQ's names in NanoMQ's. All is read when somebody asks."""
+"""`/metrics` in Prometheus' text format, and NanoMQ's metrics with NanoMQ's names. All values are read at the
+request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which path leads to which resource."""
+"""The table from paths to resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running broker that HTTP requests are about."""
+"""The running broker, as the HTTP resources see it."""
 
 from __future__ import annotations
 

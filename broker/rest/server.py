@@ -1,4 +1,4 @@
-"""The HTTP server: connections, limits, and the way of a request to its resource."""
+"""The HTTP server: connections, limits, and the routing of a request to its resource."""
 
 from __future__ import annotations
 

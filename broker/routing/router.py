@@ -1,4 +1,4 @@
-"""Who gets a message to a topic: worked out once for a topic, kept until a subscription changes."""
+"""Finds the receivers of a topic: computed once for each topic, and cached until a subscription changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topic names and topic filters: what is legal, and what matches (MQTT 5.0 section 4.7)."""
+"""Topic names and topic filters: which are valid, and which match (MQTT 5.0 section 4.7)."""
 
 from __future__ import annotations
 

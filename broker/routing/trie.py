@@ -1,4 +1,5 @@
-"""Topic filters in a tree of levels: finding all that match a topic costs its levels, not their number."""
+"""A tree of topic filters by level: the search for all filters that match a topic costs its levels, not their
+number."""
 
 from __future__ import annotations
 

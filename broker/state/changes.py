@@ -1,4 +1,4 @@
-"""What a commit has to write: the changes since the last one, less what has come and gone meanwhile."""
+"""The changes that a commit has to write: those since the last commit, without the ones that became void."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a broker from its state."""
+"""The error of a state that cannot be used."""
 
 
 class StateError(Exception):

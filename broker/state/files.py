@@ -1,4 +1,4 @@
-"""Where the state lies, and what is said where its files cannot be used."""
+"""The files of the state, and the errors when they cannot be used."""
 
 from __future__ import annotations
 

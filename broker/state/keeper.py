@@ -1,4 +1,4 @@
-"""What the engine tells of its sessions, written down: first in the journal, now and then in the database."""
+"""Notes the changes of sessions: first in the journal, later in the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the journal holds: records of the changes that one flush of the engine made, all of them or none."""
+"""The records of the journal: the changes that one flush of the engine made, all of them or none."""
 
 from __future__ import annotations
 

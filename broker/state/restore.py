@@ -1,4 +1,4 @@
-"""From the database into a broker that has just been made."""
+"""Loads the database into a new broker."""
 
 from __future__ import annotations
 

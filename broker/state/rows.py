@@ -1,4 +1,5 @@
-"""What is kept, as plain values: the same in the journal, in the database and in a dump.
+"""The rows of the state, as plain values: the same in the journal, in the database and in a dump. Times are
+seconds since the epoch.
 
 Moments are seconds since the epoch.
 """

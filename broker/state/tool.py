@@ -1,4 +1,5 @@
-"""What `pybroker state` does. Each function prints, and returns an exit status; all raise StateError."""
+"""The commands of `pybroker state`. Each function prints, and returns an exit status; all raise
+StateError."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Files that keep records over a crash; they know nothing of what the records mean."""
+"""Files that keep records over a crash, independent of the records' meaning."""

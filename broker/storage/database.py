@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - statements are put together from the callers' own names alone
-"""A SQLite database in WAL mode of which every commit is on disk, and statements of many rows.
+"""A SQLite database in WAL mode with every commit on disk, and statements of many rows.
 
 Blocking, for one thread at a time. Statements take many rows each: SQLite lets go of Python's lock in every
 statement, and getting it back from a busy event loop takes long.

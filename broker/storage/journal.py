@@ -1,4 +1,4 @@
-"""What happened since the last commit to a database, in a file that is mapped into memory.
+"""A journal of the changes since the last commit to a database, in a file that is mapped into memory.
 
 Writing to it is a copy in memory, with no system call, so it can be done on the event loop; and what has
 been copied survives the death of the process, because the pages belong to the kernel. It does not survive a

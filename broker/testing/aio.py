@@ -1,4 +1,4 @@
-"""The test broker for tests that run in an event loop: what waits is awaited."""
+"""The test broker for tests in an event loop: waits are awaited."""
 
 from __future__ import annotations
 

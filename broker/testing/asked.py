@@ -1,4 +1,4 @@
-"""What a test asks for, checked at once: a wait for what can never come would only time out."""
+"""Checks a test's arguments at once: a wait for something impossible would only time out."""
 
 from __future__ import annotations
 

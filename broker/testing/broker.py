@@ -1,4 +1,4 @@
-"""The test broker as plain code and synchronous tests hold it."""
+"""The test broker for synchronous code and tests."""
 
 from __future__ import annotations
 

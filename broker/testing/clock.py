@@ -1,4 +1,4 @@
-"""Time that stands still until a test moves it."""
+"""The virtual clock: time moves only when a test moves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test sees of its broker and does to it, whether or not it runs in an event loop."""
+"""The interface of the test broker that synchronous and asynchronous tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder for what test brokers need on disk, gone when the process ends."""
+"""A temporary folder for the files of test brokers, removed when the process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test sees: messages, clients, subscriptions."""
+"""Messages, clients and subscriptions, as tests see them."""
 
 from __future__ import annotations
 

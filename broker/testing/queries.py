@@ -1,4 +1,4 @@
-"""What narrows a wait, beside its first argument and ``count``."""
+"""The conditions of a wait, beside its first argument and ``count``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has happened in the broker since the start or the last reset."""
+"""Records what happens in the broker since the start or the last reset."""
 
 from __future__ import annotations
 

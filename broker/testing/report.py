@@ -1,4 +1,4 @@
-"""The last of what was recorded, for the report of a failed test."""
+"""The last recorded packets and webhooks, for the report of a failed test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker in a thread with an event loop of its own."""
+"""Runs a broker in a thread with its own event loop."""
 
 from __future__ import annotations
 

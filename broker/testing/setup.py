@@ -1,4 +1,4 @@
-"""From what a test asks for to the settings of its broker."""
+"""Makes the settings of a test's broker from the test's arguments."""
 
 from __future__ import annotations
 

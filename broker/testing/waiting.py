@@ -1,4 +1,4 @@
-"""Waiting for what is recorded, and saying what did arrive where it never came."""
+"""Waits for recorded things, and says what did arrive when a wait fails."""
 
 from __future__ import annotations
 

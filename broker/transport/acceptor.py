@@ -1,4 +1,4 @@
-"""Accepts connections that say something else before MQTT: a PROXY header, a TLS handshake."""
+"""Accepts connections that begin with something other than MQTT: a PROXY header, a TLS handshake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong when a listener is opened."""
+"""The error of a listener that cannot be opened."""
 
 
 class ListenError(Exception):

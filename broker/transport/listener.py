@@ -1,4 +1,4 @@
-"""An address that accepts clients."""
+"""A listener: an address that accepts clients."""
 
 from __future__ import annotations
 

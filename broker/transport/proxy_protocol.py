@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: a proxy's connection begins with who the client is.
+"""The PROXY protocol, versions 1 and 2: a proxy's connection begins with the client's address.
 
 https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt; sections are cited from there.
 """

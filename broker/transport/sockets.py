@@ -1,4 +1,4 @@
-"""Sockets that accept clients: bound to an address, or to a file."""
+"""Listening sockets: bound to an address, or to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MQTT over TCP: one protocol object a connection, no streams and no tasks."""
+"""MQTT over TCP: one protocol object for each connection, without streams and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MQTT over WebSocket: the protocol of one connection, and its place between transport and channel."""
+"""MQTT over WebSocket: the protocol of one connection, between transport and channel."""
 
 from __future__ import annotations
 

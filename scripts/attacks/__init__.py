@@ -1,1 +1,1 @@
-"""The attacks of `scripts/hostile`, and what measures them."""
+"""The attacks of `scripts/hostile`, and their measurement."""

@@ -1,4 +1,4 @@
-"""What a hostile client sends. Each function takes the broker and a size, and returns figures."""
+"""The attacks of hostile clients. Each function takes the broker and a size, and returns figures."""
 
 from __future__ import annotations
 

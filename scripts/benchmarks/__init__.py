@@ -1,1 +1,1 @@
-"""What measures the broker from outside; `scripts/bench` is the command."""
+"""Measures the broker from outside; `scripts/bench` is the command."""

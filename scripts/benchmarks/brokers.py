@@ -1,4 +1,4 @@
-"""The brokers that can be measured here, and how each is started for it."""
+"""The brokers that can be measured, and how each is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `scripts/bench`: what it can be told."""
+"""The command `scripts/bench` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scripts/bench fairness`: what one client can do to another, and a million topics to the broker."""
+"""`scripts/bench fairness`: the effect of one client on another, and of a million topics on the broker."""
 
 from __future__ import annotations
 

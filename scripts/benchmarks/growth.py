@@ -1,4 +1,5 @@
-"""`scripts/bench growth`: what a message and a connection cost as subscriptions and connections grow."""
+"""`scripts/bench growth`: the cost of a message and of a connection, by the number of subscriptions and
+connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load generator and the webhook receiver, as processes on the core beside the broker's."""
+"""Runs the load generator and the webhook receiver as processes on another core than the broker's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scripts/bench page`: docs/performance.md from what was measured.
+"""`scripts/bench page`: writes docs/performance.md from the results.
 
 What people wrote stands between ``<!-- keep: NAME -->`` and ``<!-- end -->`` and is kept.
 """

@@ -1,4 +1,4 @@
-"""`scripts/bench persistence`: what `sqlite {}` costs, beside mosquitto with `persistence true`."""
+"""`scripts/bench persistence`: the cost of `sqlite {}`, beside mosquitto with `persistence true`."""
 
 from __future__ import annotations
 

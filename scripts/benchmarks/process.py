@@ -1,4 +1,4 @@
-"""What a broker has used so far, read from outside; its child processes are counted in."""
+"""Resources used by a broker, read from outside, including its child processes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`scripts/bench pushers`: what an event costs on its way to a real server, and what a stopped server does to
-publishers."""
+"""`scripts/bench pushers`: the cost of an event on its way to a real server, and the effect of a stopped
+server on publishers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What was measured, kept in one JSON file: written after each measurement, so that nothing is lost when a
-run is interrupted, and read by the page."""
+"""The results, in one JSON file: written after each measurement, so that an interrupted run loses nothing."""
 
 from __future__ import annotations
 

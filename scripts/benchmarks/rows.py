@@ -1,4 +1,4 @@
-"""The rows of the comparison: what each runs, what it measures, and what it shall reach."""
+"""The rows of the comparison: the load, the measure and the goal of each."""
 
 from __future__ import annotations
 

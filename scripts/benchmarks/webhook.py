@@ -1,4 +1,4 @@
-"""`scripts/bench webhook`: what an event costs, and what an endpoint that fails does to others."""
+"""`scripts/bench webhook`: the cost of an event, and the effect of a failing endpoint on others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bridges of old files to `bridges.mqtt.NAME {}`."""
+"""Converts the bridges of old files to `bridges.mqtt.NAME {}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files of NanoMQ before 0.19 to the text of one of today's."""
+"""Converts files of NanoMQ before 0.19 to the text of one of today's."""
 
 from __future__ import annotations
 

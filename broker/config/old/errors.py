@@ -1,4 +1,4 @@
-"""Why nothing is converted."""
+"""The error of a file that is not converted."""
 
 from __future__ import annotations
 

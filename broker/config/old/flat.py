@@ -1,4 +1,4 @@
-"""The flat format to today's sections."""
+"""Converts the flat format to today's sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flat format, read as NanoMQ reads it: ``key=value``, one a line, without quotes."""
+"""Reads the flat format as NanoMQ does: ``key=value``, one per line, without quotes."""
 
 from __future__ import annotations
 

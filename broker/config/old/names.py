@@ -1,4 +1,4 @@
-"""The keys of NanoMQ before 0.19, and what stands for them today."""
+"""The keys of NanoMQ before 0.19, and those that replace them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HOCON of NanoMQ 0.14 to 0.18 to today's sections."""
+"""Converts the HOCON of NanoMQ 0.14 to 0.18 to today's sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuse a file of NanoMQ before 0.19, and say what to write today."""
+"""Refuses a file of NanoMQ before 0.19, and names the keys that replace its own."""
 
 from __future__ import annotations
 

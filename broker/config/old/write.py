@@ -1,4 +1,4 @@
-"""Write sections as the text of a file."""
+"""Writes sections as the text of a file."""
 
 from __future__ import annotations
 

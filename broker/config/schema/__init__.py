@@ -1,4 +1,4 @@
-"""Every key of the configuration, one row each.
+"""The schema: every key of the configuration, one row each.
 
 Files are checked against it, and docs/configuration.md is made of it (`scripts/config_docs`).
 """

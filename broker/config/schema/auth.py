@@ -1,4 +1,4 @@
-"""Rows of `auth`."""
+"""The rows of `auth`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Rows of `system`, `mqtt`, `limits`, `log`, `sys`, `preset` and `plugins`, and of what is not served."""
+"""The rows of `system`, `mqtt`, `limits`, `log`, `sys`, `preset` and `plugins`, and of sections that are not
+served."""
 
 from __future__ import annotations
 

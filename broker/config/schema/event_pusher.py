@@ -1,4 +1,4 @@
-"""Rows of `event_pusher.NAME`: the keys that every backend has, and those of each."""
+"""The rows of `event_pusher.NAME`: the keys of every backend, and those of each."""
 
 from __future__ import annotations
 

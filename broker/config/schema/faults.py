@@ -1,4 +1,4 @@
-"""Rows of `faults`."""
+"""The rows of `faults`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`http_server {}`: the REST API and the page."""
+"""The rows of `http_server`: the REST API and the page."""
 
 from __future__ import annotations
 

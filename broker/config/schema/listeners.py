@@ -1,4 +1,4 @@
-"""Rows of `listeners`. The keys of ``listeners.tcp`` are those of each ``listeners.tcp.NAME`` too."""
+"""The rows of `listeners`. Each ``listeners.tcp.NAME`` has the keys of ``listeners.tcp``, and so on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema says of one key."""
+"""A row of the schema: one key, its type, default and help."""
 
 from __future__ import annotations
 

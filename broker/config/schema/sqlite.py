@@ -1,4 +1,4 @@
-"""`sqlite {}`: sessions and retained messages on disk."""
+"""The rows of `sqlite`: sessions and retained messages on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of `webhook`. Its keys are those of each ``webhook.NAME`` too."""
+"""The rows of `webhook`. Each ``webhook.NAME`` has the same keys."""
 
 from __future__ import annotations
 

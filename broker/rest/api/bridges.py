@@ -1,4 +1,5 @@
-"""`/bridges` and `/rules`: NanoMQ's paths for what this broker does not have, so that scripts get answers."""
+"""`/bridges` and `/rules`: paths of NanoMQ for features that this broker does not have, so that scripts get
+answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/clients`: who is connected, and who has a session."""
+"""`/clients`: connected clients, and clients with a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/faults`: what goes wrong on purpose, where the configuration has a section `faults {}`."""
+"""`/faults`: faults injected on purpose, if the configuration has a section `faults {}`."""
 
 from __future__ import annotations
 

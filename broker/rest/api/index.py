@@ -1,4 +1,4 @@
-"""`/api/v4` itself: what can be asked for."""
+"""`/api/v4` itself: the list of paths."""
 
 from __future__ import annotations
 

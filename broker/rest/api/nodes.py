@@ -1,4 +1,4 @@
-"""`/brokers` and `/nodes`: the one broker that there is."""
+"""`/brokers` and `/nodes`: this broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/overview`: the whole broker in numbers, which the page shows every second."""
+"""`/overview`: the numbers of the whole broker, which the page shows every second."""
 
 from __future__ import annotations
 

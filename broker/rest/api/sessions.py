@@ -1,4 +1,4 @@
-"""`/sessions`: what the broker keeps of each client, connected or not."""
+"""`/sessions`: the session of each client, connected or not."""
 
 from __future__ import annotations
 

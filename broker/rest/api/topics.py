@@ -1,4 +1,4 @@
-"""`/topic-tree` and `/routes`: which topic filters there are, level by level and as a list."""
+"""`/topic-tree` and `/routes`: the topic filters, level by level and as a list."""
 
 from __future__ import annotations
 

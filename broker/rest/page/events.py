@@ -1,4 +1,4 @@
-"""`/events`: what goes on, as server-sent events.
+"""`/events`: live events, as server-sent events.
 
 The query narrows it: ``topic`` is a topic filter (``#``), ``client`` and ``text`` must be contained in the
 client identifier and the payload. Events: ``message``, ``client``, ``left_out`` (how many were not sent).

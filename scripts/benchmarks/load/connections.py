@@ -1,4 +1,4 @@
-"""Many connections: what one costs."""
+"""Scenarios with many connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many messages: what one costs."""
+"""Scenarios with many messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message at a time: how long it takes."""
+"""Scenarios with one message at a time, which measure latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many topics, one message each."""
+"""Scenarios with many topics, one message each."""
 
 from __future__ import annotations
 
