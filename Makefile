@@ -40,10 +40,11 @@ test-plugins: ## the fixtures beside other plugins of pytest, in an environment 
 	build/plugins/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[testing,plugins]' hypothesis
 	build/plugins/bin/python -m pytest -q -p no:randomly tests/testing/test_other_plugins.py
 
-wheel: $(STAMP) ## dist/: a wheel with the hot path compiled from the same source (needs a C compiler)
-	rm -rf build/wheel dist && mkdir -p build/wheel dist
-	git ls-files -z pybroker broker webhook pyproject.toml README.md LICENSE | xargs -0 cp -P --parents -t build/wheel
-	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist build/wheel
+wheel: ## dist/: a wheel with the hot path compiled (needs a C compiler; PYTHON=... for another Python)
+	rm -rf build/wheel dist && mkdir -p build/wheel/source dist
+	git ls-files -z pybroker broker webhook pyproject.toml README.md LICENSE | xargs -0 cp -P --parents -t build/wheel/source
+	$(PYTHON) -m venv build/wheel/venv
+	HATCH_BUILD_HOOKS_ENABLE=1 build/wheel/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist build/wheel/source
 
 compiled: wheel ## build/compiled/: an environment with that wheel, and the tests beside it
 	rm -rf build/compiled && mkdir -p build/compiled
