@@ -15,8 +15,8 @@ from tests.integration.support import RunningBroker, wait_for
 
 from .blocks import ROOT, of
 
-PORT = "18831"
-"""The one that the page names."""
+PORT, RECEIVER = "18831", "8888"
+"""Those that the page names."""
 
 
 class Place:
@@ -62,10 +62,11 @@ def unknown_key(place: Place) -> str:
 def webhook_status(place: Place) -> str:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
+        port = silent.getsockname()[1]
         conf = f"""
             listeners.tcp.bind = "127.0.0.1:0"
             webhook {{
-                url = "http://127.0.0.1:{silent.getsockname()[1]}/"
+                url = "http://127.0.0.1:{port}/"
                 drain_timeout = 0s
                 events = [{{ event = "on_message_publish" }}]
             }}
@@ -73,7 +74,8 @@ def webhook_status(place: Place) -> str:
         broker = RunningBroker(place.folder, conf)
         try:
             place.says("pub", "-p", str(broker.port), "-t", "a", "-m", "x")
-            return wait_for(lambda: failed(place.says("webhook", "status")), "the failure")
+            said = wait_for(lambda: failed(place.says("webhook", "status")), "the failure")
+            return said.replace(str(port), RECEIVER)
         finally:
             broker.stop()
 
