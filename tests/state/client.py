@@ -11,6 +11,7 @@ from pybroker.broker.packets.model import (
     AcknowledgementRun,
     Connack,
     Connect,
+    Disconnect,
     Packet,
     Puback,
     Pubcomp,
@@ -82,6 +83,11 @@ class Keeping:
         self._writer.close()
         await self.gone()
 
+    async def leave(self) -> None:
+        """DISCONNECT."""
+        self._send(Disconnect())
+        await self.gone()
+
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> int:
         while True:
             self._next_id = self._next_id % 65535 + 1
@@ -110,6 +116,10 @@ class Keeping:
                     raise ConnectionError
                 self._changed.clear()
                 await self._changed.wait()
+
+    def on(self, start: str) -> list[Publish]:
+        """Messages to topics that begin so."""
+        return [message for message in self.messages if message.topic.startswith(start)]
 
     @property
     def numbers(self) -> list[int]:

@@ -27,6 +27,7 @@ class Keeper:
         self.sync = "interval"
         self.interval = "20ms"
         self.cache = 1000
+        self.loop = "uvloop"
         self._starts = 0
 
     async def start(self) -> int:
@@ -35,8 +36,18 @@ class Keeper:
         directory = self.directory / str(self._starts)
         directory.mkdir()
         conf = CONF.format(path=self.path, sync=self.sync, interval=self.interval, cache=self.cache)
-        self.broker = await asyncio.to_thread(RunningBroker, directory, conf)
+        with pytest.MonkeyPatch.context() as patch:
+            if self.loop == "asyncio":
+                (directory / "uvloop.py").write_text("raise ImportError")
+                patch.setenv("PYTHONPATH", str(directory))
+            self.broker = await asyncio.to_thread(RunningBroker, directory, conf)
         return self.broker.port
+
+    @property
+    def has_uvloop(self) -> bool:
+        assert self.broker is not None
+        maps = Path(f"/proc/{self.broker.process.pid}/maps").read_text()
+        return "uvloop" in maps
 
     async def kill(self) -> None:
         assert self.broker is not None

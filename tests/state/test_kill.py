@@ -8,37 +8,43 @@ import random
 
 import pytest
 
+from pybroker.broker.packets.model import Will
+
 from .client import Keeping
 from .conftest import Keeper
 
 TOPICS = 5
 
 
-@pytest.mark.parametrize("sync", ["interval", "always"])
-async def test_nothing_acknowledged_is_lost(keeper: Keeper, sync: str) -> None:
-    await crash(keeper, sync, rounds=6)
+@pytest.mark.parametrize(("sync", "loop"), [("interval", "asyncio"), ("always", "uvloop")])
+async def test_nothing_acknowledged_is_lost(keeper: Keeper, sync: str, loop: str) -> None:
+    await crash(keeper, sync, loop, rounds=6)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("sync", ["interval", "always"])
-async def test_nothing_acknowledged_is_lost_in_fifty_crashes(keeper: Keeper, sync: str) -> None:
-    await crash(keeper, sync, rounds=50)
+async def test_nothing_acknowledged_is_lost_in_fifty_crashes(keeper: Keeper, sync: str, loop: str) -> None:
+    await crash(keeper, sync, loop, rounds=50)
 
 
-async def crash(keeper: Keeper, sync: str, rounds: int) -> None:
+async def crash(keeper: Keeper, sync: str, loop: str, rounds: int) -> None:
     rng = random.Random(rounds)
-    keeper.sync, keeper.cache = sync, 50
+    keeper.sync, keeper.loop, keeper.cache = sync, loop, 50
     port = await keeper.start()
+    assert keeper.has_uvloop is (loop == "uvloop")
     publisher, reader, away = Keeping("p"), Keeping("r", 4), Keeping("away")
     for client in (publisher, reader, away):
         await client.connect(port)
         assert not client.present
     await reader.subscribe("t/#", 2)
+    await reader.subscribe("w", 2)
     await away.subscribe("t/+", 1)
     await away.drop()
 
     traffic = Traffic(publisher, rng)
     toggler = Toggler(rng)
+    mortals = Mortals()
     for round in range(rounds):
         if round:
             port = await keeper.start()
@@ -46,12 +52,15 @@ async def crash(keeper: Keeper, sync: str, rounds: int) -> None:
                 await client.connect(port)
                 assert client.present
         await toggler.connect(port)
+        await mortals.connect(port)
         reader.acknowledges = rng.random() < 0.8
         toggling = asyncio.create_task(toggler.run())
         await traffic.run(rng.uniform(0.05, 0.5))
+        await mortals.leave_some(rng)
         await keeper.kill()
-        for client in (publisher, reader, toggler.client):
+        for client in (publisher, reader, toggler.client, *mortals.connected):
             await client.gone()
+        mortals.died()
         await asyncio.gather(toggling, return_exceptions=True)
 
     port = await keeper.start()
@@ -61,11 +70,13 @@ async def crash(keeper: Keeper, sync: str, rounds: int) -> None:
         assert client.present
     await publisher.until(lambda: not publisher.unanswered)
     everything = set(range(traffic.published))
-    await reader.until(lambda: everything <= set(reader.numbers))
+    await reader.until(lambda: everything <= {int(m.payload) for m in reader.on("t/")})
+    await reader.until(lambda: len(reader.on("w")) == len(mortals.due))
+    assert sorted(m.payload for m in reader.on("w")) == sorted(mortals.due)
     await away.until(lambda: everything <= set(away.numbers))
 
     for qos in (1, 2):
-        mine = [int(m.payload) for m in reader.messages if m.qos == qos]
+        mine = [int(m.payload) for m in reader.on("t/") if m.qos == qos]
         first_times = list(dict.fromkeys(mine))
         assert first_times == sorted(first_times)
         if qos == 2:
@@ -135,3 +146,36 @@ class Toggler:
         off = {topic for topic, wanted in self.wanted.items() if wanted is False}
         await self.client.until(lambda: on <= {m.topic for m in self.client.messages})
         assert not off & {m.topic for m in self.client.messages}
+
+
+class Mortals:
+    """Clients with wills of QoS 2, some of which take their leave before the broker is killed."""
+
+    def __init__(self) -> None:
+        self.connected: list[Keeping] = []
+        self.due: list[bytes] = []
+        """The wills that have to be published, each once."""
+        self._count = 0
+
+    async def connect(self, port: int) -> None:
+        for _ in range(3):
+            self._count += 1
+            client = Keeping(f"mortal-{self._count}")
+            await client.connect(port, will=Will("w", b"%d" % self._count, 2))
+            self.connected.append(client)
+
+    async def leave_some(self, rng: random.Random) -> None:
+        """One says goodbye, and one is cut off."""
+        rng.shuffle(self.connected)
+        await self.connected.pop().leave()
+        cut_off = self.connected.pop()
+        self._will_of(cut_off)
+        await cut_off.drop()
+
+    def died(self) -> None:
+        for client in self.connected:
+            self._will_of(client)
+        self.connected.clear()
+
+    def _will_of(self, client: Keeping) -> None:
+        self.due.append(client.client_id.removeprefix("mortal-").encode())
