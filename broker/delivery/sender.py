@@ -246,7 +246,8 @@ class Sender:
     def await_room(self, session: Session) -> None:
         """Call the session's source once there may be room: whatever makes room for a queue pumps."""
         if session.queue is None:
-            session.queue = MessageQueue(session.max_queued or self.max_messages, self.max_bytes)
+            most = session.max_queued or self.max_messages
+            session.queue = MessageQueue(most, self.max_bytes, self.window)
 
     def _write_stretch(self, session: Session, queue: MessageQueue) -> int:
         """Write the messages that have waited longest, as many as there is room for, where they go as one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -24,10 +25,12 @@ class Ban:
 
 
 class Bans:
-    """All bans, at most ``MOST``, in memory."""
+    """All bans, at most ``MOST``."""
 
     def __init__(self) -> None:
         self._bans: dict[tuple[str, str], Ban] = {}
+        self.watchers: tuple[Callable[[str, str, Ban | None], None], ...] = ()
+        """Told of each ban that is put in force, by kind and name, and of each that is lifted or over."""
 
     def __bool__(self) -> bool:
         return bool(self._bans)
@@ -37,16 +40,20 @@ class Bans:
         if len(self._bans) >= MOST and (ban.kind, ban.who) not in self._bans:
             return False
         self._bans[ban.kind, ban.who] = ban
+        self._tell(ban.kind, ban.who, ban)
         return True
 
     def lift(self, kind: str, who: str) -> bool:
         """Remove the ban; False if there was none."""
-        return self._bans.pop((kind, who), None) is not None
+        if self._bans.pop((kind, who), None) is None:
+            return False
+        self._tell(kind, who, None)
+        return True
 
     def all(self, now: float) -> list[Ban]:
         """Those in force."""
         for key in [key for key, ban in self._bans.items() if ban.until <= now]:
-            del self._bans[key]
+            self.lift(*key)
         return list(self._bans.values())
 
     def of(self, client: Client, now: float) -> Ban | None:
@@ -60,3 +67,7 @@ class Bans:
             if ban is not None and ban.until > now:
                 return ban
         return None
+
+    def _tell(self, kind: str, who: str, ban: Ban | None) -> None:
+        for watcher in self.watchers:
+            watcher(kind, who, ban)

@@ -68,6 +68,8 @@ class RetainedSending:
             topic = self._next or next(self._topics, "")
             if topic == "":
                 self._begin_next()
+                if session.keeper is not None:
+                    session.keeper.subscribed(subscription)
             elif topic is not None and (publish := self._retained(topic)) is not None:
                 qos = min(publish.qos, subscription.qos)
                 if not engine.sender.has_room(session, publish, qos):

@@ -114,11 +114,17 @@ def _subscribe(engine: Engine, channel: Channel, packet: Subscribe) -> Work:
     if channel.connection.version != 5:
         # 3.x knows one refusal only [MQTT-3.9.3-2]
         reasons = [r if r <= 2 else ReasonCode.UNSPECIFIED_ERROR for r in reasons]
-    channel.send(channel.connection.fitting(Suback(packet.packet_id, reasons)))
+    wanting: list[Subscription] = []
     for topic_filter, new in granted.items():  # what is named twice counts as it was named last
         latest = session.subscriptions.get(topic_filter)
         if latest is not None and _wants_retained(latest, new):
-            send_retained(engine, session, latest)
+            wanting.append(latest)
+            if session.keeper is not None and len(engine.retained):
+                session.keeper.subscribed(latest, owes=True)
+        yield None
+    channel.send(channel.connection.fitting(Suback(packet.packet_id, reasons)))
+    for latest in wanting:
+        send_retained(engine, session, latest)
         yield None
 
 

@@ -94,6 +94,7 @@ class State(Part):
         finally:
             for session in self._engine.sessions:
                 session.keeper = None
+            self._engine.bans.watchers = ()
             if self._retained:
                 self._engine.retained.watchers = ()
         return []

@@ -23,7 +23,9 @@ class Keeper(Protocol):
     def ended(self) -> None:
         """The session has ended, with everything in it."""
 
-    def subscribed(self, subscription: Subscription) -> None: ...
+    def subscribed(self, subscription: Subscription, *, owes: bool = False) -> None:
+        """``owes``: what is retained for it has not been sent yet; told again once it has."""
+
     def unsubscribed(self, topic_filter: str) -> None: ...
     def queued(self, message: Outgoing) -> None:
         """A message of QoS 1 or 2 was queued."""

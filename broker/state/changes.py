@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..storage.database import runs
-from .rows import RELEASED, SENT, EntryRow, MessageRow, SessionRow, StretchRow, SubscriptionRow
+from .rows import RELEASED, SENT, BanRow, EntryRow, MessageRow, SessionRow, StretchRow, SubscriptionRow
 
 FORGOTTEN, NEW, AGAIN = range(3)
 """NEW: it was unknown before these changes."""
@@ -16,6 +16,7 @@ class Changes:
     the database."""
 
     __slots__ = (
+        "bans",
         "ended",
         "entries",
         "gone",
@@ -43,6 +44,8 @@ class Changes:
         """Messages of stretches, and entries in the database, that are done."""
         self.packets: dict[tuple[int, int], int] = {}
         """(session, packet identifier) of messages received and not released, or FORGOTTEN."""
+        self.bans: dict[tuple[str, str], BanRow | None] = {}
+        """None: it holds no longer."""
         self.retained_rows: dict[str, MessageRow | None] = {}
 
     def __bool__(self) -> bool:
@@ -57,6 +60,7 @@ class Changes:
             or self.subscriptions
             or self.packets
             or self.retained_rows
+            or self.bans
         )
 
     def session(self, row: SessionRow) -> None:
@@ -130,6 +134,9 @@ class Changes:
 
     def retained(self, topic: str, row: MessageRow | None) -> None:
         self.retained_rows[topic] = row
+
+    def ban(self, kind: str, who: str, row: BanRow | None) -> None:
+        self.bans[kind, who] = row
 
     def _move(self, number: int, packet_id: int, state: int) -> None:
         entry = self.entries.get(number)

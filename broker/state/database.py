@@ -13,6 +13,7 @@ from .changes import FORGOTTEN, Changes
 from .rows import (
     SENT,
     WAITS,
+    BanRow,
     EntryRow,
     MessageRow,
     SessionRow,
@@ -53,6 +54,9 @@ MIGRATIONS = (
         ends BLOB NOT NULL, wire BLOB NOT NULL);
     CREATE INDEX stretch_session ON stretch (session);
     CREATE TABLE flight (number INTEGER PRIMARY KEY, packet_id INTEGER NOT NULL, state INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE ban (kind TEXT NOT NULL, who TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, who))
     """,
 )
 """What makes each version of the schema out of the one before."""
@@ -109,6 +113,11 @@ class StateDatabase(Database):
         self.insert("retained", 7, (row for row in retained.values() if row is not None))
         cleared = [topic for topic, row in retained.items() if row is None]
         self.each_in("DELETE FROM retained WHERE topic IN", cleared)
+
+        self.insert("ban", 3, (row for row in changes.bans.values() if row is not None))
+        for ban, left in changes.bans.items():
+            if left is None:
+                db.execute("DELETE FROM ban WHERE kind = ? AND who = ?", ban)
 
     def _move(self, moved: dict[int, tuple[int, int]]) -> None:
         """An entry has its state in its row; a message of a stretch has it in ``flight``."""
@@ -201,7 +210,7 @@ class StateDatabase(Database):
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
-        tables = ("session", "subscription", "message", "entry", "packet", "retained")
+        tables = ("session", "subscription", "message", "entry", "packet", "retained", "ban")
         counts: dict[str, int] = {
             table: self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names from here
             for table in tables
@@ -302,6 +311,9 @@ class StateDatabase(Database):
 
     def packets(self) -> Iterator[tuple[int, int]]:
         return iter(self.db.execute("SELECT session, packet_id FROM packet"))
+
+    def bans(self) -> Iterator[BanRow]:
+        return map(BanRow._make, self.db.execute("SELECT * FROM ban"))
 
     def retained(self) -> Iterator[MessageRow]:
         return map(MessageRow._make, self.db.execute("SELECT * FROM retained"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from .changes import Changes
 from .database import StateDatabase
-from .rows import EntryRow, MessageRow, SubscriptionRow, session_row, write_will
+from .rows import BanRow, EntryRow, MessageRow, SubscriptionRow, ban_of, ban_row, session_row, write_will
 
 FORMAT = "pybroker state"
 VERSION = 1
@@ -40,6 +40,8 @@ def dump(database: StateDatabase) -> Iterator[str]:
         yield _line("received", session=number, packet_id=packet_id)
     for message in database.retained():
         yield _line("retained", **_message(message))
+    for ban in database.bans():
+        yield _line("ban", who=ban.who, **{"as": ban.kind}, facts=ban.facts)
 
 
 def read_dump(lines: Iterable[str], database: StateDatabase, taken: set[str]) -> Iterator[Changes]:
@@ -96,6 +98,9 @@ def _take(changes: Changes, kind: str, row: dict[str, Any], base: dict[str, int]
         case "retained":
             message = _message_row(row)
             changes.retained(message.topic, message)
+        case "ban":
+            ban = ban_row(ban_of(BanRow(row["as"], row["who"], row["facts"])))
+            changes.ban(ban.kind, ban.who, ban)
         case _:
             raise DumpError(f"there is no {kind!r}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..clock import Clock
+from ..engine.bans import Ban
 from ..packets.model import Publish
 from ..routing.subscription import Subscription
 from ..session.inflight import Outgoing
@@ -20,6 +21,7 @@ from .rows import (
     EntryRow,
     SessionRow,
     SubscriptionRow,
+    ban_row,
     message_row,
     stretch_row,
 )
@@ -75,6 +77,12 @@ class Notes:
         self.changes.retained(topic, row)
         self.unwritten.append(records.unretained(topic) if row is None else records.retained(row))
 
+    def ban(self, kind: str, who: str, ban: Ban | None) -> None:
+        """A ban holds now, or no longer."""
+        row = None if ban is None else ban_row(ban)
+        self.changes.ban(kind, who, row)
+        self.unwritten.append(records.lifted(kind, who) if row is None else records.ban(row))
+
 
 def _cannot_fetch(session: Session) -> None:
     """The broker is starting or has stopped."""
@@ -109,8 +117,9 @@ class KeptSession:
         self._notes.changes.session_ended(self.number)
         self._notes.unwritten.append(records.ended(self.number))
 
-    def subscribed(self, subscription: Subscription) -> None:
-        row = SubscriptionRow(subscription.topic_filter, options(subscription), subscription.identifier)
+    def subscribed(self, subscription: Subscription, *, owes: bool = False) -> None:
+        told = options(subscription) | (OWES if owes else 0)
+        row = SubscriptionRow(subscription.topic_filter, told, subscription.identifier)
         self._notes.changes.subscribed(self.number, row)
         self._notes.unwritten.append(records.subscribed(self.number, row))
 
@@ -213,6 +222,10 @@ class KeptSession:
         notes.unwritten.append(records.entry(row))
 
 
+OWES = 0x40
+"""Beside the options: not all that is retained for the subscription has been sent."""
+
+
 def options(subscription: Subscription) -> int:
     """As one byte, like that of SUBSCRIBE."""
     s = subscription
@@ -221,4 +234,4 @@ def options(subscription: Subscription) -> int:
 
 def subscription_of(row: SubscriptionRow) -> Subscription:
     o = row.options
-    return Subscription(row.topic_filter, o & 3, bool(o & 4), bool(o & 8), o >> 4, row.identifier)
+    return Subscription(row.topic_filter, o & 3, bool(o & 4), bool(o & 8), o >> 4 & 3, row.identifier)

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from struct import Struct
 
 from .changes import Changes
-from .rows import EntryRow, MessageRow, SessionRow, StretchRow, SubscriptionRow, session_row, write_will
+from .rows import (
+    BanRow,
+    EntryRow,
+    MessageRow,
+    SessionRow,
+    StretchRow,
+    SubscriptionRow,
+    session_row,
+    write_will,
+)
 
 _SESSION = Struct("<BIII")  # kind, number, lengths of facts and will
 _ENDED = Struct("<BI")
@@ -25,6 +34,7 @@ _STRETCH = Struct("<BQIIHBIHIII")
 _SENT_ALL = Struct("<BQIH")  # kind, number, count, packet identifier
 _DONE_ALL = Struct("<BQI")
 _PACKET = Struct("<BIH")  # kind, session, packet identifier
+_BAN = Struct("<BHII")  # kind of record; lengths of kind, name and facts
 _AT = Struct("<d")
 NONE = 0xFFFF_FFFF
 
@@ -45,7 +55,9 @@ NONE = 0xFFFF_FFFF
     IS_STRETCH,
     IS_SENT_ALL,
     IS_DONE_ALL,
-) = range(1, 17)
+    IS_BAN,
+    IS_LIFTED,
+) = range(1, 19)
 
 pack_sent: Callable[..., bytes] = _SENT.pack
 pack_number: Callable[..., bytes] = _NUMBER.pack
@@ -111,6 +123,16 @@ def stretch(row: StretchRow) -> bytes:
         len(row.wire),
     )
     return b"".join((head, topic, who, user, row.ends, row.wire))
+
+
+def ban(row: BanRow) -> bytes:
+    texts = [text.encode() for text in row]
+    return _BAN.pack(IS_BAN, *map(len, texts)) + b"".join(texts)
+
+
+def lifted(kind: str, who: str) -> bytes:
+    texts = [text.encode() for text in (kind, who, "")]
+    return _BAN.pack(IS_LIFTED, *map(len, texts)) + b"".join(texts)
 
 
 def record(at: float, changes: list[bytes]) -> bytes:
@@ -277,6 +299,15 @@ def _read_forgotten(data: bytes, at: int, changes: Changes) -> int:
     return at + _PACKET.size
 
 
+def _read_ban(data: bytes, at: int, changes: Changes) -> int:
+    what, *lengths = _BAN.unpack_from(data, at)
+    (kind, who, facts), at = _read_texts(data, at + _BAN.size, lengths)
+    assert kind is not None
+    assert who is not None
+    changes.ban(kind, who, BanRow(kind, who, facts or "") if what == IS_BAN else None)
+    return at
+
+
 def _unpack_message(data: bytes, at: int) -> tuple[int, MessageRow, int]:
     _, number, flags, payload_at, expires_at, *lengths, size = _MESSAGE.unpack_from(data, at)
     (topic, client, username), at = _read_texts(data, at + _MESSAGE.size, lengths)
@@ -313,4 +344,6 @@ _READERS: dict[int, Callable[[bytes, int, Changes], int]] = {
     IS_STRETCH: _read_stretch,
     IS_SENT_ALL: _read_sent_all,
     IS_DONE_ALL: _read_done_all,
+    IS_BAN: _read_ban,
+    IS_LIFTED: _read_ban,
 }

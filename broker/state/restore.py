@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from sys import maxsize
@@ -13,13 +13,15 @@ from typing import TypeVar
 
 from ..engine.disconnect import depart, happen_until, wait_for_end, wait_for_will
 from ..engine.engine import Engine
+from ..engine.retained import send_retained
 from ..packets.model import Publish
+from ..routing.subscription import Subscription
 from ..session.inflight import Outgoing
 from ..session.queue import OVERHEAD, MessageQueue, size_of
 from ..session.registry import INSIDE
 from ..session.session import Session
 from .database import StateDatabase
-from .keeper import KeptSession, Notes, subscription_of
+from .keeper import OWES, KeptSession, Notes, subscription_of
 from .rows import (
     NEVER,
     RELEASED,
@@ -28,6 +30,7 @@ from .rows import (
     MessageRow,
     SessionRow,
     StretchHead,
+    ban_of,
     publish_of,
     stretch_of,
 )
@@ -50,6 +53,8 @@ class Left:
     """Where it was connected: when the broker went down. This and the others by the monotonic clock."""
     will_at: float | None
     ends_at: float | None
+    owed: Sequence[Subscription]
+    """Those that did not get all that was retained for them."""
 
 
 def restore(
@@ -64,6 +69,7 @@ def restore(
     epoch = notes.epoch
     sessions: dict[int, Session] = {}
     rows: list[SessionRow] = []
+    owed: dict[Session, list[Subscription]] = {}
     for row in progress.of(database.sessions(), "sessions"):
         session = sessions[row.number] = _session(row, notes)
         engine.sessions.add(session)
@@ -73,6 +79,8 @@ def restore(
             subscription = subscription_of(subscription_row)
             owner.subscriptions[subscription.topic_filter] = subscription
             engine.router.subscribe(owner, subscription)
+            if subscription_row.options & OWES:
+                owed.setdefault(owner, []).append(subscription)
     for number, packet_id in database.packets():
         if (owner := sessions.get(number)) is not None:
             owner.received.add(packet_id)
@@ -81,6 +89,9 @@ def restore(
     for message_row in progress.of(database.retained(), "retained messages") if retained else ():
         if message_row.expires_at == NEVER or message_row.expires_at > now:
             engine.retained.set(message_row.topic, publish_of(message_row, epoch))
+    for ban_row in database.bans():
+        engine.bans.put(ban_of(ban_row))
+    engine.bans.watchers = (notes.ban,)
     notes.next_session = database.highest("session") + 1
     notes.next_message = database.highest("message") + 1
     notes.next_entry = database.highest("entry") + 1
@@ -94,6 +105,7 @@ def restore(
             (alive or now) - epoch,
             None if row.will_at == NEVER else row.will_at - epoch,
             None if row.ends_at == NEVER else row.ends_at - epoch,
+            owed.get(sessions[row.number], ()),
         )
         for row in rows
     ]
@@ -112,6 +124,8 @@ def set_off(engine: Engine, left: Iterable[Left]) -> None:
             if one.ends_at is not None:
                 wait_for_end(engine, session, one.ends_at)
         happen_until(engine, session, now)
+        for subscription in one.owed:
+            send_retained(engine, session, subscription)
         if one.connected and session.keeper is not None:
             session.keeper.changed(session)
 

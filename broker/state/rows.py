@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from struct import pack, unpack
 from typing import NamedTuple
 
+from ..engine.bans import Ban
 from ..events import Client
 from ..packets.encoder import make_publish
 from ..packets.model import Publish, PublishRun, Will
@@ -129,6 +131,13 @@ class SubscriptionRow(NamedTuple):
     identifier: int
 
 
+class BanRow(NamedTuple):
+    kind: str
+    who: str
+    facts: str
+    """All of it, as JSON."""
+
+
 @dataclass(slots=True)
 class SessionRow:
     number: int
@@ -189,6 +198,22 @@ def session_row(number: int, facts: str, will: bytes) -> SessionRow:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the session {facts[:100]} is incomplete") from error
+
+
+def ban_row(ban: Ban) -> BanRow:
+    until = NEVER if ban.until == inf else ban.until
+    facts = {"reason": ban.reason, "by": ban.by, "at": ban.at, "until": until}
+    return BanRow(ban.kind, ban.who, json.dumps(facts))
+
+
+def ban_of(row: BanRow) -> Ban:
+    """Raises ValueError where the facts are none."""
+    given = json.loads(row.facts)
+    try:
+        until = inf if given["until"] == NEVER else float(given["until"])
+        return Ban(row.kind, row.who, str(given["reason"]), str(given["by"]), float(given["at"]), until)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the ban {row.facts[:100]} lacks something") from error
 
 
 def write_will(will: Will | None) -> bytes:

@@ -25,6 +25,7 @@ WORDS = {
     "message": "different messages among them",
     "packet": "QoS 2 messages received and not released",
     "retained": "retained messages",
+    "ban": "bans",
 }
 MOST_SHOWN = 100
 """Messages of one session that are printed."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pybroker.broker.config.settings import SqliteSettings
+from pybroker.broker.engine.bans import Ban
 from pybroker.broker.packets.model import Puback, Publish, Pubrec, Pubrel, Will
 from pybroker.broker.packets.properties import Properties
 from pybroker.broker.state.database import MIGRATIONS
@@ -398,3 +399,44 @@ async def test_a_client_that_keeps_its_session_no_longer_gets_what_waited(tmp_pa
     broker = await kept.restart()
     assert "s" not in broker.engine.sessions
     await kept.stop()
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+async def test_retained_messages_that_a_new_subscription_did_not_get_yet(
+    kept: Kept, tmp_path: Path, crashes: bool
+) -> None:
+    broker = await kept.start(max_inflight_window=2)
+    for number in range(5):
+        broker.connect("p").publish(f"r/{number}", b"%d" % number, qos=1, retain=True)
+    client = subscriber(broker)
+    client.subscribe("r/#", 1)
+    assert [m.payload for m in client.packets() if isinstance(m, Publish)] == [b"0", b"1"]
+    broker = await (kept.crash(tmp_path / "copy") if crashes else kept.restart(max_inflight_window=2))
+    client = subscriber(broker)
+    found = client.messages()
+    assert {m.payload for m in found} == {b"0", b"1", b"2", b"3", b"4"}
+    assert all(m.retain for m in found)
+    assert len(found) == 7, "the two that were in flight, and all"
+    broker = await kept.restart()
+    assert subscriber(broker).messages() == []
+
+
+async def test_bans(kept: Kept, tmp_path: Path) -> None:
+    broker = await kept.start()
+    bans = [
+        Ban("clientid", "c", "noise", "admin", 5.0),
+        Ban("peerhost", "::1", until=broker.clock.time() + 60),
+    ]
+    for ban in (*bans, Ban("username", "u")):
+        assert broker.engine.bans.put(ban)
+    assert broker.engine.bans.lift("username", "u")
+    broker.engine.flush()
+    broker = await kept.crash(tmp_path / "copy")
+    assert broker.engine.bans.all(broker.clock.time()) == bans
+    assert broker.engine.bans.lift("clientid", "c")
+    broker = await kept.restart()
+    assert broker.engine.bans.all(broker.clock.time()) == bans[1:]
+    broker = await kept.restart(seconds=100)
+    assert broker.engine.bans.all(broker.clock.time()) == []
+    broker = await kept.restart()
+    assert not broker.engine.bans

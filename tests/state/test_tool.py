@@ -154,6 +154,7 @@ def test_a_restart_of_the_test_broker_goes_over_the_disk(tmp_path: Path) -> None
 LEFT: list[tuple[dict[int, bytes], list[bytes]]] = [
     ({}, [b"\xff", b"two"]),
     ({7: b"two"}, [b"\xff", b"three"]),
+    ({7: b"two"}, [b"\xff", b"three"]),
 ]
 """What the file of each version has for the client: in flight, and waiting."""
 
@@ -172,6 +173,7 @@ def test_a_file_of_each_version_is_read(tmp_path: Path, version: int) -> None:
         sent = {packet_id: m.publish.payload for packet_id, m in session.inflight.messages.items()}
         waits = [m.publish.payload for m in session.queue.messages()]
         assert (sent, waits) == LEFT[version - 1]
+        assert bool(broker.running.engine.bans) is (version >= 3)
         assert broker.retained["a/b"].payload == b"\xff"
     database = StateDatabase(tmp_path / "pybroker.db")
     assert database.faults() == []

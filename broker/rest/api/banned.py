@@ -34,7 +34,7 @@ async def banned(call: Call) -> web.Response:
 
 async def ban(call: Call) -> web.Response:
     """``until`` is a time in seconds since the epoch; without it the ban holds until it is lifted. Those
-    who are connected leave. Bans are kept in memory."""
+    who are connected leave. ``sqlite {}`` keeps bans over a restart."""
     wanted, engine = await call.object(), call.served.engine
     now = engine.clock.time()
     new = _read(wanted, now)
@@ -71,6 +71,7 @@ async def lift(call: Call) -> web.Response:
     kind, who = call.arguments
     if not call.served.engine.bans.lift(kind, who):
         raise Refused(404, Code.BAD_REQUEST, f'there is no ban of the {kind} "{who}"')
+    call.served.engine.flush()
     return data([])
 
 
