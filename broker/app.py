@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pybroker.webhook.body.signature import SecretError
 from pybroker.webhook.http.client import open_transport
 from pybroker.webhook.http.transport import MakeTransport
 from pybroker.webhook.loading import LoadError
+from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.push.store import StoreError
 from pybroker.webhook.settings import SettingsError
 from pybroker.webhook.spool.files import SpoolError
@@ -44,11 +45,14 @@ from .parts.sys_topics import SysTopics
 from .parts.webhooks import Webhooks
 from .parts.workers import Arrivals, Place, Workers
 from .plugins.errors import PluginError
-from .rest.part import Rest
+from .rest.part import PrivateRest, Rest
 from .rest.served import End, Served
 from .state.errors import StateError
 from .transport.errors import ListenError
 from .transport.listener import OpenChannel
+
+if TYPE_CHECKING:
+    from .rest.workers import Workers as AllWorkers
 
 START_ERRORS = (
     AccessError,
@@ -96,7 +100,11 @@ class App:
         self.faults = faults or (Faults() if settings.faults is not None else None)
         if open_channel is None:
             open_channel = Channel if self.faults is None else partial(WatchedChannel, self.faults, None)
-        self.workers = Workers(self.engine, place, self._own_numbers) if place is not None else None
+        self.workers = (
+            Workers(self.engine, place, self._own_numbers, keeps=settings.sqlite is not None)
+            if place is not None
+            else None
+        )
         self.listeners = Listeners(
             self.engine, settings, open_channel, self.workers, place.sockets if place is not None else {}
         )
@@ -104,7 +112,11 @@ class App:
         self.start_faults()
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
-        self.rest = Rest(self._served(), settings.http_server)
+        served = self._served()
+        self.rest = Rest(served, settings.http_server)
+        private = (
+            (PrivateRest(served, place.http_path(place.index)),) if place is not None and place.http else ()
+        )
         self.state = State(self.engine, settings, retained=place is None or place.index == 0)
         self.sys_topics = SysTopics(
             self.engine,
@@ -127,6 +139,7 @@ class App:
             self.bridges,
             self.listeners,
             *([Arrivals(self.workers, self.listeners)] if self.workers is not None else ()),
+            *private,
             self.rest,
         )
         """In the order of their start."""
@@ -194,14 +207,32 @@ class App:
             lag=Lag(self.engine),
             packets=LastPackets(self.engine),
             end=lambda: self.end,
+            webhook_stats=self._webhook_stats,
+            workers=self._all_workers(),
         )
+
+    def _all_workers(self) -> AllWorkers | None:
+        if self.workers is None or not self.workers.place.http:
+            return None
+        from .rest.workers import Workers as AllWorkers  # takes aiohttp, for those who serve HTTP
+
+        place = self.workers.place
+        return AllWorkers(self.workers.owner_of, [place.http_path(index) for index in range(place.count)])
 
     def _sys_values(self) -> Iterable[tuple[str, str]]:
         for part in self.parts:
             yield from part.sys_values()
 
     def _own_numbers(self) -> dict[str, Any]:
-        return {"overview": own_numbers(self.engine), "sys": self.sys_topics.values()}
+        return {
+            "overview": own_numbers(self.engine),
+            "sys": self.sys_topics.values(),
+            "webhooks": [stats.to_dict() for stats in self.webhooks.sink.stats()],
+        }
+
+    def _webhook_stats(self) -> list[EndpointStats]:
+        own = self.webhooks.sink.stats()
+        return own if self.workers is None else self.workers.webhook_stats(own)
 
     def _spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
         task = asyncio.ensure_future(_hand_on(answer, then))

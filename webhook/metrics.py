@@ -6,8 +6,9 @@ matched = succeeded + dead + in_flight + queued + dropped_full + dropped_expired
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import add
 from typing import Any
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -158,3 +159,22 @@ class EndpointStats:
         if "response_buckets" in known:
             known["response_buckets"] = tuple(known["response_buckets"])
         return cls(**known)
+
+
+def total(parts: Sequence[EndpointStats]) -> EndpointStats:
+    """One endpoint of several processes: figures are added up, and it is as well as the worst of them."""
+    found = parts[0].to_dict()
+    for other in parts[1:]:
+        for name, value in other.to_dict().items():
+            before = found[name]
+            if name == "oldest_age":
+                found[name] = max(before, value)
+            elif name == "state":
+                found[name] = value if before == "ready" else before
+            elif isinstance(value, tuple):
+                found[name] = tuple(map(add, before, value))
+            elif isinstance(value, int | float):
+                found[name] = before + value
+            else:
+                found[name] = before or value
+    return EndpointStats.from_dict(found)

@@ -107,13 +107,16 @@ class Link:
         self._ready = False
 
     def forget(self) -> int:
-        """The node does not come back. Returns how many bytes it will never have."""
+        """Wait for the node no longer; should it come back, both begin anew. Returns how many bytes it will
+        never have."""
         lost = self.held
         self.chunks = []
         self._waiting.clear()
         self._unacknowledged.clear()
         self.held = self._window = 0
-        self._done = self._count
+        self.peer = self._opened_for = 0
+        self.incarnation += 2  # for the node it is as if another process had come
+        self._done = self._count = self._count + 1
         self._call_waiters()
         return lost
 
@@ -132,12 +135,18 @@ class Link:
         self._waiting.append((self._count, records))
         self._send()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the node has not dealt with all that there is for it, flushed or not."""
+        return bool(self.chunks) or self._done < self._count
+
     def when_done(self, then: Callable[[], None]) -> None:
-        """Call ``then`` once the node has dealt with all that was flushed until now, or is forgotten."""
-        if self._done >= self._count:
+        """Call ``then`` once the node has dealt with all that there is until now, or is forgotten."""
+        count = self._count + bool(self.chunks)
+        if self._done >= count:
             then()
         else:
-            self._waiters.append((self._count, then))
+            self._waiters.append((count, then))
 
     def received(self, frame: bytes, now: float) -> None:
         """A frame from the other end. One that is none of ours is ignored."""

@@ -8,8 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from ..delivery.outbox import Outbox
 from ..engine.engine import Engine
-from ..engine.publish import stamp
+from ..engine.publish import MAX_AT_ONE_GO, stamp
 from ..packets.model import Publish, PublishRun
 from ..routing.router import Route, UnansweredError
 from ..routing.shared import Share
@@ -17,6 +18,7 @@ from ..routing.topics import SHARE
 from ..session.session import Session
 from . import records
 from .bus import Transmit
+from .held import HeldAnswers
 from .link import MOST_HELD
 from .owner import owner_of
 from .peer import Peer, is_elsewhere, local_members
@@ -43,13 +45,16 @@ class Node:
         incarnation: int,
         *,
         owns_retained: bool = True,
+        keeps: bool = False,
         measure: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """``count`` nodes with the indices from 0 on, of which this is one. ``owns_retained``: the retained
-        messages that are here count; else those of the others do."""
+        messages that are here count; else those of the others do. ``keeps``: what is acknowledged is safe
+        from a crash, so acknowledgements wait for the nodes that have to keep a message."""
         self.index = index
         self.count = count
         self.full = False
+        self._held = HeldAnswers(engine) if keeps else None
         self.engine = engine
         self._measure = measure
         self._said: dict[str, Any] = {}
@@ -107,6 +112,9 @@ class Node:
         """The topics of `$SYS` of the others."""
         return [found for peer in self.peers.values() if (found := peer.numbers.get("sys"))]
 
+    def holds(self, outbox: Outbox, answers: bytes) -> bool:
+        return self._held is not None and self._held.hold(outbox, answers, self.peers.values())
+
     def routes_known(self) -> Awaitable[Any] | None:
         self._changes.flush()
         waits = [peer for peer in self.peers.values() if peer.link.is_up]
@@ -151,6 +159,7 @@ class Node:
         if one.room is not None and one.link.held < MOST_HELD // 2:
             self._has_room(one)
         self._work(one)
+        self.engine.flush()
 
     # What is told.
 
@@ -170,6 +179,7 @@ class Node:
         peer.incarnations += 1
 
     def _all_there_is(self, peer: Peer) -> list[bytes]:
+        peer.given_up = False
         told = [_filters(records.SUBSCRIBED, self._filters)]
         told += [records.members(name, *members) for name, members in self._groups.items()]
         told += [records.pack(records.ALL_ROUTES, b""), records.numbers(self._measured())]
@@ -243,9 +253,13 @@ class Node:
                 self._give_up(peer)
         self._tell_numbers()
         self.retained.tick()
+        self.engine.flush()
         self.engine.clock.call_at(now + TICK, self._tick)
 
     def _give_up(self, peer: Peer) -> None:
+        if peer.given_up:
+            return
+        peer.given_up = True
         if peer.link.forget():
             self.engine.counters.dropped["neighbour_gone"] += 1
         if peer.doubt_routes():
@@ -311,15 +325,18 @@ class Node:
 
     def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[None]:
         fanout = self.engine.fanout
-        plan = None
-        if not run.qos:
-            route = self.engine.router.routes.get(run.topic)
-            plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
-        if plan is not None:
+        route = self.engine.router.routes.get(run.topic)
+        plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
+        if plan is not None and not run.qos:
             waiting = fanout.forward(plan, run)
             if waiting:
                 for _ in fanout.forward_later(waiting, run):
                     yield
+            yield
+            return
+        few = plan is not None and len(run) * len(plan.renumber) <= MAX_AT_ONE_GO
+        if plan is not None and few and peer.source is not None:
+            fanout.renumber(plan, run, peer.source)
             yield
             return
         for packet in run:

@@ -46,6 +46,8 @@ class Peer:
         self.incarnations = 0
         """How many processes were in its place one after another."""
         self.down_since: float | None = engine.clock.monotonic()
+        self.given_up = False
+        """Whether it was away for so long that nothing waits for it any more."""
         self.room: asyncio.Event | None = None
         """While it takes no more: who wants to send more waits for this."""
         self.when_full: Callable[[], None] = _nothing
@@ -69,7 +71,10 @@ class Peer:
         self.tell(records.group(topic_filter, layout, packet))
 
     def tell(self, record: bytes) -> None:
-        """Send a record with the next flush, after all that was sent before."""
+        """Send a record with the next flush, after all that was sent before. A node that was given up is told
+        all when it comes back."""
+        if self.given_up:
+            return
         self._engine.pending.send(self.link, record)
 
     def _look_whether_full(self) -> None:

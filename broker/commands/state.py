@@ -52,6 +52,10 @@ def _run(options: argparse.Namespace) -> int:
             print(f"pybroker: {text}", file=sys.stderr)
             return BAD_CONFIGURATION
         directory = settings.sqlite.path
+        if settings.workers > 1:
+            text = f"each worker has a directory of its own: name it by --dir {directory}/worker-1"
+            print(f"pybroker: {text}", file=sys.stderr)
+            return BAD_CONFIGURATION
     try:
         match options.verb:
             case "show":

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..faults.fault import Fault
 from .auth import auth
 from .bridges import bridges
 from .environment import fill, put_keys
@@ -110,17 +109,24 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "presets": _presets(_section(root, "preset"), report),
         "sys": SysSettings(**_fields(read(_section(root, "sys"), "sys", report))),
         "plugins": plugins,
-        "faults": _faults(root, system["workers"], report),
+        "faults": faults(root, report),
         "drain_timeout": system["drain_timeout"],
     }
-    return Settings(**settings, warnings=report.warnings)
-
-
-def _faults(root: Section, workers: int, report: Report) -> tuple[Fault, ...] | None:
-    found = faults(root, report)
-    if found is not None and workers > 1:
-        report.error(root.place, "faults", "faults take a broker of one process: set system.workers = 1")
+    found = Settings(**settings, warnings=report.warnings)
+    _refuse_with_workers(found, root.place, report)
     return found
+
+
+def _refuse_with_workers(settings: Settings, place: Place, report: Report) -> None:
+    """What several processes cannot share."""
+    if settings.workers == 1:
+        return
+    if settings.faults is not None:
+        report.error(place, "faults", "faults take a broker of one process: set system.workers = 1")
+    for one in settings.event_pushers:
+        if one.backend == "push":
+            text = "push takes a broker of one process: set system.workers = 1"
+            report.error(place, f"event_pusher.{one.name}", text)
 
 
 def _check_sections(root: Section, report: Report) -> None:

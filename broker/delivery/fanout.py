@@ -131,9 +131,11 @@ class Fanout:
         stretch = Stretch(run, source)
         sender, alone = self._sender, len(plan.renumber) == 1
         sessions = [s for s in plan.renumber if not sender.send_all(s, stretch, alone=alone)]
-        if sessions or plan.neighbours:
+        for neighbour in plan.neighbours:
+            neighbour.take_run(run, source)
+        if sessions:
             for publish in stretch.publishes():
-                self._renumber(sessions, plan.neighbours, publish)
+                self._renumber(sessions, (), publish)
 
     def _renumber(
         self, sessions: Sequence[Session], neighbours: tuple[Neighbour, ...], publish: Publish

@@ -7,7 +7,7 @@ from typing import Protocol
 from ..counters import Counters
 from ..events import Client
 from ..packets.encoder import publish_shape
-from ..packets.model import Publish
+from ..packets.model import Publish, PublishRun
 from ..routing.shared import SharedGroup
 from ..session.session import Session
 from .outbox import Outbox, Pending
@@ -74,16 +74,26 @@ class Neighbour(Session):
 
     def take(self, publish: Publish, packet: bytes) -> None:
         """Send what :func:`as_it_came` made of the message."""
-        self._tell_source(publish)
+        self._tell_source(publish.source)
         self._counters.publish_sent += 1  # as those of the lanes; see Node
-        outbox = self.lane(publish.version).outbox
-        assert outbox is not None
-        self._pending.send(outbox, packet)
+        self._send(publish.version, packet)
+
+    def take_run(self, run: PublishRun, source: Client) -> None:
+        """Send messages as they came."""
+        self._tell_source(source)
+        self._counters.publish_sent += len(run)
+        self._counters.packets_sent += len(run) - 1
+        self._send(run.version, run.wire)
 
     def take_for_group(self, publish: Publish, group: SharedGroup[Session]) -> None:
         """Send a message for one member of the group there."""
-        self._tell_source(publish)
+        self._tell_source(publish.source)
         self._way.group(f"$share/{group.name}/{group.topic_filter}", publish.version, as_it_came(publish))
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the lanes have what is not on the way."""
+        return bool(_chunks(self.four) or _chunks(self.five))
 
     def flush(self) -> None:
         """Put what the lanes have on the way, before whatever follows; that begins with its publisher."""
@@ -95,11 +105,16 @@ class Neighbour(Session):
             if lane.outbox is not None and lane.outbox.chunks:
                 self._counters.packets_sent += lane.outbox.flush()
 
-    def _tell_source(self, publish: Publish) -> None:
-        if publish.source is not self._publisher:
+    def _send(self, layout: int, packets: bytes) -> None:
+        outbox = self.lane(layout).outbox
+        assert outbox is not None
+        self._pending.send(outbox, packets)
+
+    def _tell_source(self, source: Client | None) -> None:
+        if source is not self._publisher:
             self._put_on_way()
-            self._publisher = publish.source
-            self._way.source_is(publish.source)
+            self._publisher = source
+            self._way.source_is(source)
 
     def _write_four(self, data: bytes) -> None:
         self._way.packets(4, data)
@@ -122,3 +137,7 @@ def _lane(neighbour: Neighbour, outbox: Outbox | None) -> Session:
     session.small_packet = session.max_packet_size
     session.outbox = outbox
     return session
+
+
+def _chunks(lane: Session) -> list[bytes]:
+    return lane.outbox.chunks if lane.outbox is not None else []

@@ -9,7 +9,7 @@ from ..clock import Clock
 from ..config.settings import Limits, MqttSettings
 from ..counters import Counters
 from ..delivery.fanout import Fanout
-from ..delivery.outbox import Pending
+from ..delivery.outbox import Outbox, Pending
 from ..delivery.sender import Sender
 from ..events import Client
 from ..hooks import Hooks
@@ -48,6 +48,10 @@ class Neighbours(Protocol):
 
     def concerned(self, topic: str) -> Awaitable[Any] | None:
         """What a publisher of the topic has to wait for."""
+
+    def holds(self, outbox: Outbox, answers: bytes) -> bool:
+        """Whether these acknowledgements wait until the others have made safe what they are about; they are
+        sent then. Else the caller sends them."""
 
     def routes_known(self) -> Awaitable[Any] | None:
         """What a client has to wait for until messages of the others reach its new subscriptions."""

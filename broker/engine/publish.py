@@ -151,7 +151,8 @@ def _publish_acknowledged(
     if len(run):
         engine.fanout.renumber(plan, run, session.client)
         engine.counters.publish_received += len(run)
-    engine.pending.send_all(channel.outbox, answers)
+    if engine.neighbours is None or not engine.neighbours.holds(channel.outbox, b"".join(answers)):
+        engine.pending.send_all(channel.outbox, answers)
 
 
 def _first_time(session: Session, run: PublishRun) -> PublishRun:
@@ -178,9 +179,14 @@ def _acknowledge(engine: Engine, channel: Channel, packet: Publish, receivers: b
             channel.connection.unacknowledged.discard(packet_id)
         if not receivers:
             tell = Puback if packet.qos == 1 else Pubrec
-            channel.send(encode(tell(packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
+            _answer(engine, channel, encode(tell(packet_id, ReasonCode.NO_MATCHING_SUBSCRIBERS), 5))
             return
-    engine.pending.send(channel.outbox, puback(packet_id) if packet.qos == 1 else pubrec(packet_id))
+    _answer(engine, channel, puback(packet_id) if packet.qos == 1 else pubrec(packet_id))
+
+
+def _answer(engine: Engine, channel: Channel, answer: bytes) -> None:
+    if engine.neighbours is None or not engine.neighbours.holds(channel.outbox, answer):
+        engine.pending.send(channel.outbox, answer)
 
 
 def _note_received(session: Session, packet_id: int) -> None:

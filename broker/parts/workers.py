@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pybroker.webhook.metrics import EndpointStats, total
+
 from ..cluster.handover import Handover
 from ..cluster.mesh import Mesh
 from ..cluster.node import Node
@@ -40,20 +42,31 @@ class Place:
     """Whether all begin now; else this one takes the place of one that has died."""
     sockets: Mapping[str, Sequence[socket.socket]] = field(default_factory=dict)
     """Those that all accept clients on, by the name of the listener."""
+    http: bool = False
+    """Whether the first of them serves HTTP."""
     replaced: int = 0
     """How many of them have died so far."""
+
+    def http_path(self, index: int) -> Path:
+        """Where a worker answers what the first one is asked over HTTP."""
+        return self.folder / f"{index}.http"
 
 
 class Workers(Part):
     """The others, and what they are told. Tells listeners where a client belongs (`arrival.Owners`)."""
 
-    def __init__(self, engine: Engine, place: Place, measure: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, engine: Engine, place: Place, measure: Callable[[], dict[str, Any]], *, keeps: bool
+    ) -> None:
+        """``keeps``: what is acknowledged is on disk."""
         self._engine = engine
         self.place = place
         # The first one's disk has the retained messages.
         owns = place.first and place.index == 0
         incarnation = int.from_bytes(os.urandom(8)) | 1
-        self.node = Node(engine, place.index, place.count, incarnation, owns_retained=owns, measure=measure)
+        self.node = Node(
+            engine, place.index, place.count, incarnation, owns_retained=owns, measure=measure, keeps=keeps
+        )
         self._mesh = Mesh(place.folder, place.index, place.count)
         self.handover: Handover | None = None
 
@@ -84,6 +97,20 @@ class Workers(Part):
         await self._mesh.close()
         return []
 
+    def webhook_stats(self, own: list[EndpointStats]) -> list[EndpointStats]:
+        """Of all workers, an endpoint each."""
+        others = [
+            [EndpointStats.from_dict(one) for one in peer.numbers["webhooks"]]
+            for peer in self.node.peers.values()
+            if "webhooks" in peer.numbers
+        ]
+        return [
+            total([mine, *(one for some in others for one in some if one.name == mine.name)]) for mine in own
+        ]
+
+    def owner_of(self, client_id: str) -> int:
+        return owner_of(client_id, self.place.count)
+
     @property
     def number(self) -> int:
         """For people: from 1 on."""
@@ -101,7 +128,7 @@ class Workers(Part):
         failed: Callable[[], None],
     ) -> None:
         assert self.handover is not None
-        owner = owner_of(client_id, self.place.count)
+        owner = self.owner_of(client_id)
         patience = self._engine.limits.connect_timeout
         self.handover.pass_on(owner, connection, asdict(origin), first, patience, failed)
 

@@ -48,6 +48,7 @@ def settings_of(settings: Settings, index: int, count: int) -> Settings:
         listeners=listeners,
         limits=replace(limits, connect_rate=limits.connect_rate / count),
         http_server=settings.http_server if first else None,
+        bridges=settings.bridges if first else (),
         sqlite=settings.sqlite and replace(settings.sqlite, path=folder_of(settings.sqlite.path, index)),
         webhooks=_endpoints(settings.webhooks, index),
         event_pushers=_endpoints(settings.event_pushers, index),

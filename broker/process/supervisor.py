@@ -248,7 +248,15 @@ class Supervisor:
                 os.close(worker.reports)
             from .worker import WorkerOptions, work
 
-            place = Place(index, self._settings.workers, self._folder, first, self._sockets, self._replaced)
+            place = Place(
+                index,
+                self._settings.workers,
+                self._folder,
+                first,
+                self._sockets,
+                http=self._settings.http_server is not None,
+                replaced=self._replaced,
+            )
             options = WorkerOptions(place, writer, self._life, self._control, self._options.reread)
             status = work(self._settings, options)
         except BaseException:

@@ -7,12 +7,12 @@ import json
 import logging
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pybroker.webhook.metrics import EndpointStats, total
 from pybroker.webhook.reports import lines
 
 from ..app import START_ERRORS, App
@@ -158,7 +158,10 @@ class Work:
 
         async def webhooks(arguments: dict[str, Any]) -> list[dict[str, Any]]:
             answers = [await own["webhook status"](arguments), *await self._ask_others("webhook status")]
-            return [added(one) for one in zip(*answers, strict=True)]
+            return [
+                total([EndpointStats.from_dict(values) for values in one]).to_dict()
+                for one in zip(*answers, strict=True)
+            ]
 
         async def top(arguments: dict[str, Any]) -> dict[str, Any]:
             answers = [await own["top"](arguments), *await self._ask_others("top")]
@@ -173,7 +176,7 @@ class Work:
                 key=lambda one: one["seen"],
                 reverse=True,
             )[:20]
-            whole["webhooks"] = [added(one) for one in zip(*(a["webhooks"] for a in answers), strict=True)]
+            whole["webhooks"] = await webhooks({})
             return whole
 
         return {
@@ -213,28 +216,6 @@ class _Ending(Ending):
 
     def __call__(self, restart: bool) -> None:
         self._end(restart)
-
-
-def added(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The figures of an endpoint, of all workers: numbers are added up, of words the first counts that says
-    anything."""
-    total: dict[str, Any] = dict(nodes[0])
-    for other in nodes[1:]:
-        for name, value in other.items():
-            before = total[name]
-            if name == "oldest_age":
-                total[name] = max(before, value)
-            elif isinstance(value, int | float):
-                total[name] = before + value
-            elif isinstance(value, list | tuple):
-                total[name] = [a + b for a, b in zip(before, value, strict=True)]
-            elif isinstance(value, dict):
-                total[name] = dict(Counter(before) + Counter(value))
-            elif name == "state" and before == "ready":
-                total[name] = value
-            else:
-                total[name] = before or value
-    return total
 
 
 def _webhook_command(app: App) -> control.Handler:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -63,6 +64,17 @@ DECODER = json.JSONDecoder(object_pairs_hook=_first_counts)
 Handler: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+class Where(Enum):
+    """Which of the processes of a broker answer a request."""
+
+    HERE = "the one that serves HTTP: all know the same"
+    OWNER = "the one that has the client that the path names first"
+    OWNER_IN_BODY = "the one that has the client that the body names"
+    ALL = "all of them; their lists are put together"
+    EACH = "all of them do it"
+    ALONE = "none: it is served by a broker of one process only"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path."""
@@ -76,3 +88,4 @@ class Route:
     summary: str
     changes: bool = False
     """Whether it changes something: users who may only read are refused."""
+    where: Where = Where.HERE

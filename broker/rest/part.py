@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.settings import HttpServerSettings, Settings
 from ..part import Apply, Part
 from ..transport import tls
 from ..transport.errors import ListenError
-from ..transport.sockets import listen_tcp
+from ..transport.sockets import listen_tcp, listen_unix
 from .served import Served
 
 if TYPE_CHECKING:
@@ -81,3 +82,27 @@ class Rest(Part):
             self._served.lag.stop()
             await self._server.close()
             self._server = None
+
+
+class PrivateRest(Part):
+    """The same API about this process alone, for the process of this broker that serves HTTP; that one has
+    asked who wants to know."""
+
+    def __init__(self, served: Served, path: Path) -> None:
+        self._served = served
+        self._path = path
+        self._server: Server | None = None
+
+    async def start(self) -> None:
+        from .access import Gate
+        from .server import Server
+
+        settings = HttpServerSettings(auth_type="no_auth", limit_conn=256)
+        self._server = Server(self._served, settings, Gate(settings), private=True)
+        await self._server.listen([listen_unix(str(self._path), BACKLOG)])
+
+    async def leave(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class Histogram:
 
 def exposition(served: Served) -> str:
     """Everything there is to count."""
-    endpoints = served.webhooks().stats()
+    endpoints = served.webhook_stats()
     families = (*_broker(served), *_process(served), *_endpoints(endpoints), *as_mongooseim(endpoints))
     return "\n".join(line for family in families for line in family.lines()) + "\n"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.push.registry import Registry
 from pybroker.webhook.sink import Sink
 
@@ -17,6 +18,9 @@ from ..live.numbers import Lag
 from ..live.packets import LastPackets
 from ..transport.listener import Listener
 from .peaks import Peaks
+
+if TYPE_CHECKING:
+    from .workers import Workers
 
 NODE = "pybroker@127.0.0.1"
 """EMQX names the node of a cluster in many answers; there is one."""
@@ -52,4 +56,8 @@ class Served:
     packets: LastPackets
     end: Callable[[], End | None]
     """None where another program runs the broker."""
+    webhook_stats: Callable[[], list[EndpointStats]]
+    """Of all processes of this broker."""
+    workers: Workers | None = None
+    """Where this is one of several processes."""
     peaks: Peaks = field(default_factory=Peaks)

@@ -36,8 +36,12 @@ FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: cl
 class Server:
     """Serves one broker on the sockets that it is given."""
 
-    def __init__(self, served: Served, settings: HttpServerSettings, gate: Gate) -> None:
+    def __init__(
+        self, served: Served, settings: HttpServerSettings, gate: Gate, *, private: bool = False
+    ) -> None:
+        """``private``: asked by other processes of this broker, about this one alone."""
         self._served = served
+        self._private = private
         self._routes = Routes(ROUTES)
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
@@ -133,7 +137,10 @@ class Server:
             route, arguments = self._routes.find(request.method, path.removeprefix(PREFIX))
             if route.changes and not may_change:
                 raise Refused(403, Code.BAD_REQUEST, "these credentials may only read")
-            return await route.handler(Call(self._served, request, arguments))
+            call = Call(self._served, request, arguments)
+            if self._served.workers is not None and not self._private:
+                return await self._served.workers.answer(route, call)
+            return await route.handler(call)
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, Code.UNKNOWN_MISTAKE)
         if path == METRICS:

@@ -15,11 +15,12 @@ from .memory import Ways
 class Cluster:
     """``nodes[i]`` is a broker as tests without sockets use it. Call :meth:`settle` before reading."""
 
-    def __init__(self, count: int = 3, **options: Any) -> None:
+    def __init__(self, count: int = 3, *, keeps: bool = False, **options: Any) -> None:
         self.clock = ManualClock()
         self.ways = Ways()
         self.count = count
         self._options = options
+        self._keeps = keeps
         self._incarnation = 0
         self.nodes: list[Broker] = []
         self.ends: list[Node] = []
@@ -80,6 +81,8 @@ class Cluster:
     def _make(self, index: int, *, first: bool) -> tuple[Broker, Node]:
         self._incarnation += 1
         broker = Broker(clock=self.clock, **self._options)
-        end = Node(broker.engine, index, self.count, self._incarnation, owns_retained=first)
+        end = Node(
+            broker.engine, index, self.count, self._incarnation, owns_retained=first, keeps=self._keeps
+        )
         end.start()
         return broker, end

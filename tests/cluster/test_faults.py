@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybroker.broker.cluster import link, peer
-from pybroker.broker.packets.model import Suback, Subscribe, SubscribeFilter
+from pybroker.broker.packets.encoder import make_publish
+from pybroker.broker.packets.model import Puback, Pubrec, Suback, Subscribe, SubscribeFilter
 
 from .support import Cluster
 
@@ -78,6 +79,72 @@ def test_what_waits_for_a_node_that_does_not_come_back_is_given_up_and_counted()
     assert cluster[0].dropped("neighbour_gone") == 1
     assert cluster[0].engine.router.elsewhere == 0
     assert not cluster[0].engine.router.is_wanted("t")
+
+
+def test_a_node_that_was_given_up_and_comes_back_is_told_all() -> None:
+    cluster = Cluster(2)
+    here, there = cluster.connect(0, "here"), cluster.connect(1, "there")
+    cluster.subscribe(here, "a", qos=1)
+    cluster.subscribe(there, "b", qos=1)
+    cluster.ways.cut(0, 1)
+    for _ in range(40):
+        cluster.pass_time(1)
+    here.publish("kept", b"x", 1, retain=True)
+    there.publish("other", b"x", 1, retain=True)
+    assert here.publish("b", b"lost", 1) == 0x10
+    cluster.ways.join(0, 1)
+    for _ in range(5):
+        cluster.pass_time(1)
+    here.publish("b", b"1", 1)
+    there.publish("a", b"2", 1)
+    cluster.settle()
+    assert there.payloads() == [b"1"]
+    assert here.payloads() == [b"2"]
+    assert [sorted(broker.retained()) for broker in cluster.nodes] == [["kept", "other"]] * 2
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_is_kept_is_acknowledged_once_it_is_safe_where_it_is_kept(version: int, qos: int) -> None:
+    cluster = Cluster(keeps=True)
+    subscriber = cluster.connect(1, "s", version)
+    cluster.subscribe(subscriber, "t", qos=2)
+    publisher = cluster.connect(0, "p", version)
+    assert publisher.publish("nobody/wants/it", b"x", qos) in (0, 0x10)
+    publisher.send_bytes(
+        b"".join(
+            make_publish("t", b"%d" % n, qos=qos, packet_id=n, version=version).wire for n in range(1, 10)
+        )
+    )
+    publisher.send_publish("nobody/wants/it", b"x", qos, packet_id=10)
+    publisher.nothing()
+    cluster.die(1)
+    cluster.pass_time(1)
+    publisher.nothing()
+    cluster.replace(1)
+    answers = publisher.packets()
+    assert [one.packet_id for one in answers if isinstance(one, Puback | Pubrec)] == list(range(1, 11))
+
+
+def test_a_retained_message_is_acknowledged_once_all_have_it() -> None:
+    cluster = Cluster(2, keeps=True)
+    publisher = cluster.connect(1, "p")
+    publisher.send_publish("t", b"x", 1, retain=True)
+    publisher.nothing()
+    cluster.settle()
+    publisher.next(Puback)
+    assert [broker.retained() for broker in cluster.nodes] == [{"t": b"x"}] * 2
+
+
+def test_acknowledgements_wait_for_a_node_no_longer_than_it_is_waited_for() -> None:
+    cluster = Cluster(2, keeps=True)
+    cluster.subscribe(cluster.connect(1, "s"), "t", qos=1)
+    publisher = cluster.connect(0, "p")
+    cluster.die(1)
+    publisher.send_publish("t", b"x", 1)
+    for _ in range(40):
+        cluster.pass_time(1)
+    publisher.next(Puback)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -207,6 +209,24 @@ def test_webhooks_tell_each_event_once(start_broker: Start, endpoint: Endpoint) 
     }
 
 
+def test_each_worker_has_a_spool_of_its_own(start_broker: Start, endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.status = 400
+    conf = f'webhook.w {{ url = "{endpoint.url}", spool.path = "{tmp_path}/spool"\n'
+    broker = start_broker(conf + 'events = [{ event = "on_client_connected" }] }', "--workers", "2")
+    for n in range(2):
+        with connected(broker.port, name_for(n, 2)):
+            pass
+    endpoint.wait(2)
+    conf_flags = ("--conf", str(broker.conf))
+    refused = pybroker(broker, "webhook", "dead", "list", *conf_flags)
+    assert "say which by --worker N" in refused.stderr
+    for n in range(2):
+        words = ("webhook", "dead", "list", *conf_flags, "--worker", str(n + 1))
+        wait_for(
+            lambda words=words, n=n: name_for(n, 2) in pybroker(broker, *words).stdout, "its dead letter"
+        )
+
+
 def test_a_worker_that_dies_is_replaced(start_broker: Start) -> None:
     broker = start_broker("sys.interval = 1s", "--workers", "3")
     with ExitStack() as stack:
@@ -304,7 +324,6 @@ def test_numbers_of_all_workers_are_added_up(start_broker: Start) -> None:
     broker = start_broker(
         "sys.interval = 1s\nhttp_server { port = 0, auth_type = no_auth }", "--workers", "3"
     )
-    from urllib.request import urlopen
 
     def overview() -> dict[str, Any]:
         with urlopen(broker.facts["page"] + "api/v4/overview") as answer:
@@ -322,6 +341,56 @@ def test_numbers_of_all_workers_are_added_up(start_broker: Start) -> None:
         wait_for(lambda: [overview()[name] for name in counts] == [3, 3, 1, 3], "the sums")
         clients[0].subscribe_and_wait("$SYS/brokers/clients/connected")
         wait_for(lambda: any(m.payload == b"3" for m in clients[0].received), "the clients of all")
+
+
+def test_http_is_about_all_workers(start_broker: Start, endpoint: Endpoint) -> None:
+    conf = f'webhook.w {{ url = "{endpoint.url}", events = [{{ event = "on_client_connected" }}] }}\n'
+    broker = start_broker(conf + "http_server { port = 0, auth_type = no_auth }", "--workers", "3")
+
+    def ask(path: str, method: str = "GET", body: Any = None) -> tuple[int, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(broker.facts["page"] + "api/v4" + path, data, method=method)
+        try:
+            with urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as error:
+            return error.code, json.load(error)
+
+    with ExitStack() as stack:
+        ids = [name_for(n) for n in range(3)]
+        clients = [stack.enter_context(connected(broker.port, one)) for one in ids]
+        for one, client in zip(ids, clients, strict=True):
+            client.subscribe_and_wait([("same", 1), (f"own/{one}", 1)])
+        for path in ("/clients", "/sessions"):
+            assert sorted(found["clientid"] for found in ask(path)[1]["data"]) == sorted(ids)
+        _, page = ask("/clients?_page=2&_limit=2")
+        assert (len(page["data"]), page["meta"]["count"]) == (1, 3)
+        assert len(ask("/subscriptions")[1]["data"]) == 6
+        routes = [found["topic"] for found in ask("/routes")[1]["data"]]
+        assert sorted(routes) == sorted(["same", *(f"own/{one}" for one in ids)])
+        for one in ids:
+            assert [found["clientid"] for found in ask(f"/clients/{one}")[1]["data"]] == [one]
+            assert ask(f"/sessions/{one}")[1]["data"]["clientid"] == one
+            wanted = {"clientid": one, "topic": "new", "qos": 1}
+            assert ask("/mqtt/subscribe", "POST", wanted)[1]["code"] == 0
+        message = {"topic": "new", "payload": "x", "qos": 1}
+        wait_for(
+            lambda: (
+                ask("/mqtt/publish", "POST", message)[1]["code"] == 0
+                and all(client.received for client in clients)
+            ),
+            "messages at all clients",
+        )
+        wait_for(lambda: ask("/webhooks/w")[1]["data"]["succeeded"] == 3, "the webhooks of all workers")
+        assert ask("/clients?conf=1")[0] == 400
+        assert "one process" in ask("/topic-tree")[1]["message"]
+        for one, client in zip(ids, clients, strict=True):
+            client.loop_stop()
+            assert ask(f"/clients/{one}", "DELETE")[1]["code"] == 0
+            assert ask(f"/clients/{one}")[1]["data"] == []
+        assert ask("/banned", "POST", {"as": "clientid", "who": "banned"})[0] == 200
+        with connected(broker.port, "banned") as refused:
+            assert refused.reason.is_failure
 
 
 def test_the_workers_end_with_their_supervisor(start_broker: Start) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from pybroker.broker.printable import printable
@@ -14,6 +15,7 @@ from pybroker.broker.routing.topics import filter_error
 
 from ..backends.make import sender_for
 from ..delivery.deadletters import DeadLetterError, DeadLetters, Selection, moment
+from ..settings import WebhookSettings
 from ..spool.store import DeadLetter
 from .endpoints import BAD_CONFIGURATION, AddConf, Load, Subparsers, chosen, fail
 from .listener import pretty
@@ -52,6 +54,12 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="dead letters with these numbers, as printed by `list`",
     )
     add("--endpoint", metavar="NAME", help="only of this endpoint")
+    add(
+        "--worker",
+        type=int,
+        metavar="N",
+        help="of this worker, where the broker has several (system.workers)",
+    )
     add("--event", metavar="EVENT", help="only of this event, such as on_message_publish")
     add("--topic", type=_topic_filter, metavar="FILTER", help="only with a topic that this filter matches")
     add(
@@ -71,7 +79,15 @@ def _dead(
     endpoints = chosen(options, load)
     if endpoints is None:
         return BAD_CONFIGURATION
-    kept = [DeadLetters(one) for one in endpoints if one.spool]
+    kept = [
+        DeadLetters(one if not options.worker else _of_worker(one, options.worker))
+        for one in endpoints
+        if one.spool
+    ]
+    for dead in kept:
+        spool = dead.settings.spool
+        if not options.worker and spool is not None and (spool.path / "worker-1").is_dir():
+            return fail(f"each worker has a spool of its own below {spool.path}: say which by --worker N")
     if not kept:
         names = ", ".join(one.name for one in endpoints) or "none is configured"
         return fail(f"no {options.what} has a spool ({names}), so there are no dead letters")
@@ -83,6 +99,12 @@ def _dead(
         return run(options, kept, selection)
     except DeadLetterError as error:
         return fail(str(error))
+
+
+def _of_worker(endpoint: WebhookSettings, worker: int) -> WebhookSettings:
+    assert endpoint.spool is not None
+    path = endpoint.spool.path / f"worker-{worker}"
+    return replace(endpoint, spool=replace(endpoint.spool, path=path))
 
 
 def _dead_list(_: argparse.Namespace, kept: list[DeadLetters], selection: Selection) -> int:

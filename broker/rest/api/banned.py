@@ -10,7 +10,7 @@ from aiohttp import web
 from ...engine.bans import KINDS, MOST, Ban
 from ...packets.reasons import ReasonCode
 from ..answers import Code, Refused, data
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import listing
 
 FIELDS = {"who", "as", "reason", "by", "at", "until"}
@@ -77,6 +77,8 @@ async def lift(call: Call) -> web.Response:
 
 ROUTES = (
     Route("GET", "/banned", banned, "list_banned", "Who may not connect"),
-    Route("POST", "/banned", ban, "create_banned", "Keep a client, user or address out", True),
-    Route("DELETE", "/banned/:as/:who", lift, "delete_banned", "Let it in again", True),
+    Route(
+        "POST", "/banned", ban, "create_banned", "Keep a client, user or address out", True, where=Where.EACH
+    ),
+    Route("DELETE", "/banned/:as/:who", lift, "delete_banned", "Let it in again", True, where=Where.EACH),
 )

@@ -14,7 +14,7 @@ from ...live.packets import MAX_CLIENTS, TooManyError
 from ...packets.reasons import ReasonCode
 from ...session.session import Session
 from ..answers import Code, Refused, as_json, data, done
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import listing, number
 
 PROTOCOLS = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
@@ -168,13 +168,42 @@ async def kick(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/clients", clients, "list_clients", "All clients: connected ones and sessions"),
+    Route(
+        "GET",
+        "/clients",
+        clients,
+        "list_clients",
+        "All clients: connected ones and sessions",
+        where=Where.ALL,
+    ),
     Route("GET", "/clients/username", no_username, "list_clients", "Nothing: the user name is missing"),
-    Route("GET", "/clients/username/:username", by_username, "lookup_client_via_username", "Those of a user"),
-    Route("GET", "/clients/:clientid", client, "lookup_client", "One client, in a list"),
-    Route("GET", "/clients/:clientid/details", details, "client_details", "One client and its session"),
+    Route(
+        "GET",
+        "/clients/username/:username",
+        by_username,
+        "lookup_client_via_username",
+        "Those of a user",
+        where=Where.ALL,
+    ),
+    Route("GET", "/clients/:clientid", client, "lookup_client", "One client, in a list", where=Where.OWNER),
+    Route(
+        "GET",
+        "/clients/:clientid/details",
+        details,
+        "client_details",
+        "One client and its session",
+        where=Where.OWNER,
+    ),
     Route(
         "GET", "/clients/:clientid/packets", packets, "client_packets", "Its last packets, while asked for"
     ),
-    Route("DELETE", "/clients/:clientid", kick, "kickout_client", "Disconnect it, end its session", True),
+    Route(
+        "DELETE",
+        "/clients/:clientid",
+        kick,
+        "kickout_client",
+        "Disconnect it, end its session",
+        True,
+        where=Where.OWNER,
+    ),
 )

@@ -16,7 +16,7 @@ from ...config.load import load
 from ...config.replace_file import replace_file
 from ...config.settings import HttpAuthSettings, Settings
 from ..answers import Code, Refused, as_json, data, done
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 
 KIB = 1024
 HIDDEN = "******"
@@ -264,10 +264,42 @@ def _replace_file(path: Path, body: bytes) -> None:
 
 ROUTES = (
     Route("GET", "/reload", get_reload, "get_hot_updatable_configuration", "What /reload changes"),
-    Route("POST", "/reload", post_reload, "set_hot_updatable_configuration", "Change it, in memory", True),
+    Route(
+        "POST",
+        "/reload",
+        post_reload,
+        "set_hot_updatable_configuration",
+        "Change it, in memory",
+        True,
+        where=Where.EACH,
+    ),
     Route("GET", "/configuration", configuration, "get_broker_configuration", "The settings, no secrets"),
     Route("GET", "/configuration/:section", section, "get_configuration", "One section of them"),
-    Route("POST", "/configuration", configure, "set_broker_configuration", "Change some, in memory", True),
-    Route("POST", "/configuration/:section", configure, "set_configuration", "Change one section", True),
-    Route("POST", "/config_update", config_update, "update_configuration_file", "Replace the file", True),
+    Route(
+        "POST",
+        "/configuration",
+        configure,
+        "set_broker_configuration",
+        "Change some, in memory",
+        True,
+        where=Where.EACH,
+    ),
+    Route(
+        "POST",
+        "/configuration/:section",
+        configure,
+        "set_configuration",
+        "Change one section",
+        True,
+        where=Where.EACH,
+    ),
+    Route(
+        "POST",
+        "/config_update",
+        config_update,
+        "update_configuration_file",
+        "Replace the file",
+        True,
+        where=Where.EACH,
+    ),
 )

@@ -18,7 +18,7 @@ from ...packets.properties import Properties
 from ...routing.subscription import Subscription
 from ...routing.topics import filter_error, topic_error
 from ..answers import Code, Refused, as_json, done
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import AT_ONCE
 
 SENDER = "pybroker-http"
@@ -223,8 +223,40 @@ async def _batch(call: Call, one: Callable[[Call, dict[str, Any]], None]) -> web
 ROUTES = (
     Route("POST", "/mqtt/publish", publish, "mqtt_publish", "Publish a message", True),
     Route("POST", "/mqtt/publish_batch", publish_batch, "mqtt_publish_batch", "Publish several", True),
-    Route("POST", "/mqtt/subscribe", subscribe, "mqtt_subscribe", "Subscribe for a client", True),
-    Route("POST", "/mqtt/subscribe_batch", subscribe_batch, "mqtt_subscribe_batch", "Several", True),
-    Route("POST", "/mqtt/unsubscribe", unsubscribe, "mqtt_unsubscribe", "Unsubscribe for a client", True),
-    Route("POST", "/mqtt/unsubscribe_batch", unsubscribe_batch, "mqtt_unsubscribe_batch", "Several", True),
+    Route(
+        "POST",
+        "/mqtt/subscribe",
+        subscribe,
+        "mqtt_subscribe",
+        "Subscribe for a client",
+        True,
+        where=Where.OWNER_IN_BODY,
+    ),
+    Route(
+        "POST",
+        "/mqtt/subscribe_batch",
+        subscribe_batch,
+        "mqtt_subscribe_batch",
+        "Several",
+        True,
+        where=Where.ALONE,
+    ),
+    Route(
+        "POST",
+        "/mqtt/unsubscribe",
+        unsubscribe,
+        "mqtt_unsubscribe",
+        "Unsubscribe for a client",
+        True,
+        where=Where.OWNER_IN_BODY,
+    ),
+    Route(
+        "POST",
+        "/mqtt/unsubscribe_batch",
+        unsubscribe_batch,
+        "mqtt_unsubscribe_batch",
+        "Several",
+        True,
+        where=Where.ALONE,
+    ),
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 from aiohttp import web
 
 from ... import __version__
+from ...live.numbers import overview
 from ..answers import data
 from ..calls import Call, Route
 
@@ -39,7 +40,7 @@ async def nodes(call: Call) -> web.Response:
     return data(
         [
             {
-                "connections": len(engine.sessions),
+                "connections": overview(engine)["sessions"],
                 "node_status": "Running",
                 "uptime": uptime(call),
                 "version": __version__,

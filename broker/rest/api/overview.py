@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ...live.numbers import busiest_clients, overview
 from ..answers import data
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 
 CLIENTS = 200
 
@@ -22,5 +22,12 @@ async def get_busiest(call: Call) -> web.Response:
 
 ROUTES = (
     Route("GET", "/overview", get_overview, "overview", "Counts and counters of the whole broker"),
-    Route("GET", "/overview/clients", get_busiest, "busiest_clients", "Those with most messages waiting"),
+    Route(
+        "GET",
+        "/overview/clients",
+        get_busiest,
+        "busiest_clients",
+        "Those with most messages waiting",
+        where=Where.ALL,
+    ),
 )

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ...session.session import Session
 from ..answers import Code, Refused, data
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import listing
 from .clients import kick
 
@@ -47,7 +47,22 @@ async def one(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/sessions", sessions, "list_sessions", "All sessions, with what waits in them"),
-    Route("GET", "/sessions/:clientid", one, "get_session", "The session of a client"),
-    Route("DELETE", "/sessions/:clientid", kick, "end_session", "End it; a connected client leaves", True),
+    Route(
+        "GET",
+        "/sessions",
+        sessions,
+        "list_sessions",
+        "All sessions, with what waits in them",
+        where=Where.ALL,
+    ),
+    Route("GET", "/sessions/:clientid", one, "get_session", "The session of a client", where=Where.OWNER),
+    Route(
+        "DELETE",
+        "/sessions/:clientid",
+        kick,
+        "end_session",
+        "End it; a connected client leaves",
+        True,
+        where=Where.OWNER,
+    ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from ...session.session import Session
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import listing
 
 
@@ -30,6 +30,13 @@ async def of_client(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/subscriptions", subscriptions, "list_subscriptions", "All subscriptions"),
-    Route("GET", "/subscriptions/:clientid", of_client, "lookup_client_subscriptions", "Those of a client"),
+    Route("GET", "/subscriptions", subscriptions, "list_subscriptions", "All subscriptions", where=Where.ALL),
+    Route(
+        "GET",
+        "/subscriptions/:clientid",
+        of_client,
+        "lookup_client_subscriptions",
+        "Those of a client",
+        where=Where.OWNER,
+    ),
 )

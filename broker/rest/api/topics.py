@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ..answers import data
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import AT_ONCE, listing
 from ..served import NODE
 
@@ -71,6 +71,20 @@ async def routes(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/topic-tree", topic_tree, "list_topic-tree", "The topic filters, level by level"),
-    Route("GET", "/routes", routes, "list_routes", "Each topic filter that somebody has subscribed to"),
+    Route(
+        "GET",
+        "/topic-tree",
+        topic_tree,
+        "list_topic-tree",
+        "The topic filters, level by level",
+        where=Where.ALONE,
+    ),
+    Route(
+        "GET",
+        "/routes",
+        routes,
+        "list_routes",
+        "Each topic filter that somebody has subscribed to",
+        where=Where.ALL,
+    ),
 )

@@ -18,7 +18,7 @@ from pybroker.webhook.spool.store import DeadLetter
 
 from ...live.shown import text_of
 from ..answers import Code, Refused, data, done
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import number
 
 MOST_SHOWN = 500
@@ -26,11 +26,12 @@ MOST_SHOWN = 500
 
 
 async def webhooks(call: Call) -> web.Response:
-    return data([stats.to_dict() for stats in call.served.webhooks().stats()])
+    return data([stats.to_dict() for stats in call.served.webhook_stats()])
 
 
 async def webhook(call: Call) -> web.Response:
-    return data(_endpoint(call).stats().to_dict())
+    name = _endpoint(call).stats().name
+    return data(next(one for one in call.served.webhook_stats() if one.name == name).to_dict())
 
 
 def _endpoint(call: Call) -> Endpoint:
@@ -157,9 +158,37 @@ ROUTES = (
     Route("GET", "/webhooks", webhooks, "list_webhooks", "Each endpoint with its counters"),
     Route("GET", "/webhooks/:name", webhook, "get_webhook", "One endpoint with its counters"),
     Route(
-        "GET", "/webhooks/:name/deliveries", deliveries, "list_deliveries", "Its last tries, while asked for"
+        "GET",
+        "/webhooks/:name/deliveries",
+        deliveries,
+        "list_deliveries",
+        "Its last tries, while asked for",
+        where=Where.ALONE,
     ),
-    Route("GET", "/webhooks/:name/dead", dead_letters, "list_dead_letters", "Its dead letters, oldest first"),
-    Route("POST", "/webhooks/:name/dead/retry", retry, "retry_dead_letters", "Send them again", True),
-    Route("DELETE", "/webhooks/:name/dead", purge, "purge_dead_letters", "Throw them away", True),
+    Route(
+        "GET",
+        "/webhooks/:name/dead",
+        dead_letters,
+        "list_dead_letters",
+        "Its dead letters, oldest first",
+        where=Where.ALONE,
+    ),
+    Route(
+        "POST",
+        "/webhooks/:name/dead/retry",
+        retry,
+        "retry_dead_letters",
+        "Send them again",
+        True,
+        where=Where.ALONE,
+    ),
+    Route(
+        "DELETE",
+        "/webhooks/:name/dead",
+        purge,
+        "purge_dead_letters",
+        "Throw them away",
+        True,
+        where=Where.ALONE,
+    ),
 )
