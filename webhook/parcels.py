@@ -8,12 +8,19 @@ Headers = tuple[tuple[str, str], ...]
 
 OVERHEAD = 400
 """Memory of a waiting event besides its body: the objects around it, measured."""
+HEADER_OVERHEAD = 150
+"""The same for a header, besides its name and value."""
+
+
+def header_bytes(headers: Headers) -> int:
+    """Memory of the headers, in bytes."""
+    return sum([len(name) + len(value) + HEADER_OVERHEAD for name, value in headers])
 
 
 class Delivery:
     """One encoded event, as it waits in a queue or in the spool."""
 
-    __slots__ = ("at", "body", "client", "event", "headers", "id", "seq", "topic")
+    __slots__ = ("at", "body", "client", "event", "headers", "id", "seq", "size", "topic")
 
     def __init__(
         self,
@@ -40,11 +47,8 @@ class Delivery:
         self.headers = headers
         """The event's headers, in addition to the endpoint's."""
         self.body = body
-
-    @property
-    def size(self) -> int:
+        self.size = len(body) + OVERHEAD + (header_bytes(headers) if headers else 0)
         """Memory of the event while it waits, in bytes."""
-        return len(self.body) + OVERHEAD
 
 
 class Parcel:

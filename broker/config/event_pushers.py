@@ -7,7 +7,7 @@ from types import MappingProxyType
 from pybroker.webhook.settings import WebhookSettings
 
 from .reader import Report, Values, default, is_off, read
-from .schema.event_pusher import OF_BACKEND, PREFIX
+from .schema.event_pusher import OF_BACKEND, OF_SEVERAL, PREFIX
 from .tree import Section, describe
 from .units import BACKENDS
 from .webhooks import endpoint
@@ -77,9 +77,9 @@ def _as_a_webhook(values: Values, report: Report) -> None:
 def _own(backend: str, values: Values, report: Report) -> dict[str, object]:
     """What only this backend has. Keys of the others have no effect."""
     own = {row.key for row in OF_BACKEND.get(backend, ())}
-    if backend == "mqtt-topic":
-        own.add("topic")
-    for key in sorted({row.key for rows in OF_BACKEND.values() for row in rows} - own):
+    own |= {key for key, backends in OF_SEVERAL.items() if backend in backends}
+    every = {row.key for rows in OF_BACKEND.values() for row in rows} | OF_SEVERAL.keys()
+    for key in sorted(every - own):
         if key in values:
             report.warn(
                 values.place_of(key), f"{values.name}.{key}", f"has no effect with backend = {backend}"

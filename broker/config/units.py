@@ -147,6 +147,17 @@ def header_value() -> Kind:
     return Kind("text", "text without line breaks and other control characters", parse)
 
 
+def name_prefix() -> Kind:
+    """What stands before the names of headers."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", value):
+            raise ValueError
+        return value
+
+    return Kind("text", "1 to 40 letters, digits and _ . -, such as mqtt-", parse)
+
+
 def path() -> Kind:
     """Text; whoever uses it knows whether the file must exist."""
     return Kind("file", "a path", text().parse)

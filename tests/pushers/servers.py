@@ -261,3 +261,27 @@ class Kafka(Server):
     @property
     def url(self) -> str:
         return f"kafka://127.0.0.1:{self.port}"
+
+
+class Tansu(Server):
+    """A server with Kafka's protocol, at a port of its own; it keeps all in memory."""
+
+    advertised = 0
+    """The port at which clients are told to find it, where that is another."""
+
+    @classmethod
+    def find(cls) -> str:
+        places = (Path(__file__).parents[2] / "build" / "tansu").glob("lib/*/site-packages/*/bin/tansu")
+        found = next((str(place) for place in places), None) or shutil.which("tansu")
+        if found is None:
+            pytest.skip("tansu is not installed; .ci/run says how")
+        return found
+
+    def command(self) -> list[str]:
+        told = f"tcp://localhost:{self.advertised}" if self.advertised else f"tcp://127.0.0.1:{self.port}"
+        listeners = ["--listener-url", f"tcp://127.0.0.1:{self.port}", "--advertised-listener-url", told]
+        return [self.find(), "broker", *listeners, "--storage-engine", "memory://tansu/"]
+
+    @property
+    def url(self) -> str:
+        return f"kafka://{f'localhost:{self.advertised}' if self.advertised else f'127.0.0.1:{self.port}'}"

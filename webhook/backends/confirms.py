@@ -44,7 +44,7 @@ async def publish(channel: Channel, messages: Sequence[Message], mandatory: bool
         for number, message in enumerate(messages):
             try:
                 frames = _frames(channel, message, mandatory)
-            except ValueError as error:  # a name that is too long for AMQP
+            except ValueError as error:  # a name, or headers, too long for AMQP
                 batch.settle(number, Outcome.dead(f"AMQP cannot carry it: {words(error)}"))
                 continue
             channel.delivery_tag += 1
@@ -77,8 +77,11 @@ def _frames(channel: Channel, message: Message, mandatory: bool) -> bytes:
     method = Basic.Publish(
         exchange=message.exchange, routing_key=message.routing_key, mandatory=mandatory, immediate=False
     )
-    header = ContentHeader(properties=message.properties, body_size=len(message.body))
-    frames = marshal(method, number) + marshal(header, number)
+    header = marshal(ContentHeader(properties=message.properties, body_size=len(message.body)), number)
+    frame_max = channel.connection.connection_tune.frame_max
+    if frame_max and len(header) > frame_max:  # the server would close the connection
+        raise ValueError(f"its headers take {len(header)} bytes; the server allows {frame_max}")
+    frames = marshal(method, number) + header
     for part in channel._split_body(message.body):
         frames += marshal(part, number)
     return frames

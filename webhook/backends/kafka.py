@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class KafkaBackend:
         self._label = settings.label
         self._topic = compile_template(options["topic"], _topic)
         self._key = compile_template(options["key"])
-        self._headers = HeaderTemplates(settings.headers)
+        self._headers = HeaderTemplates(settings.headers, options["user_properties"])
         self._timeout = settings.cancel_timeout
         self._settings: dict[str, Any] = {
             "bootstrap.servers": ",".join(one.netloc for one in servers),
@@ -66,15 +67,20 @@ class KafkaBackend:
 
     def _open(self) -> None:
         """Blocking. Raises if no server answers."""
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaError, KafkaException, Producer
 
         quiet = logging.getLogger("pybroker.librdkafka")
         quiet.setLevel(logging.CRITICAL)  # what fails is told by the delivery
+        trouble: deque[KafkaError] = deque(maxlen=8)
+        producer = None
         try:
-            producer = Producer(self._settings, logger=quiet)
-            producer.list_topics(timeout=min(self._timeout, CONNECTING))
+            producer = Producer({**self._settings, "error_cb": trouble.append}, logger=quiet)
+            producer.list_topics(timeout=min(self._timeout / 2, CONNECTING))
         except KafkaException as error:
-            raise ConnectionError(_said(error.args[0])) from error
+            if producer is not None:
+                producer.poll(0)  # tells of its trouble, such as a certificate
+            reasons = [one for one in trouble if one.code() != KafkaError._ALL_BROKERS_DOWN]
+            raise ConnectionError(_said(reasons[0] if reasons else error.args[0])) from error
         self._producer = producer
 
     async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:

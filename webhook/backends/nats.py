@@ -45,7 +45,7 @@ class NatsBackend:
         self._tls = client_context(settings.tls, settings.label) if secure else None
         self._timeout = settings.cancel_timeout
         self._subject = compile_template(options["subject"], _token)
-        self._headers = HeaderTemplates(settings.headers)
+        self._headers = HeaderTemplates(settings.headers, options["user_properties"])
         self._client: Client | None = None
         self._batches: dict[str, _Acknowledgements] = {}
         self._count = 0
@@ -89,6 +89,11 @@ class NatsBackend:
                 headers = {"Nats-Msg-Id": event.id}
                 headers.update(own_headers(event))
                 subject = address_of(event, "subject")
+                size = len(event.body) + _header_size(headers)
+                if size > client.max_payload:  # the server would close the connection
+                    why = f"it takes {size} bytes with its headers; the server allows {client.max_payload}"
+                    waiting.answer(number, Outcome.dead(why))
+                    continue
                 try:
                     await client.publish(subject, event.body, f"{self._inbox}.{name}.{number}", headers)
                 except (errors.MaxPayloadError, errors.BadSubjectError, errors.BadHeaderError) as error:
@@ -115,6 +120,11 @@ class NatsBackend:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _header_size(headers: dict[str, str]) -> int:
+    """With the line of the version and the empty one."""
+    return 14 + sum([len(name) + len(value.encode()) + 4 for name, value in headers.items()])
 
 
 class _Acknowledgements:

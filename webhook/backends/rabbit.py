@@ -44,7 +44,7 @@ class RabbitBackend:
         if any(url.startswith("amqps:") for url in self._nodes):
             self._tls = client_context(settings.tls, settings.label)
         self._exchanges, self._route = exchanges(settings)
-        self._headers = HeaderTemplates(settings.headers)
+        self._headers = HeaderTemplates(settings.headers, options["user_properties"])
         self._mandatory: bool = options["mandatory"]
         self._mode = PERSISTENT if options["persistent"] else TRANSIENT
         self._heartbeat: float = options["heartbeat"]

@@ -35,7 +35,7 @@ class RedisBackend:
             client_context(settings.tls, settings.label)  # raises where a file cannot be used
             self._tls = _tls_options(settings)
         self._stream = compile_template(options["stream"])
-        self._headers = HeaderTemplates(settings.headers)
+        self._headers = HeaderTemplates(settings.headers, options["user_properties"])
         self._bound = ("MAXLEN", "~", options["maxlen"]) if options["maxlen"] else ()
         self._client: Redis | None = None
 

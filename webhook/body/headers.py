@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from pybroker.broker import events
 
@@ -11,13 +13,29 @@ from .template import compile_template
 
 
 class HeaderTemplates:
-    """The ``headers`` of a configuration, with ``{topic}`` and so on filled in."""
+    """The ``headers`` of a configuration, with ``{topic}`` and so on filled in; and the user properties of a
+    message, where they have a prefix."""
 
-    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, headers: Iterable[tuple[str, str]], user_properties: str | None = None) -> None:
+        """``user_properties`` is what stands before the name of each: so none can pass for another header."""
         self._templates = [(name.lower(), compile_template(value)) for name, value in headers]
+        self._prefix = user_properties
 
     def __call__(self, event: events.Event) -> Headers:
-        return tuple([(name, render(event)) for name, render in self._templates])
+        found = tuple([(name, render(event)) for name, render in self._templates])
+        if self._prefix is not None and (properties := getattr(event, "user_properties", ())):
+            found += tuple([(self._prefix + _token(name), value) for name, value in properties])
+        return found
+
+
+MAX_NAME = 100
+"""Characters of the name of a user property; AMQP's headers have short names."""
+_OTHER = re.compile(r"[^A-Za-z0-9_.~-]")
+
+
+def _token(name: str) -> str:
+    """A name that every protocol takes: other characters as in a URL."""
+    return quote(name, safe="")[:MAX_NAME] if _OTHER.search(name) else name[:MAX_NAME]
 
 
 def own_headers(event: Delivery) -> Headers:

@@ -19,7 +19,7 @@ from ..backend import Outcome, Outcomes, Sender, Verdict
 from ..clock import Clock, Timer
 from ..complaints import Complaints
 from ..metrics import Counters
-from ..parcels import OVERHEAD, Delivery, Parcel
+from ..parcels import Delivery, Parcel
 from ..settings import WebhookSettings
 from ..spool.queue import Queue
 from .retry import Breaker, backoff
@@ -368,8 +368,8 @@ class Pool:
             self._breaker.succeeded()
 
     def _deliver(self, parcel: Parcel, seconds: float) -> None:
-        count = len(parcel.items)
-        self._counters.delivered(count, parcel.size - count * OVERHEAD, seconds)
+        size = sum([len(item.body) for item in parcel.items])
+        self._counters.delivered(len(parcel.items), size, seconds)
         self._ends.delivered(parcel)
 
     def _count_failure(self, parcel: Parcel, outcome: Outcome) -> None:

@@ -23,9 +23,9 @@ REMEMBERED: Final = 60.0
 class _Slot:
     __slots__ = ("held", "latest", "next_at", "pushed")
 
-    def __init__(self, first: Delivery) -> None:
-        self.latest = first
-        """The newest event seen."""
+    def __init__(self) -> None:
+        self.latest: Delivery | None = None
+        """The newest event that was not pushed yet, without its body."""
         self.pushed = 0
         """The number of the newest event that was pushed."""
         self.held: str | None = None
@@ -53,8 +53,10 @@ class Collapse:
         self._forget_old(now)
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = _Slot(group[0])
-        slot.latest = max((slot.latest, *group), key=lambda event: event.seq)
+            slot = self._slots[key] = _Slot()
+        newest = max(group, key=lambda event: event.seq)
+        if newest.seq > (slot.pushed if slot.latest is None else slot.latest.seq):
+            slot.latest = _without_body(newest)
         # The one that is held must not vanish in another of its batch: it is all there is of others.
         carrier = next((event for event in group if event.id == slot.held), group[-1])
         return [self._decide(key, slot, event, now) if event is carrier else None for event in group]
@@ -63,7 +65,7 @@ class Collapse:
         if slot.held not in (None, event.id):
             return None
         slot.held = None
-        if slot.latest.seq <= slot.pushed:
+        if slot.latest is None:
             return None
         if now < slot.next_at:
             slot.held = event.id
@@ -76,6 +78,8 @@ class Collapse:
         """``content`` has arrived."""
         if slot := self._slots.get(key):
             slot.pushed = max(slot.pushed, content.seq)
+            if slot.latest is not None and slot.latest.seq <= slot.pushed:
+                slot.latest = None
 
     def failed(self, key: Key, now: float) -> None:
         """What was pushed has not arrived: the next try need not wait."""
@@ -93,3 +97,9 @@ class Collapse:
             if len(self._slots) < MOST_KEYS and slot.next_at + REMEMBERED > now:
                 return
             del self._slots[key]
+
+
+def _without_body(event: Delivery) -> Delivery:
+    """A slot may keep it long after the event has left the queue, which counts its bytes."""
+    e = event
+    return Delivery(e.seq, e.id, e.at, e.event, e.topic, e.client, e.headers, b"")

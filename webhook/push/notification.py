@@ -17,6 +17,8 @@ from .registration import Registration
 
 TITLE_BYTES, BODY_BYTES = 256, 2048
 """What is longer is cut: FCM and APNs take 4096 bytes in all."""
+DATA_BYTES = 4096
+"""Of one value of the data; more than that no service takes."""
 KEY_BYTES = 64
 """Of a collapse key, by APNs."""
 _RESERVED = ("aps", "from", "message_type", "notification")
@@ -71,7 +73,7 @@ class Texts:
 
     def address(self, event: events.MessageEvent) -> Headers:
         client: events.Client | None = getattr(event, "client", None)
-        data = {name: render(event) for name, render in self._data.items()}
+        data = {name: _cut(render(event), DATA_BYTES) for name, render in self._data.items()}
         return (
             (":client", client.client_id if client else ""),
             (":key", _cut(self._key(event), KEY_BYTES)),

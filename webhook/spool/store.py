@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pybroker.broker.storage.database import Database
 
-from ..parcels import OVERHEAD, Delivery, Headers
+from ..parcels import OVERHEAD, Delivery, Headers, header_bytes
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS dead (
 COLUMNS = "seq, id, at, event, topic, client, headers, body"
 DEAD_COLUMNS = "died_at, why, status, answer"
 SIZE = f"length(body) + {OVERHEAD}"
-DEAD_SIZE = f"{SIZE} + length(answer)"
+DEAD_SIZE = f"{SIZE} + length(headers) + length(answer)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Store(Database):
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         super().__init__(path, [SCHEMA], create=create)
+        self.db.create_function("header_bytes", 1, _header_bytes, deterministic=True)
 
     # ---- what waits
 
@@ -67,7 +68,8 @@ class Store(Database):
 
     def waiting(self) -> tuple[int, int]:
         """How many events wait, and the bytes they take."""
-        count, size = self.db.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM waiting").fetchone()
+        size = f"{SIZE} + header_bytes(headers)"
+        count, size = self.db.execute(f"SELECT count(*), coalesce(sum({size}), 0) FROM waiting").fetchone()
         return count, size
 
     def read(self, after: int, limit: int, max_bytes: int) -> list[Delivery]:
@@ -163,6 +165,15 @@ def _row(delivery: Delivery) -> tuple[object, ...]:
 
 def _dead_row(letter: DeadLetter) -> tuple[object, ...]:
     return *_row(letter.delivery), letter.died_at, letter.why, letter.status, letter.answer
+
+
+def _header_bytes(headers: str) -> int:
+    if not headers:
+        return 0
+    try:
+        return header_bytes(tuple((str(name), str(value)) for name, value in json.loads(headers)))
+    except (ValueError, TypeError):  # who reads the event says that it is damaged
+        return 0
 
 
 def _delivery(row: Sequence[object]) -> Delivery:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from ..units import backend, choice, flag, path, server, size, template, text, time, topic_filter, url, whole
+from ..units import (
+    backend,
+    choice,
+    flag,
+    name_prefix,
+    path,
+    server,
+    size,
+    template,
+    text,
+    time,
+    topic_filter,
+    url,
+    whole,
+)
 from . import webhook
 from .row import ANYTHING, Row, tls_client, under
 
@@ -28,6 +42,7 @@ def rows() -> Iterator[Row]:
     yield from _registrations()
     yield from under(PREFIX, *_of_all(), *_shared(), ours=True, reload=True)
     yield from tls_client(f"{PREFIX}.tls", reload=True)
+    yield from under(PREFIX, _USER_PROPERTIES, ours=True, reload=True)
     for keys in OF_BACKEND.values():
         yield from under(PREFIX, *keys, ours=True, reload=True)
 
@@ -84,6 +99,12 @@ def _shared() -> Iterator[Row]:
 
 _OF_PUSH = ("payload", "waiting")
 """What else may stand in the templates of push."""
+_USER_PROPERTIES = Row(
+    "user_properties",
+    name_prefix(),
+    "",
+    "The prefix of headers for the user properties of a message; without it there are none.",
+)
 _EXCHANGE = choice("topic", "direct", "fanout", "headers")
 
 
@@ -213,4 +234,10 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
         Row("retain", flag(), "false", "Whether events are published as retained messages."),
     ),
 }
-"""The keys that only one backend has; `topic` of kafka is also mqtt-topic's."""
+"""The keys that only one backend has, but for those of OF_SEVERAL."""
+
+OF_SEVERAL = {
+    "topic": ("kafka", "mqtt-topic"),
+    "user_properties": ("kafka", "nats", "rabbit", "redis"),
+}
+"""The keys that several backends have, and which."""
