@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who an event is about, as known at that moment."""
+    """The client that an event is about, as known at that moment."""
 
     client_id: str
     username: str | None = None
@@ -34,10 +34,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Common to all events."""
+    """The base of all events."""
 
     at: float
-    """When it happened: seconds since the epoch."""
+    """The time of the event, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class ClientDisconnected(Event):
     client: Client
     reason: str
     admitted: bool = True
-    """False where the client had been refused: it was never connected."""
+    """False if the client had been refused: it was never connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +117,14 @@ class SessionTerminated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEvent(Event):
-    """Common to the events about one application message."""
+    """The base of the events about one application message."""
 
     topic: str
     payload: bytes
     qos: int
     retain: bool
     publisher: Client | None
-    """Who published it; None where the broker did."""
+    """The publisher; None if the broker published it."""
     user_properties: tuple[tuple[str, str], ...] = field(default=())
     """MQTT 5.0 user properties, in the order of the packet."""
     content_type: str | None = None
@@ -165,12 +165,12 @@ class MessageAcked(MessageEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageDropped(MessageEvent):
-    """A message did not reach a receiver, or nobody: see ``reason``.
+    """A message did not reach one receiver, or did not reach any: see ``reason``.
 
     Reasons: ``no_subscribers``, ``queue_full``, ``expired``, ``packet_too_large``, ``slow_receiver``,
     ``not_authorized``, ``session_terminated``, ``quota_exceeded``.
     """
 
     client: Client | None
-    """The receiver it was dropped for; None where it is dropped for all."""
+    """The receiver; None if the message was dropped for all receivers."""
     reason: str

@@ -32,16 +32,16 @@ class TestBroker(Face):
         """The same broker for tests that run in an event loop."""
 
     def start(self) -> TestBroker:
-        """Return when clients can connect."""
+        """Start the broker. Returns when clients can connect."""
         self.running.start()
         return self
 
     def stop(self) -> None:
-        """Stop the broker; who is still connected is named in a ConnectionLeftBehind warning."""
+        """Stop the broker; a ConnectionLeftBehind warning names clients that are still connected."""
         self._warn(self.running.stop())
 
     def close(self) -> None:
-        """Stop the broker, whoever is still connected."""
+        """Stop the broker, without a warning for connected clients."""
         self.running.stop(wait_for_clients=False)
 
     def __enter__(self) -> TestBroker:
@@ -84,10 +84,10 @@ class TestBroker(Face):
     def wait_for(
         self, topic: str, *, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[MessageQuery]
     ) -> Message | list[Message]:
-        """The first message that matches the topic filter, be it there already or not; with ``count`` the
-        first so many. ``client``, ``since`` and ``where`` narrow it: ``where=lambda m: m.json()["t"] > 20``.
-        What the test itself has published does not count, unless ``own=True``. ``timeout`` is real seconds.
-        Raises WaitTimeout, which says what did arrive."""
+        """Wait for a message that matches the topic filter, and return it; earlier messages count. With
+        ``count``, return the first so many as a list. ``client``, ``since`` and ``where`` narrow it:
+        ``where=lambda m: m.json()["t"] > 20``. Messages that the test itself has published count only with
+        ``own=True``. ``timeout`` is real seconds. Raises WaitTimeout, which says what did arrive."""
         __tracebackhide__ = True
         refuse_to_block("wait_for")
         found = wait(self._messages(topic, count, **query), timeout)
@@ -104,8 +104,8 @@ class TestBroker(Face):
     def wait_for_packet(
         self, type: str, *, count: int | None = None, timeout: float = TIMEOUT, **query: Unpack[PacketQuery]
     ) -> SeenPacket | list[SeenPacket]:
-        """The same for packets on the wire: ``wait_for_packet("PUBACK", client="dev", direction="out")``;
-        ``CLOSED`` is the end of a connection."""
+        """Like ``wait_for``, for packets on the wire: ``wait_for_packet("PUBACK", client="dev",
+        direction="out")``; ``CLOSED`` is the end of a connection."""
         __tracebackhide__ = True
         refuse_to_block("wait_for_packet")
         found = wait(self._packets(type, count, **query), timeout)
@@ -137,14 +137,16 @@ class TestBroker(Face):
         timeout: float = TIMEOUT,
         **query: Unpack[WebhookQuery],
     ) -> Webhook | list[Webhook]:
-        """The same for webhooks; one counts when it was answered 2xx, unless ``delivered=False``."""
+        """Like ``wait_for``, for webhooks. A webhook counts when it was answered 2xx; with
+        ``delivered=False`` when it was tried."""
         __tracebackhide__ = True
         refuse_to_block("wait_for_webhook")
         found = wait(self._webhooks(action, count, **query), timeout)
         return found[0] if count is None else found
 
     def wait_for_client(self, client: str, *, connected: bool = True, timeout: float = TIMEOUT) -> None:
-        """Until the client is connected, or no longer is. Raises WaitTimeout."""
+        """Wait until the client is connected; with ``connected=False``, until it is disconnected. Raises
+        WaitTimeout."""
         __tracebackhide__ = True
         refuse_to_block("wait_for_client")
         wait_until(
@@ -152,8 +154,8 @@ class TestBroker(Face):
         )
 
     def drain(self, timeout: float = TIMEOUT) -> None:
-        """Until nothing waits for clients that are connected, everything sent to them is acknowledged, and
-        every webhook is settled. Raises WaitTimeout, which says what is left."""
+        """Wait until no message waits for a connected client, all are acknowledged, and every webhook is
+        settled. Raises WaitTimeout, which says what is left."""
         __tracebackhide__ = True
         refuse_to_block("drain")
         wait_until(lambda: not self._unfinished(), timeout, self._still)

@@ -46,8 +46,8 @@ class VirtualClock:
         self._timers = Timers()
 
     async def advance(self, seconds: float) -> None:
-        """Move on, stopping at each due moment until all that it sets off has happened. Raises ValueError
-        for what is no length of time."""
+        """Advance the time, stopping at each timer that is due until its work is done. Raises ValueError for
+        an invalid number of seconds."""
         if not 0 <= seconds < inf:
             raise ValueError(f"advance takes a finite number of seconds, at least 0, not {seconds}")
         target = self._now + seconds

@@ -39,12 +39,12 @@ T = TypeVar("T")
 
 
 class ConnectionLeftBehind(UserWarning):
-    """A client was still connected when its test had ended."""
+    """A warning: a client was still connected when its test ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one listener accepts clients."""
+    """The address of one listener."""
 
     host: str
     port: int
@@ -53,11 +53,11 @@ class Address:
     path: str = ""
     """The URL path of ws and wss, the file of a unix socket."""
     cafile: Path | None = None
-    """For TLS: the certificate that clients have to trust."""
+    """For TLS: the CA certificate that clients have to trust."""
 
 
 class Clock:
-    """The broker's time. Only one that is virtual can be moved."""
+    """The broker's clock. Only a virtual one can be advanced."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
@@ -67,8 +67,9 @@ class Clock:
         return self._running.clock.time()
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass without sleeping: keepalives run out, sessions, messages and wills fall due,
-        webhooks are tried again, in order; all of it has happened when this returns."""
+        """Advance the time by ``seconds`` without sleeping. All timers that are due fire, in order:
+        keepalives, expiry of sessions and messages, wills, retries of webhooks. Their work is done when this
+        returns."""
         clock = self._running.clock
         if not isinstance(clock, VirtualClock):
             raise RuntimeError("this broker uses the real clock; make it with virtual_clock=True")
@@ -76,18 +77,19 @@ class Clock:
 
 
 class Face:
-    """What does not have to wait for clients: the same for tests with and without an event loop."""
+    """The part of the test broker that need not wait for clients: the same for tests with and without an
+    event loop."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        """What is behind the face; of no use to tests."""
+        """Internal: the running broker."""
         self.clock = Clock(running)
 
     # ---- where it is
 
     @property
     def host(self) -> str:
-        """Of the tcp listener, or of the first there is."""
+        """The port of the tcp listener, or else of the first listener."""
         return self.address(None).host
 
     @property
@@ -96,7 +98,7 @@ class Face:
 
     @property
     def url(self) -> str:
-        """Such as ``mqtt://127.0.0.1:40123``."""
+        """The URL, such as ``mqtt://127.0.0.1:40123``."""
         return self.address(None).url
 
     @property
@@ -114,19 +116,19 @@ class Face:
 
     @property
     def listeners(self) -> dict[str, Address]:
-        """All, by the names of the configuration."""
+        """The addresses of all listeners, by their names in the configuration."""
         return {one.settings.name: self.address(one.settings.name) for one in self.running.app.listeners}
 
     @property
     def page_url(self) -> str:
-        """Where the page is that shows what goes on, and below it the REST API."""
+        """The URL of the page that shows the running broker; the REST API is below it."""
         url = self.running.app.rest.url
         if url is None:
             raise RuntimeError("this broker serves no page; make it with page=True")
         return url
 
     def address(self, name: str | None) -> Address:
-        """The listener of this name, or of this type; None: the one that a client would take."""
+        """The listener of this name, or of this type; None: the one that a client would use by default."""
         found = self.running.app.listeners.all
         if name is None:
             one = next((one for one in found if one.settings.name == "tcp"), found[0])
@@ -155,8 +157,8 @@ class Face:
     def messages(
         self, topic_filter: str = "#", *, client: str | None = None, since: Message | float | None = None
     ) -> list[Message]:
-        """The messages that the broker took in, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT.
-        ``client`` published them; ``since`` is a message, or seconds since the epoch."""
+        """The published messages, oldest first; ``#`` leaves ``$SYS`` out, as in MQTT. ``client`` is the
+        publisher; ``since`` is an earlier message, or seconds since the epoch."""
         fits = message_test(topic_filter, client, since, own=True)
         return [one for one in list(self._recorder.messages) if fits(one)]
 
@@ -169,7 +171,7 @@ class Face:
 
     @property
     def webhooks(self) -> Webhooks:
-        """What was posted, each with its tries; ``answer_with`` says what the endpoint answers."""
+        """The webhooks, each with its tries; ``answer_with`` sets the endpoint's answers."""
         return self._recorder.webhooks
 
     @property
@@ -193,7 +195,7 @@ class Face:
         return self._call(lambda: views.retained(self.running.engine))
 
     def report(self) -> str:
-        """The last packets and webhooks, for people."""
+        """The last packets and webhooks, as readable text."""
         return report(self._recorder)
 
     # ---- what a test does
@@ -208,10 +210,10 @@ class Face:
         properties: Properties | None = None,
         **named: Unpack[PublishProperties],
     ) -> None:
-        """Publish in the broker's own name. Text is sent as UTF-8, None as an empty payload, what is neither
-        bytes nor text as JSON. MQTT 5.0's properties go by their names: ``content_type="text/plain"``,
-        ``user_properties={"unit": "K"}``. Raises ValueError where a topic or QoS is none, TypeError for
-        another name."""
+        """Publish a message as the broker. Text is sent as UTF-8, None as an empty payload, any other value
+        except bytes as JSON. MQTT 5.0's properties have their own names: ``content_type="text/plain"``,
+        ``user_properties={"unit": "K"}``. Raises ValueError for an invalid topic or QoS, TypeError for an
+        unknown name."""
         checked_topic(topic)
         checked_qos(qos)
         data, given = encoded(payload), properties_of(named) or properties
@@ -228,7 +230,7 @@ class Face:
         self._call(send)
 
     def disconnect(self, client: str, reason: ReasonCode = ReasonCode.ADMINISTRATIVE_ACTION) -> None:
-        """Send a client away. Raises KeyError where it is not connected."""
+        """Disconnect a client. Raises KeyError if it is not connected."""
 
         def close() -> None:
             session = self.running.engine.sessions.get(client)
@@ -240,9 +242,9 @@ class Face:
 
     @contextmanager
     def faults(self, action: str, **aim_and_amount: Unpack[AimAndAmount]) -> Iterator[Rule]:
-        """A fault for as long as the ``with`` block runs:
-        ``broker.faults("drop", packet="PUBACK", times=1)``. `pybroker.testing.Fault` has all there are.
-        Gives the rule, whose ``fired`` says how often it struck. Raises FaultError."""
+        """A fault that is in force while the ``with`` block runs: ``broker.faults("drop", packet="PUBACK",
+        times=1)``. `pybroker.testing.Fault` lists the arguments. Returns the rule, whose ``fired`` is the
+        number of strikes. Raises FaultError."""
         fault = make({"action": action, **aim_and_amount})
         rule = self._call(lambda: self.running.faults.add(fault))
         try:
@@ -253,8 +255,8 @@ class Face:
 
     @contextmanager
     def outage(self, *, keep_state: bool = True) -> Iterator[None]:
-        """Nobody can connect while the ``with`` block runs; who was connected is cut off. Without
-        ``keep_state`` sessions and retained messages are gone afterwards. The port stays the same."""
+        """Take the broker down while the ``with`` block runs: all clients are disconnected, and none can
+        connect. Without ``keep_state`` sessions and retained messages are lost. The port stays the same."""
         self._call(lambda: self.running.app.outage.take_down(keep_state))
         try:
             yield
@@ -263,13 +265,14 @@ class Face:
                 self.running.run(self.running.bring_up(keep_state)).result()
 
     def restart(self, *, keep_state: bool = True) -> None:
-        """Down and up again."""
+        """Take the broker down and up again."""
         with self.outage(keep_state=keep_state):
             pass
 
     def reset(self) -> None:
-        """As if just started: no messages, sessions, retained messages, records, faults and outages; ports
-        and time go on. A client that is still connected is cut off, with a ConnectionLeftBehind warning."""
+        """Reset the broker to its state after the start: no messages, sessions, retained messages, records,
+        faults or outages. Ports and time continue. A client that is still connected is disconnected, with a
+        ConnectionLeftBehind warning."""
         self._warn(self.running.run(self.running.reset()).result())
 
     def _call(self, function: Callable[[], T]) -> T:
@@ -348,6 +351,6 @@ class Face:
 
 
 def _trusted(tls: TlsServer) -> Path:
-    """The authority; where there is none, the certificate has signed itself."""
+    """The CA certificate; without one, the self-signed certificate."""
     made = tls.certfile.with_name("ca.pem")
     return tls.cacertfile or (made if made.exists() else tls.certfile)

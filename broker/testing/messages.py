@@ -20,22 +20,22 @@ from ..session.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that the broker took in."""
+    """A published message."""
 
     topic: str
     payload: bytes
     qos: int = 0
     retain: bool = False
     client: str | None = None
-    """The identifier of the client that published it; None where the broker did."""
+    """The client identifier of the publisher; None if the broker published it."""
     at: float = 0.0
-    """Seconds since the epoch, by the broker's clock; 0 for what is retained."""
+    """The time of arrival, in seconds since the epoch by the broker's clock; 0 for a retained message."""
     properties: Properties = field(default_factory=Properties, repr=False)
-    """MQTT 5.0's; empty where there are none."""
+    """MQTT 5.0's user properties; empty if there are none."""
     own: bool = field(default=False, repr=False)
     """Whether the test itself has published it."""
     number: int = field(default=0, repr=False, compare=False)
-    """Counts up with every message since the start; 0 for what is retained."""
+    """The number of the message since the start; 0 for a retained message."""
 
     @property
     def text(self) -> str:
@@ -47,7 +47,7 @@ class Message:
         return self.properties.user_properties
 
     def json(self) -> Any:
-        """What the payload says as JSON. Raises ValueError."""
+        """The payload parsed as JSON. Raises ValueError."""
         return json.loads(self.payload)
 
     def __str__(self) -> str:
@@ -73,13 +73,13 @@ class ClientView:
     """Its address, ``host:port``."""
     listener: str
     subscriptions: Mapping[str, int]
-    """Topic filter to granted QoS."""
+    """The granted QoS of each topic filter."""
     inflight: int
-    """Messages that were sent to it and not acknowledged yet."""
+    """The number of sent messages that it has not acknowledged yet."""
     queued: int
-    """Messages that wait for it."""
+    """The number of messages queued for it."""
     expiry: float
-    """Seconds that its session outlives its connection; ``math.inf`` is for ever."""
+    """Seconds that its session outlives its connection; ``math.inf``: it never expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class SubscriptionView:
     retain_as_published: bool
     retain_handling: int
     identifier: int
-    """0 where it has none."""
+    """The subscription identifier; 0 if it has none."""
 
     @property
     def share(self) -> str | None:
-        """The name of the shared subscription it is part of."""
+        """The share name of a shared subscription."""
         return split_share(self.topic_filter)[0]
 
 
@@ -149,7 +149,7 @@ def subscriptions(engine: Engine) -> list[SubscriptionView]:
 
 
 def retained(engine: Engine) -> dict[str, Message]:
-    """Topic to message; the broker's own ``$SYS`` is left out."""
+    """The retained message of each topic, without ``$SYS``."""
     now = engine.clock.monotonic()
     engine.retained.expire(now)
     found = {}

@@ -53,7 +53,7 @@ def make_mqtt_broker(request: pytest.FixtureRequest) -> Iterator[MakeTestBroker]
 
 @pytest.fixture
 def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeTestBroker) -> TestBroker:
-    """A broker of the test's own, made as its ``mqtt_broker`` marker says."""
+    """A new broker for the test, configured by its ``mqtt_broker`` marker."""
     setup: SetupOptions = {"port": _port(request.config)}
     _take_markers(request.node, setup)
     return make_mqtt_broker(**setup)
@@ -61,8 +61,8 @@ def mqtt_broker(request: pytest.FixtureRequest, make_mqtt_broker: MakeTestBroker
 
 @pytest.fixture(scope="session")
 def mqtt_broker_setup() -> SetupOptions:
-    """How the brokers of the module and of the session are made: override it in a conftest.py. The keys are
-    those of the ``mqtt_broker`` marker."""
+    """The configuration of the brokers of the module and of the session: override it in a conftest.py. The
+    keys are those of the ``mqtt_broker`` marker."""
     return {}
 
 
@@ -70,8 +70,8 @@ def mqtt_broker_setup() -> SetupOptions:
 def mqtt_broker_module(
     request: pytest.FixtureRequest, mqtt_broker_setup: SetupOptions
 ) -> Iterator[TestBroker]:
-    """One broker for the tests of a module, as if just started for each that uses it. The marker
-    ``mqtt_broker`` in the module's ``pytestmark`` says how it is made."""
+    """One broker for the tests of a module, reset for each test that uses it. The marker ``mqtt_broker`` in
+    the module's ``pytestmark`` configures it."""
     setup: SetupOptions = {**mqtt_broker_setup}
     _take_markers(request.node, setup)
     with _maker(request) as make:
@@ -82,7 +82,7 @@ def mqtt_broker_module(
 def mqtt_broker_session(
     request: pytest.FixtureRequest, mqtt_broker_setup: SetupOptions
 ) -> Iterator[TestBroker]:
-    """One broker for all tests, as if just started for each that uses it."""
+    """One broker for all tests, reset for each test that uses it."""
     setup: SetupOptions = {"port": _port(request.config), **mqtt_broker_setup}
     with _maker(request) as make:
         yield make(**setup)

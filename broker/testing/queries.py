@@ -16,16 +16,16 @@ class Query(TypedDict, Generic[T], total=False):
     """Common to all."""
 
     where: Callable[[T], object]
-    """Only items for which this is true; an exception counts as no."""
+    """Only items for which this is true; an exception counts as false."""
 
 
 class MessageQuery(Query[Message], total=False):
     client: str
     """The identifier of the client that published it."""
     since: Message | float
-    """Only what came after this message, or at this time (seconds since the epoch) or later."""
+    """Only messages after this one, or at this time (seconds since the epoch) or later."""
     own: bool
-    """Whether what the test itself has published counts too."""
+    """Whether messages that the test itself has published count too."""
 
 
 class PacketQuery(Query[SeenPacket], total=False):
@@ -37,4 +37,4 @@ class PacketQuery(Query[SeenPacket], total=False):
 
 class WebhookQuery(Query[Webhook], total=False):
     delivered: bool
-    """Whether only those count that were answered 2xx; they do where it is not given."""
+    """Whether only webhooks that were answered 2xx count; true by default."""

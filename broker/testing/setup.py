@@ -31,36 +31,36 @@ Conf: TypeAlias = str | Path | Settings | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What `TestBroker`, the fixtures and their marker take."""
+    """The arguments of `TestBroker`, of the fixture `make_mqtt_broker`, and of the marker."""
 
     conf: Conf = None
     """A nanomq.conf, or settings; without it the defaults, and no ``$SYS`` topics."""
     conf_text: str = ""
-    """The text of a nanomq.conf, in place of ``conf``."""
+    """The text of a nanomq.conf, instead of ``conf``."""
     options: Mapping[str, object] = field(default_factory=dict)
-    """Dotted keys of the configuration that win over the file: ``{"mqtt.max_packet_size": "1KB"}``."""
+    """Dotted keys of the configuration that override the file: ``{"mqtt.max_packet_size": "1KB"}``."""
     host: str = "127.0.0.1"
-    """Where every listener binds, whatever the file says."""
+    """The address that every listener binds, whatever the file says."""
     port: int = 0
-    """Of the tcp listener; 0, as all others have it, picks a free one."""
+    """The port of the tcp listener; 0 picks a free one, as for all other listeners."""
     tls: bool = False
-    """An ssl listener as well (with ``ws`` a wss listener too) with a certificate of its own."""
+    """Add an ssl listener (with ``ws`` also a wss listener), with a new certificate."""
     ws: bool = False
-    """A ws listener as well."""
+    """Add a ws listener."""
     users: Mapping[str, str] | None = None
-    """User name to password; nobody else may connect."""
+    """A mapping of user names to passwords; no other client may connect."""
     plugins: Iterable[str] | Mapping[str, Mapping[str, Any]] = ()
-    """amqtt plugins by dotted path, with their settings where it is a mapping."""
+    """amqtt plugins by dotted path: a list, or a mapping to their settings."""
     webhooks: Iterable[str | Rule] = ()
-    """Events that go to `broker.webhooks`, beside those that the file's endpoints ask for."""
+    """Events to record in `broker.webhooks`, in addition to those of the file's endpoints."""
     post: bool = False
-    """Post webhooks to their real URLs too; else they stay in memory."""
+    """Also post webhooks to their real URLs; otherwise they stay in memory."""
     page: bool | int = False
     """Serve the page and the REST API, at ``page_url``; a number is the port, True a free one."""
     state: str | Path | None = None
-    """A directory that keeps sessions and retained messages; the next broker goes on from there."""
+    """A directory that keeps sessions and retained messages; the next broker with it continues with them."""
     virtual_clock: bool = False
-    """Time stands still until `broker.clock.advance`."""
+    """Time moves only by `broker.clock.advance`."""
 
 
 class SetupOptions(TypedDict, total=False):
@@ -86,7 +86,7 @@ _ALONE: dict[str, Any] = {"daemon": False, "workers": 1}
 
 
 def settings_for(setup: Setup) -> Settings:
-    """Raises ConfigError, OSError, and ImportError where ``tls`` lacks what makes certificates."""
+    """Raises ConfigError, OSError, and ImportError if ``tls`` lacks a package that makes certificates."""
     _check_options(setup)
     settings = _read(setup)
     listeners = [_on_free_port(one, setup) for one in settings.listeners]

@@ -11,15 +11,15 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 TIMEOUT = 5.0
-"""Seconds, where none are given."""
+"""The default timeout, in seconds."""
 SHOWN = 20
-"""What a failed wait lists."""
+"""The number of items that a failed wait lists."""
 LOOK_EVERY = 0.01
 """Seconds between two looks at a condition of the caller's own."""
 
 
 class WaitTimeout(AssertionError):  # noqa: N818 - it is what a test asserts
-    """What was waited for did not come in time; the message says what did."""
+    """A wait timed out; the message says what did arrive."""
 
 
 class Search(Generic[T]):

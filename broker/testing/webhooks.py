@@ -17,9 +17,9 @@ from ..outgoing.http import Answer, NoAnswerError
 from ..printable import printable
 
 REFUSED = "refused"
-"""An answer: nobody listens."""
+"""An answer: the connection is refused."""
 HANG = "hang"
-"""An answer: none ever comes."""
+"""An answer: it never comes."""
 
 Reply = int | str | Answer
 """A status, ``"refused"``, ``"hang"``, or an answer with headers and body."""
@@ -32,9 +32,9 @@ class Try:
     at: float
     """Seconds since the epoch, by the broker's clock."""
     status: int | None = None
-    """What was answered; None where nothing came, or has not come yet."""
+    """The status of the answer; None without an answer, or before it."""
     error: str = ""
-    """Why nothing came."""
+    """Why there was no answer."""
 
     def __str__(self) -> str:
         return str(self.status) if self.status is not None else self.error or "not answered yet"
@@ -45,18 +45,18 @@ class Webhook:
     """One event (or batch of them) on its way to an endpoint, with all its tries."""
 
     endpoint: str
-    """The name: ``webhook``, or NAME of ``webhook.NAME``."""
+    """The name of the endpoint: ``webhook``, or NAME of ``webhook.NAME``."""
     url: str
     id: str
     """``webhook-id``: the same on every try."""
     headers: dict[str, str]
-    """Of the last try, by lower-case names."""
+    """The headers of the last try, by lower-case names."""
     body: bytes
     tries: list[Try] = field(default_factory=list)
 
     @property
     def delivered(self) -> bool:
-        """A try was answered 2xx."""
+        """Whether a try was answered 2xx."""
         return any(one.status is not None and 200 <= one.status < 300 for one in self.tries)
 
     @property
@@ -65,7 +65,7 @@ class Webhook:
 
     @property
     def action(self) -> str:
-        """NanoMQ's name of the event, such as ``message_publish``; empty where the body does not say."""
+        """NanoMQ's name of the event, such as ``message_publish``; empty if the body does not contain it."""
         try:
             said = self.json()
         except (ValueError, RecursionError):
@@ -84,7 +84,7 @@ class Webhook:
 
 
 class Webhooks(Sequence[Webhook]):
-    """All that were posted since the start or the last reset, in the order of their first tries."""
+    """All webhooks since the start or the last reset, in the order of their first tries."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Webhook] = {}
@@ -95,7 +95,7 @@ class Webhooks(Sequence[Webhook]):
         """Called on the broker's event loop after each try."""
 
     def answer_with(self, *answers: Reply, then: Reply = 200) -> None:
-        """Answer the next tries so, one each, and all after them with ``then``."""
+        """Answer the next tries with these answers, one each, and all later tries with ``then``."""
         for one in (*answers, then):
             if isinstance(one, str) and one not in (REFUSED, HANG):
                 raise ValueError(f'"{one}" is not an answer; write a status, "{REFUSED}" or "{HANG}"')
@@ -103,7 +103,7 @@ class Webhooks(Sequence[Webhook]):
         self._then = then
 
     def of(self, action: str) -> list[Webhook]:
-        """Those about one event: ``message_publish``, or ``on_message_publish``."""
+        """The webhooks for one event: ``message_publish``, or ``on_message_publish``."""
         return [one for one in list(self) if one.action == action.removeprefix("on_")]
 
     def clear(self) -> None:
