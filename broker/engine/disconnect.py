@@ -12,7 +12,8 @@ from ..packets.errors import ProtocolError
 from ..packets.model import Disconnect, Publish, Will
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
-from ..session.inflight import Inflight
+from ..routing.topics import SHARE
+from ..session.inflight import Inflight, Outgoing
 from ..session.session import Session
 from . import client_log
 from .access import Action
@@ -95,9 +96,13 @@ def end_session(engine: Engine, session: Session, reason: str) -> None:
             timer.cancel()
     session.expiry_timer = session.will_timer = None
     engine.sessions.remove(session)
-    if session.keeper is not None:
-        session.keeper.ended()
-        session.keeper = None
+    keeper, session.keeper = session.keeper, None
+    if keeper is not None:
+        if _is_behind(session) and _wants_each(engine, session):
+            keeper.ended_behind(session, partial(_pass_on_one, engine, session))
+            session.queue.elsewhere = 0  # type: ignore[union-attr]
+        else:
+            keeper.ended()
     for topic_filter in session.subscriptions:
         engine.router.unsubscribe(session, topic_filter)
     session.subscriptions.clear()
@@ -252,7 +257,6 @@ def _pass_on(engine: Engine, session: Session) -> None:
     """Give the messages that a shared subscription has queued for this session to other members of the group.
     A QoS 2 message that was already sent may not go to another member [MQTT-4.8.2-5], nor one that has
     expired [MQTT-3.3.2-5]."""
-    now = engine.clock.monotonic()
     sent = {id(message) for message in session.inflight.messages.values()}
     unfinished = session.unfinished()
     if session.queue is not None:
@@ -261,11 +265,24 @@ def _pass_on(engine: Engine, session: Session) -> None:
     session.inflight = Inflight()
     session.queue = None
     for message in unfinished:
-        publish = message.publish
-        may_move = message.qos < 2 or id(message) not in sent
-        if message.group is None or not may_move:
-            engine.reports.dropped("session_terminated", publish, session.client)
-        elif publish.expires_at is not None and publish.expires_at <= now:
-            engine.reports.dropped("expired", publish, session.client)
-        else:
-            engine.fanout.to_group(message.group.share_of(publish.topic), publish, besides=session)
+        _pass_on_one(engine, session, message, may_move=message.qos < 2 or id(message) not in sent)
+
+
+def _pass_on_one(engine: Engine, session: Session, message: Outgoing, *, may_move: bool = True) -> None:
+    publish = message.publish
+    if message.group is None or not may_move:
+        engine.reports.dropped("session_terminated", publish, session.client)
+    elif publish.expires_at is not None and publish.expires_at <= engine.clock.monotonic():
+        engine.reports.dropped("expired", publish, session.client)
+    else:
+        engine.fanout.to_group(message.group.share_of(publish.topic), publish, besides=session)
+
+
+def _is_behind(session: Session) -> bool:
+    """Whether messages are with the keeper alone."""
+    return session.queue is not None and session.queue.elsewhere > 0
+
+
+def _wants_each(engine: Engine, session: Session) -> bool:
+    """Whether it is not enough to count them: somebody hears of each, or others may get some."""
+    return bool(engine.hooks.message_dropped) or any(f.startswith(SHARE) for f in session.subscriptions)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..routing.subscription import Subscription
 from .inflight import Outgoing
@@ -10,6 +11,10 @@ from .stretch import Stretch
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+Left: TypeAlias = Callable[[Outgoing], None]
+"""What becomes of a message whose session has ended."""
 
 
 class Keeper(Protocol):
@@ -22,6 +27,10 @@ class Keeper(Protocol):
 
     def ended(self) -> None:
         """The session has ended, with everything in it."""
+
+    def ended_behind(self, session: Session, left: Left) -> None:
+        """The session has ended. Later, hand to ``left`` each message that ``session.queue`` has left to the
+        keeper; forget the others."""
 
     def subscribed(self, subscription: Subscription, *, owes: bool = False) -> None:
         """``owes``: what is retained for it has not been sent yet; told again once it has."""

@@ -9,6 +9,7 @@ from ..engine.bans import Ban
 from ..packets.model import Publish
 from ..routing.subscription import Subscription
 from ..session.inflight import Outgoing
+from ..session.keeper import Left
 from ..session.session import Session
 from ..session.stretch import Stretch
 from . import records
@@ -43,6 +44,8 @@ class Notes:
         self.next_entry = 1
         self.fetch: Callable[[Session], None] = _cannot_fetch
         """Bring a session the messages that are on disk alone."""
+        self.drain: Callable[[Session, int, Left], None] = _cannot_drain
+        """Hand on what is on disk alone for the session with this number, which has ended."""
         self._last: Publish | None = None
         """The message that was noted last: most are noted for many receivers in a row."""
         self._last_number = 0
@@ -77,6 +80,19 @@ class Notes:
         self.changes.retained(topic, row)
         self.unwritten.append(records.unretained(topic) if row is None else records.retained(row))
 
+    def session_ended(self, number: int) -> None:
+        self.changes.session_ended(number)
+        self.unwritten.append(records.ended(number))
+
+    def done(self, numbers: list[int]) -> None:
+        """Messages need not be kept any longer."""
+        self.changes.done(numbers)
+        first, count = numbers[0], len(numbers)
+        if count > 1 and numbers == list(range(first, first + count)):
+            self.unwritten.append(records.pack_done_all(records.IS_DONE_ALL, first, count))
+        else:
+            self.unwritten += [records.pack_number(records.IS_DONE, number) for number in numbers]
+
     def ban(self, kind: str, who: str, ban: Ban | None) -> None:
         """A ban holds now, or no longer."""
         row = None if ban is None else ban_row(ban)
@@ -86,6 +102,10 @@ class Notes:
 
 def _cannot_fetch(session: Session) -> None:
     """The broker is starting or has stopped."""
+
+
+def _cannot_drain(session: Session, number: int, left: Left) -> None:
+    """The same."""
 
 
 class KeptSession:
@@ -110,12 +130,20 @@ class KeptSession:
             session.will,
             NEVER if will_timer is None else will_timer.when + epoch,
         )
-        self._notes.changes.session(row)
-        self._notes.unwritten.append(records.session(row))
+        self._note(row)
 
     def ended(self) -> None:
-        self._notes.changes.session_ended(self.number)
-        self._notes.unwritten.append(records.ended(self.number))
+        self._notes.session_ended(self.number)
+
+    def ended_behind(self, session: Session, left: Left) -> None:
+        """Until then it is on disk as a session without subscriptions whose end is due."""
+        for topic_filter in session.subscriptions:
+            self.unsubscribed(topic_filter)
+        self.done(list(session.inflight.messages.values()))
+        self.done([message for message in session.queue.messages() if message.qos] if session.queue else [])
+        now = self._notes.clock.time()
+        self._note(SessionRow(self.number, session.client, 0.0, session.superuser, False, now, None, NEVER))
+        self._notes.drain(session, self.number, left)
 
     def subscribed(self, subscription: Subscription, *, owes: bool = False) -> None:
         told = options(subscription) | (OWES if owes else 0)
@@ -163,12 +191,7 @@ class KeptSession:
         numbers = [message.number for message in messages]
         if not numbers:
             return
-        self._notes.changes.done(numbers)
-        first, count = numbers[0], len(numbers)
-        if count > 1 and numbers == list(range(first, first + count)):
-            self._notes.unwritten.append(records.pack_done_all(records.IS_DONE_ALL, first, count))
-        else:
-            self._notes.unwritten += [records.pack_number(records.IS_DONE, number) for number in numbers]
+        self._notes.done(numbers)
         for message in messages:
             message.number = 0
 
@@ -192,6 +215,10 @@ class KeptSession:
         for message in session.queue.messages() if session.queue is not None else ():
             if message.qos:
                 self.queued(message)
+
+    def _note(self, row: SessionRow) -> None:
+        self._notes.changes.session(row)
+        self._notes.unwritten.append(records.session(row))
 
     def _enter_all(self, stretch: Stretch, packet_id: int) -> int:
         """Returns the number of the first."""

@@ -19,9 +19,11 @@ from ..clock import Timer
 from ..config.settings import SqliteSettings
 from ..delivery.outbox import Held, HoldingPending
 from ..engine.engine import Engine
+from ..session.keeper import Left
 from ..session.session import Session
 from . import records
 from .changes import Changes
+from .endings import Ending, Endings, Rows
 from .files import Opened, advice_for
 from .keeper import KeptSession, Notes
 from .restore import outgoing
@@ -79,6 +81,7 @@ class DiskStorage:
         self._fetching: dict[Session, None] = {}
         """Sessions that want messages which are on disk alone."""
         self._fetch_wanted = asyncio.Event()
+        self._endings = Endings(engine, notes, self._waiting, self._commit_everything)
         self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="state-commit")
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="state-sync")
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,11 +90,13 @@ class DiskStorage:
         self._engine.storage = self
         self._pending.keep = self._keep
         self._notes.fetch = self._fetch
+        self._notes.drain = self._drain
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._commit_when_due(), name="state: commit"),
             loop.create_task(self._release_when_safe(), name="state: release"),
             loop.create_task(self._fetch_when_wanted(), name="state: fetch"),
+            loop.create_task(self._endings.run(), name="state: endings"),
         ]
 
     async def settle(self) -> None:
@@ -310,7 +315,7 @@ class DiskStorage:
         number, after = keeper.number, queue.last
         commits, pending = self.commits, bool(self._notes.changes)
         limit, room = max(1, queue.window), max(1, queue.max_bytes - session.inflight.bytes)
-        rows = await self._in(self._commit_thread, lambda: self._database.waiting(number, after, limit, room))
+        rows = await self._waiting(number, after, limit, room)
         if session.queue is not queue or session.keeper is not keeper or queue.last != after:
             return True  # the session has ended meanwhile
         if not rows and not last_try:
@@ -333,6 +338,14 @@ class DiskStorage:
         self._engine.sender.pump(session)
         self._engine.flush()
         return True
+
+    async def _waiting(self, number: int, after: int, limit: int, room: int) -> Rows:
+        return await self._in(self._commit_thread, lambda: self._database.waiting(number, after, limit, room))
+
+    def _drain(self, session: Session, number: int, left: Left) -> None:
+        queue = session.queue
+        assert queue is not None
+        self._endings.add(Ending(number, session.client_id, queue.last, queue.elsewhere, left))
 
     def _commit_now(self, changes: Changes, generation: int, at: float) -> int:
         self._database.commit(changes, generation, at)

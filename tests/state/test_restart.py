@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from pybroker.broker.config.settings import SqliteSettings
 from pybroker.broker.engine.bans import Ban
+from pybroker.broker.events import MessageDropped
 from pybroker.broker.packets.model import Puback, Publish, Pubrec, Pubrel, Will
 from pybroker.broker.packets.properties import Properties
 from pybroker.broker.state.database import MIGRATIONS
@@ -440,3 +442,63 @@ async def test_bans(kept: Kept, tmp_path: Path) -> None:
     assert broker.engine.bans.all(broker.clock.time()) == []
     broker = await kept.restart()
     assert not broker.engine.bans
+
+
+async def settled(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_each_message_on_disk_of_a_session_that_ends_is_told(kept: Kept, restarts: bool) -> None:
+    kept.settings = replace(kept.settings, disk_cache_size=3)
+    broker = await kept.start()
+    subscriber(broker).subscribe("a", qos=1)
+    broker.connect("s", clean_start=False, session_expiry_interval=5).disconnect()
+    for number in range(500):
+        broker.connect("p").publish("a", b"%d" % number, qos=1)
+    if restarts:
+        broker = await kept.restart()
+    dropped: list[MessageDropped] = []
+    broker.engine.hooks.observe(MessageDropped, dropped.append)
+    broker.clock.advance(6)
+    await settled(lambda: len(dropped) == 500)
+    assert [int(event.payload) for event in dropped] == list(range(500))
+    assert {(event.reason, event.client and event.client.client_id) for event in dropped} == {
+        ("session_terminated", "s")
+    }
+    assert broker.dropped("session_terminated") == 500
+    broker = await kept.restart()
+    assert broker.dropped("session_terminated") == 0
+    assert "s" not in broker.engine.sessions
+
+
+async def test_a_restart_goes_on_with_the_messages_of_a_session_that_has_ended(kept: Kept) -> None:
+    kept.settings = replace(kept.settings, disk_cache_size=3)
+    broker = await kept.start()
+    subscriber(broker).subscribe("a", qos=1)
+    broker.connect("s", clean_start=False, session_expiry_interval=5).disconnect()
+    for number in range(500):
+        broker.connect("p").publish("a", b"%d" % number, qos=1)
+    dropped: list[MessageDropped] = []
+    broker.engine.hooks.observe(MessageDropped, dropped.append)
+    broker.clock.advance(6)
+    before = len(dropped)
+    assert before < 500
+    broker = await kept.restart()
+    assert broker.dropped("session_terminated") == 500 - len(dropped)
+
+
+async def test_shared_messages_on_disk_go_to_the_others_of_the_group(kept: Kept) -> None:
+    kept.settings = replace(kept.settings, disk_cache_size=3)
+    broker = await kept.start()
+    for name in ("s", "t"):
+        subscriber(broker, name).subscribe("$share/g/a", qos=1)
+        broker.connect(name, clean_start=False, session_expiry_interval=1000).disconnect()
+    for number in range(40):
+        broker.connect("p").publish("a", b"%d" % number, qos=1)
+    broker.connect("s", clean_start=True)
+    client = broker.connect("t", clean_start=False, session_expiry_interval=1000)
+    assert sorted(map(int, await until_sent(client, 40))) == list(range(40))
+    assert broker.engine.counters.dropped.total() == 0
