@@ -61,7 +61,7 @@ release-check: $(STAMP) ## dist/: what is released, built twice, installed and t
 	$(BIN)/python scripts/release_check
 
 docs: build/docs/.installed ## build/site: the documentation as a site; a warning is an error
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
 	@echo "made build/site/index.html"
 
 build/docs/.installed: pyproject.toml
