@@ -66,15 +66,14 @@ START_ERRORS = (
     StoreError,
     TlsError,
 )
-"""What keeps a broker from starting: each says in one line what is wrong with which part."""
+"""The errors that prevent a start: each is one line that names the cause and the part."""
 
 
 class App:
     """One broker. Make and start it inside the event loop that is to serve it; both may raise any of
     START_ERRORS.
 
-    A test hands in what it wants to hold in its own hands: the time, where webhooks are posted to, and
-    what is made of each connection.
+    A test can pass in the clock, the transport of webhooks, and the class of channels.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class App:
         """``place``: which of the processes of a broker this is."""
         self.settings = settings
         self.end: End | None = None
-        """Set by a program that can stop and restart: what HTTP asks for that."""
+        """Set by a program that can stop and restart: requests over HTTP to do so."""
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -145,7 +144,7 @@ class App:
         """In the order of their start."""
 
     async def start(self) -> None:
-        """Start every part, the listeners last. Where it raises, nothing stays open."""
+        """Start every part, the listeners last. If it raises, nothing stays open."""
         self.engine.start()
         try:
             for part in self.parts:
@@ -155,7 +154,7 @@ class App:
             raise
 
     def start_faults(self) -> None:
-        """The configuration's faults are in force, and no others."""
+        """Put the configuration's faults into force, and no others."""
         if self.faults is not None:
             self.faults.clear()
             self.faults.restart = self.outage.restart
@@ -179,9 +178,9 @@ class App:
         return left
 
     async def reload(self, new: Settings) -> list[Change]:
-        """Go by ``new`` as far as that is possible while running. Returns what it has otherwise, and whether
-        that holds now; `log` is for whoever has set up the log. Raises one of START_ERRORS; then nothing has
-        changed."""
+        """Use ``new`` as far as possible without a restart. Returns the changes, and whether each is in
+        force; `log` is left to the caller, who has set up the log. Raises one of START_ERRORS; then nothing
+        has changed."""
         async with self._reloading:
             settings, changes = compare(self.settings, new)
             ready = [await part.prepare(settings) for part in reversed(self.parts)]

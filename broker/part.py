@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from .config.settings import Settings
 
 Apply = Callable[[], None]
-"""Puts prepared settings in force. It cannot fail."""
+"""Puts prepared settings into force. It cannot fail."""
 
 
 class Part:
@@ -18,19 +18,19 @@ class Part:
     """
 
     async def start(self) -> None:
-        """Make ready, and open what is to be open. Raises one of the app's START_ERRORS."""
+        """Start the part, and open its sockets and files. Raises one of the app's START_ERRORS."""
 
     async def prepare(self, settings: Settings) -> Apply:
-        """Make ready to go by ``settings``, and change nothing before the returned function is called. Raises
-        one of the app's START_ERRORS."""
+        """Prepare to use ``settings``, and change nothing before the returned function is called. Raises one
+        of the app's START_ERRORS."""
         return _nothing
 
     async def leave(self) -> None:
-        """The broker stops: take nothing new. Clients are still connected."""
+        """The broker stops: accept nothing new. Clients are still connected."""
 
     async def stop(self, grace: float | None) -> list[str]:
-        """Close everything; no client is connected any more. What is under way may take ``grace`` seconds
-        (None: as configured). Returns a line for each thing that could not be finished."""
+        """Close everything; no client is connected any more. Work under way may take ``grace`` seconds (None:
+        as configured). Returns a line for each thing that could not be finished."""
         return []
 
     def sys_values(self) -> Iterable[tuple[str, str]]:

@@ -31,8 +31,8 @@ class Acl:
     def __init__(
         self, rules: Sequence[AclRule], *, refuse_parts: bool = False, rest: bool | None = None
     ) -> None:
-        """``refuse_parts``: refuse a subscription of which any part is denied, or not all is allowed.
-        ``rest``: whether a client may do what no rule is about; None where others decide that."""
+        """``refuse_parts``: refuse a subscription that is denied in part, or not allowed as a whole.
+        ``rest``: whether a client may do what no rule mentions; None if others decide that."""
         self._rules = tuple(_Rule(rule) for rule in rules)
         self._refuse_parts = refuse_parts
         self._rest = rest
@@ -47,7 +47,7 @@ class Acl:
         return None
 
     def may_receive(self, session: Session, topic: str) -> bool:
-        """Whether the session may be sent messages of the topic."""
+        """Whether the session may receive messages of the topic."""
         if session.superuser:
             return True
         screen: _Screen | None = session.screen
@@ -91,7 +91,7 @@ class Acl:
 
 
 class _Screen:
-    """The rules about what one client may receive, worked out once and kept in its session."""
+    """The rules for receiving of one client, computed once and kept in its session."""
 
     __slots__ = ("acl", "rules")
 
@@ -101,7 +101,7 @@ class _Screen:
 
 
 class _Rule:
-    """One entry of `auth.acl.rules`, made ready."""
+    """One entry of `auth.acl.rules`, compiled."""
 
     __slots__ = (
         "_literals",
@@ -144,7 +144,7 @@ class _Rule:
 
 
 class _Topics:
-    """What a rule says to one client, and of which topics."""
+    """A rule for one client, with its topics."""
 
     __slots__ = ("_every", "_patterns", "allows", "literals")
 
@@ -154,15 +154,15 @@ class _Topics:
         self.allows = allows
         self._every = every
         self.literals = literals
-        """Topic filters that are compared as text."""
+        """Topic filters that are compared only as text."""
         self._patterns = patterns
 
     def covers(self, wanted: Levels) -> bool:
-        """Whether it is about all of ``wanted``."""
+        """Whether it matches all of ``wanted``."""
         return self._every or any(covers(levels, wanted) for levels in self._patterns)
 
     def touches(self, wanted: Levels) -> bool:
-        """Whether it is about some of ``wanted``."""
+        """Whether it matches a part of ``wanted``."""
         return any(overlap(levels, wanted) for levels in self._patterns)
 
     def grants_by_name(self, subscriptions: Iterable[str], topic: Levels) -> bool:
@@ -202,7 +202,7 @@ def _levels_for(topic: str, client: Client, any_name: bool) -> Levels | None:
 
 
 def _filled(text: str, client: Client) -> str | None:
-    """``text`` with the client's own names in it; None where the client has no such name."""
+    """``text`` with the client's names filled in; None if the client has no such name."""
     names = {"${clientid}": client.client_id, "${username}": client.username}
     parts = [names.get(part, part) for part in _PLACEHOLDER.split(text)]
     return None if None in parts else "".join(part for part in parts if part is not None)

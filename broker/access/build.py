@@ -32,7 +32,7 @@ class Access:
         self._http: HttpClient | None = None
         http = auth.http_auth
         self.answers_hold = http.cache_ttl if http and http.acl_req else 0.0
-        """Seconds after which answers about topics are to be forgotten; 0 never."""
+        """Seconds after which answers about topics expire; 0: never."""
         checks_names = plugins_check_names or auth.passwords or auth.jwt or (http and http.auth_req)
         if auth.jwt is not None:
             self._first += (Jwt(auth.jwt),)

@@ -2,4 +2,4 @@
 
 
 class AccessError(Exception):
-    """A part of `auth {}` cannot be used: one line for people that names the key and what to do."""
+    """A part of `auth {}` cannot be used; the message is one line that names the key and the remedy."""

@@ -27,7 +27,7 @@ def filter_levels(topic_filter: str) -> Levels:
 
 
 def name_levels(topic: str) -> Levels:
-    """The levels of a topic name: text, all of them."""
+    """The levels of a topic name, all of them text."""
     return tuple(topic.split("/"))
 
 

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class Admission(Part):
-    """The access control of one engine. Raises AccessError, PluginError where `auth` or a plugin cannot be
+    """The access control of one engine. Raises AccessError or PluginError if `auth` or a plugin cannot be
     used."""
 
     def __init__(self, engine: Engine, settings: Settings, port_of: PortOf) -> None:
         self._engine = engine
         self._port_of = port_of
         self.plugins: Broker | None = None
-        """amqtt's broker, which hosts the plugins; None where none is needed."""
+        """amqtt's broker, which hosts the plugins; None if no plugin is needed."""
         self._authenticators: tuple[Authenticator, ...] = ()
         self._authorizers: tuple[Authorizer, ...] = ()
         self._may_receive: MayReceive[Session] | None = None
-        """Who the plugins say may receive a topic."""
+        """The plugins' decision about receiving a topic."""
         self._timer: Timer | None = None
         if settings.plugins:
             self._load_plugins(settings)
@@ -40,7 +40,7 @@ class Admission(Part):
         self.use(settings, self.access)
 
     def make_ready(self, settings: Settings) -> Access:
-        """Make ready what :meth:`use` is to use, and change nothing yet. Raises AccessError."""
+        """Prepare the settings for :meth:`use`, and change nothing yet. Raises AccessError."""
         if settings.auth.passwords:
             from ..plugins.amqtt_auth import check_passwords
 
@@ -62,7 +62,8 @@ class Admission(Part):
         return apply
 
     def use(self, settings: Settings, access: Access) -> Access:
-        """Ask these from now on, and forget all answers. Returns those before them, to be closed."""
+        """Use these authenticators and authorizers from now on, and forget all answers. Returns the previous
+        ones, to be closed."""
         if self.plugins is not None:
             self.plugins.reload(_without_anonymous(settings.auth))
         elif settings.auth.passwords:
@@ -81,15 +82,15 @@ class Admission(Part):
         return []
 
     def _forget_in_time(self) -> None:
-        """Forget all answers, now and whenever those about topics are no longer good."""
+        """Forget all answers, now and whenever those about topics expire."""
         self._engine.forget_answers()
         if self.access.answers_hold:
             due = self._engine.clock.monotonic() + self.access.answers_hold
             self._timer = self._engine.clock.call_at(due, self._forget_in_time)
 
     def _offer_scram(self, settings: Settings) -> None:
-        """Let 5.0 clients prove that they know a password of `auth.password` without sending it; but not
-        where others have a say in who may connect, who could not be shown a password."""
+        """Let 5.0 clients authenticate with a password of `auth.password` by SCRAM; but not if other
+        authenticators, which need the password itself, may decide."""
         methods = self._engine.auth_methods
         methods.clear()
         auth = settings.auth
@@ -112,7 +113,7 @@ class Admission(Part):
 def _both(
     rules: MayReceive[Session] | None, plugins: MayReceive[Session] | None
 ) -> MayReceive[Session] | None:
-    """Who may receive a topic by both; None where neither has a say."""
+    """The combined decision about receiving a topic; None if neither decides."""
     if rules is None or plugins is None:
         return rules or plugins
     return lambda session, topic: rules(session, topic) and plugins(session, topic)

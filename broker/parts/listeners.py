@@ -14,7 +14,7 @@ from ..transport.listener import Listener, OpenChannel
 
 
 class Listeners(Part):
-    """Open from the start to the stop; a reload exchanges their certificates."""
+    """The listeners, open from the start to the stop; a reload replaces their certificates."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Listeners(Part):
         return iter(self.all)
 
     def port_of(self, name: str) -> int:
-        """The port of the listener ``name``; 0 where there is no such listener."""
+        """The port of the listener ``name``; 0 if there is no such listener."""
         return next((one.port for one in self.all if one.settings.name == name), 0)
 
     async def start(self) -> None:
@@ -42,7 +42,7 @@ class Listeners(Part):
             await listener.open()
 
     async def prepare(self, settings: Settings) -> Apply:
-        """Reads all certificates again, also where their names are the same: the files may have changed."""
+        """Reads all certificates again, even if their names are the same: the files may have changed."""
         tls = {one.name: one.tls for one in settings.listeners}
         loaded = [
             (listener, listener.load_certificates(named))
@@ -57,6 +57,6 @@ class Listeners(Part):
         return apply
 
     async def leave(self) -> None:
-        """Accept nobody more; who is connected stays."""
+        """Accept no more clients; connected clients stay."""
         for listener in self.all:
             listener.close()

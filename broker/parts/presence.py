@@ -23,13 +23,13 @@ _CODES: dict[str, int] = {reason_name(code): code for code in ReasonCode} | {
     "server_shutdown": 0x8B,
     "slow_receiver": 0x97,
 }
-"""Why a connection ended, as events have it, to the reason code."""
+"""The reason code for each reason of a disconnect in events."""
 
 
 class Presence(Part):
-    """Says of each client that it is online or offline. The last message about a client is retained for as
-    long as the client has a session: who asks later learns it, and a client that never comes back leaves
-    nothing behind."""
+    """Publishes for each client whether it is online or offline. The last message about a client is retained
+    as long as the client has a session, so that later subscribers get it, and clients that never come back
+    leave nothing behind."""
 
     def __init__(self, engine: Engine, settings: SysSettings) -> None:
         self._engine = engine
@@ -85,7 +85,7 @@ class Presence(Part):
             retain(self._engine, make_publish(topic, b"", retain=True))
 
     def _say(self, client: Client, status: str, facts: dict[str, Any], *, lasts: bool) -> None:
-        """``lasts``: the client has a session, with which the message is kept."""
+        """``lasts``: the client has a session, and the message is retained as long."""
         self._publish(_topic_of(client), {"status": status, **facts}, self._retains and lasts)
         if self._settings.presence_events:
             event = "connected" if status == "online" else "disconnected"

@@ -14,11 +14,11 @@ from ..part import Part
 from ..routing.subscription import Subscription
 
 NEVER_RETAINED = 2
-"""The retain handling that asks for no retained messages."""
+"""The retain handling without retained messages."""
 
 
 class Presets(Part):
-    """Makes the sessions at the start, before the first client comes."""
+    """Makes the sessions at the start, before the first client connects."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -29,8 +29,8 @@ class Presets(Part):
 
 
 def add_preset_sessions(engine: Engine, presets: Iterable[PresetSession]) -> None:
-    """Make the sessions that are not there yet, which stay until their client comes; give each its
-    subscriptions, unless it has them already."""
+    """Make missing sessions, which last until their client connects; give each its subscriptions, unless it
+    has them already."""
     for preset in presets:
         session = engine.sessions.get(preset.clientid) or add_offline_session(engine, preset.clientid, inf)
         for wanted in preset.subscriptions:

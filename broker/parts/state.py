@@ -63,14 +63,14 @@ class State(Part):
         self._storage = storage
 
     def set_off(self) -> None:
-        """Wills and sessions that were due while the broker was down."""
+        """Wills, and ends of sessions, that were due while the broker was down."""
         if self._storage is not None:
             left, self._left = self._left, []
             set_off(self._engine, left)
             self._engine.flush()
 
     async def read_again(self) -> None:
-        """Forget what memory has and go on from the disk; nobody may be connected."""
+        """Discard the state in memory and load it from the disk again; no client may be connected."""
         if self._storage is None:
             return
         await self.stop(None)
@@ -79,7 +79,7 @@ class State(Part):
         self.set_off()
 
     async def settle(self) -> None:
-        """Return when no packet is held back any more."""
+        """Wait until no packet is held back any more."""
         if self._storage is not None:
             await self._storage.settle()
 
@@ -110,7 +110,8 @@ class State(Part):
 
 
 class Overdue(Part):
-    """Sets off what was due while the broker was down, when those who hear of it are there."""
+    """Publishes the wills and ends the sessions that were due while the broker was down, once their observers
+    are there."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -23,8 +23,8 @@ log = logging.getLogger("pybroker")
 
 
 class Webhooks(Part):
-    """Raises SettingsError, LoadError, SecretError or TlsError where an endpoint cannot work, StoreError
-    where registrations for push cannot be kept."""
+    """Raises SettingsError, LoadError, SecretError or TlsError if an endpoint cannot work, StoreError if
+    registrations for push cannot be kept."""
 
     def __init__(self, engine: Engine, settings: Settings, transport: MakeTransport) -> None:
         self._engine = engine
@@ -53,7 +53,8 @@ class Webhooks(Part):
         self._attach()
 
     async def start_anew(self) -> None:
-        """With the endpoints of the start; what waits for the present ones is forgotten with them."""
+        """Start again with the endpoints of the start; events that wait for the present ones are
+        discarded."""
         self._engine.hooks.forget(self.sink.offer)
         await self.sink.stop(0)
         await self.push.forget_all()
@@ -62,8 +63,8 @@ class Webhooks(Part):
         self._engine.router.forget_all_routes()
 
     async def prepare(self, settings: Settings) -> Apply:
-        """Replaces the endpoints at once: all of them or, where one cannot work, none. So this part is the
-        last to be prepared. What happens meanwhile is offered to the old and the new endpoints alike."""
+        """Replaces the endpoints at once: all of them, or none if one cannot work. So this part is the last
+        to be prepared. Events that happen meanwhile go to the old and the new endpoints."""
         await self.push.open(settings)
         hooks = self._engine.hooks
         hooks.forget(self.sink.offer)
@@ -90,7 +91,7 @@ class Webhooks(Part):
         return sys_values(self.sink.stats())
 
     def _attach(self) -> None:
-        """Tell the endpoints of what their rules name, and of nothing else."""
+        """Pass the events that the endpoints' rules name, and no others."""
         hooks, sink = self._engine.hooks, self.sink
         for event in Hooks.SLOT_OF:
             if not sink.wants(event):

@@ -23,7 +23,7 @@ from .password_checks import PasswordChecks
 from .step import step
 
 AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
-"""Modules whose plugins answer at once, or wait without asking for the running task: they need none."""
+"""Modules whose plugins answer at once, or wait without asking for the running task: they need no task."""
 
 MAX_REMEMBERED = 65_536
 """Passwords that were right; all are forgotten when there are more."""
@@ -50,7 +50,7 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         self.replace(self.config.passwords)
 
     def replace(self, passwords: Mapping[str, str]) -> None:
-        """Go by this list from now on. Raises ValueError naming the user whose hash cannot be read."""
+        """Use this list from now on. Raises ValueError naming the user whose hash cannot be read."""
         check_passwords(passwords)
         encoded = {user: password.encode() for user, password in passwords.items()}
         self._passwords = encoded
@@ -76,7 +76,7 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         return True
 
     async def close(self) -> None:
-        """Give up what is waiting for a thread."""
+        """Cancel the checks that wait for a thread."""
         self._checks.close()
 
     async def _is_right(self, given: bytes, expected: bytes, session: Session) -> bool:
@@ -99,18 +99,18 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         """Configuration of PasswordAuthPlugin."""
 
         passwords: dict[str, str] = field(default_factory=dict)
-        """User name to password, plain or an argon2 hash (``$argon2...``)."""
+        """User names to passwords: plain, or argon2 hashes (``$argon2...``)."""
 
 
 class AuthPlugins:
-    """The authentication plugins, with amqtt's rule: every answer must be yes, and there must be one."""
+    """The authentication plugins, with amqtt's rule: every answer must be true, and there must be one."""
 
     def __init__(self, plugins: Sequence[BaseAuthPlugin], views: SessionViews) -> None:
         self._views = views
         self.use(plugins)
 
     def use(self, plugins: Sequence[BaseAuthPlugin]) -> None:
-        """Ask these from now on."""
+        """Use these plugins from now on."""
         self._plugins = tuple(plugins)
         self._at_once = all(type(plugin).__module__ in AT_ONCE for plugin in plugins)
 

@@ -36,7 +36,7 @@ log = logging.getLogger("pybroker.plugins")
 
 
 class PluginEvents:
-    """Which plugin wants which event, and the handlers that still run."""
+    """The plugins' methods for each event, and the running handlers."""
 
     def __init__(self, plugins: Sequence[BasePlugin[BrokerContext]], views: SessionViews) -> None:
         self._plugins = tuple(plugins)
@@ -68,7 +68,7 @@ class PluginEvents:
             await asyncio.wait(tasks)
 
     async def finish(self, seconds: float) -> None:
-        """Wait for the methods that still run, ``seconds`` at most; then they are cancelled."""
+        """Wait at most ``seconds`` for running methods; then cancel them."""
         if not self._running:
             return
         _, late = await asyncio.wait(self._running, timeout=seconds)
@@ -77,13 +77,13 @@ class PluginEvents:
             task.cancel()
 
     async def close(self, seconds: float) -> None:
-        """Let each plugin free what it holds."""
+        """Close each plugin."""
         for plugin in self._plugins:
             self._run(f"{type(plugin).__qualname__}.close", plugin.close)
         await self.finish(seconds)
 
     def attach(self, engine: Engine) -> None:
-        """Listen to the engine for what the plugins want to hear."""
+        """Observe the engine's events that plugins have methods for."""
         observe = engine.hooks.observe
         if self._views.keep:
             observe(ClientConnected, self._connected)

@@ -62,7 +62,7 @@ PASSWORDS = f"{PasswordAuthPlugin.__module__}.{PasswordAuthPlugin.__qualname__}"
 KINDS = {(False, False): "tcp", (False, True): "ssl", (True, False): "ws", (True, True): "wss"}
 """Our name of a listener that is (a WebSocket, over TLS)."""
 REFUSED = 0x80
-"""What amqtt answers for a subscription that is not granted."""
+"""amqtt's answer for a refused subscription."""
 READ_SIZE = 256 * 1024
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds the plugins may take for each part of a shutdown."""
@@ -111,14 +111,14 @@ class Broker(amqtt.broker.Broker):
         self._retained = RetainedMessages(self.engine)
         self._listeners: list[Listener] = []
         self._serving: frozenset[str] = frozenset()
-        """Names of the listeners that clients may come through."""
+        """The names of the listeners."""
         super().__init__(config, loop, plugin_namespace)
         # BrokerContext.add_subscription writes here.
         self._sessions = Sessions(self.engine, self._views)  # type: ignore[assignment]
         self._attach()
 
     def _attach(self) -> None:
-        """Let the engine ask and tell the plugins that want to be asked and told."""
+        """Connect the plugins to the engine: its access control and its events."""
         engine = self.engine
         plugins = self.plugins_manager.plugins
         self._auth = AuthPlugins([p for p in plugins if isinstance(p, BaseAuthPlugin)], self._views)
@@ -164,7 +164,7 @@ class Broker(amqtt.broker.Broker):
 
     @property
     def checks_names(self) -> bool:
-        """Whether a plugin beside our own has a say in who may connect."""
+        """Whether a plugin other than our own decides who may connect."""
         own = (AnonymousAuthPlugin, PasswordAuthPlugin)
         plugins = self.plugins_manager.plugins
         return any(isinstance(plugin, BaseAuthPlugin) and type(plugin) not in own for plugin in plugins)
@@ -193,7 +193,7 @@ class Broker(amqtt.broker.Broker):
     # amqtt's broker, for whoever embeds it.
 
     async def start(self) -> None:
-        """Let the plugins get ready, then open the listeners. Raises amqtt's BrokerError."""
+        """Start the plugins, then open the listeners. Raises amqtt's BrokerError."""
         if self._hosted:
             raise BrokerError("this broker hosts plugins only: its listeners belong to the application")
         try:
@@ -222,7 +222,7 @@ class Broker(amqtt.broker.Broker):
         self.transitions.starting_success()
 
     async def shutdown(self) -> None:
-        """Send everybody away, forget all sessions and retained messages, close the plugins."""
+        """Disconnect all clients, forget all sessions and retained messages, close the plugins."""
         self.transitions.shutdown()
         await self.before_shutdown()
         self._serving = frozenset()
@@ -277,22 +277,22 @@ class Broker(amqtt.broker.Broker):
 
     @property
     def sessions(self) -> Mapping[str, tuple[Session, Any]]:  # type: ignore[override]
-        """Client identifier to session and handler, as of now."""
+        """The session and handler of each client identifier, as of now."""
         return Sessions(self.engine, self._views)
 
     @property
     def subscriptions(self) -> dict[str, list[tuple[Session, int]]]:
-        """Topic filter to sessions and QoS: a copy."""
+        """The sessions and their QoS for each topic filter: a copy."""
         return subscriptions(self.engine, self._views)
 
     @property
     def retained_messages(self) -> RetainedMessages:  # type: ignore[override]
-        """Topic to retained message; what is written here is retained."""
+        """The retained message of each topic; a message that is written here is retained."""
         return self._retained
 
     async def internal_message_broadcast(self, topic: str, data: bytes, qos: int | None = None) -> None:
-        """Publish in the broker's own name. Without ``qos`` each receiver gets the message at the QoS of
-        its subscription. Raises ValueError where the topic or the QoS is none."""
+        """Publish as the broker. Without ``qos`` each receiver gets the message at the QoS of its
+        subscription. Raises ValueError for an invalid topic or QoS."""
         message = make_message(topic, data, self.engine.mqtt.max_qos if qos is None else qos)
         broadcast(self.engine, message.topic, message.payload, qos=message.qos)
         self.engine.flush()
@@ -304,7 +304,7 @@ class Broker(amqtt.broker.Broker):
         data: bytes | bytearray | None,
         qos: int | None = None,
     ) -> None:
-        """Retain a message for those who subscribe later, or clear the topic where ``data`` is empty."""
+        """Retain a message for later subscribers, or clear the topic if ``data`` is empty."""
         if topic_name is None:
             return
         qos = self.engine.mqtt.max_qos if qos is None else qos
@@ -313,7 +313,7 @@ class Broker(amqtt.broker.Broker):
         retain(self.engine, message)
 
     def create_offline_session(self, client_id: str) -> tuple[Handler, Session]:  # type: ignore[override]
-        """A session that waits for its client; the one there is, if there is one."""
+        """Make a session that waits for its client, or return the existing one."""
         session = self.engine.sessions.get(client_id) or add_offline_session(self.engine, client_id)
         view = self._views.of(session)
         return Handler(view), view

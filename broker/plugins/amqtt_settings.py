@@ -17,8 +17,8 @@ from .errors import PluginError
 
 
 def ready(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the plugin class at ``path``: enums in place of their text. Raises PluginError where
-    the class cannot be had, or the settings are not those it knows."""
+    """The settings of the plugin class at ``path``, with enums instead of their text. Raises PluginError if
+    the class cannot be imported, or the settings are invalid."""
     try:
         plugin = import_string(path)
     except Exception as error:  # whatever its module does when it is imported

@@ -19,7 +19,7 @@ from .step import step
 AT_ONCE = frozenset({"amqtt.plugins.topic_checking"})
 """Modules whose plugins answer at once."""
 MAX_ANSWERS = 4096
-"""How many answers are kept for a session."""
+"""The number of answers kept for a session."""
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ log = logging.getLogger("pybroker.plugins")
 
 
 class TopicPlugins:
-    """The topic plugins: the first no decides, otherwise one yes is enough; None is no opinion."""
+    """The topic plugins: the first refusal decides, otherwise one consent is enough; None is no opinion."""
 
     def __init__(self, plugins: Sequence[BaseTopicPlugin], views: SessionViews) -> None:
         self.plugins = tuple(plugins)
@@ -39,7 +39,7 @@ class TopicPlugins:
         return self._run(self._ask(self._views.of_client(client), topic, action))
 
     def may_receive(self, session: Session, topic: str) -> bool | Awaitable[bool]:
-        """Whether the session may be sent messages of the topic: asked once, then remembered."""
+        """Whether the session may receive messages of the topic: asked once, then remembered."""
         if session.superuser:
             return True
         answers = self._views.of(session).may_receive

@@ -2,4 +2,4 @@
 
 
 class PluginError(Exception):
-    """A plugin cannot be used: one line for people, which names it."""
+    """A plugin cannot be used; the message is one line that names it."""

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from ..engine.access import UnavailableError
 
 MAX_FOR_A_USER = 4
-"""Checks of one user name that may wait, of those that come from one address."""
+"""Waiting checks of one user name from one address, at most."""
 MAX_FOR_AN_ADDRESS = 16
 MAX_WAITING = 256
-"""In all; then those of the address that has most of them give way."""
+"""Waiting checks in all, at most; beyond that, the address with the most of them loses one."""
 IPV6_PREFIX = 64
 """Addresses alike in so many bits count as one: they are one customer's."""
 
@@ -23,7 +23,7 @@ Check = tuple[Callable[[], bool], "asyncio.Future[bool]"]
 
 
 class TooManyLoginsError(UnavailableError):
-    """The check was not made: too many wait already."""
+    """The check was not made: too many are waiting."""
 
 
 class PasswordChecks:
@@ -38,7 +38,7 @@ class PasswordChecks:
         self._count = 0
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiting checks."""
         return self._count
 
     async def make(self, check: Callable[[], bool], host: str, user: str) -> bool:
@@ -56,11 +56,11 @@ class PasswordChecks:
         return await answer
 
     def close(self) -> None:
-        """Give up what is waiting."""
+        """Cancel the waiting checks."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self) -> None:
-        """Give work to the threads that have none."""
+        """Give work to idle threads."""
         while self._idle and self._addresses:
             address, waiting = self._addresses.popitem(last=False)
             check, answer = waiting.next()

@@ -27,7 +27,7 @@ async def _finish(rest: _Rest[T]) -> T:
 
 
 class _Rest(Generic[T]):
-    """A coroutine that was begun by hand, as something to await."""
+    """Awaits a coroutine that was already started by hand."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], waited_for: Any) -> None:
         self._coroutine = coroutine

@@ -13,13 +13,13 @@ from typing import Any
 log = logging.getLogger("pybroker.control")
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
-"""Takes the command's arguments, returns what is put into the answer's ``result``."""
+"""Takes the command's arguments, returns the answer's ``result``."""
 
 MAX_LINE = 1 << 24
 
 
 class ControlError(Exception):
-    """A command could not be carried out: one line for people."""
+    """A command could not be carried out; the message is one line."""
 
 
 class ControlSocket:
@@ -67,8 +67,8 @@ class ControlSocket:
 
 
 def ask(path: str, command: str, *, timeout: float = 30.0, **arguments: Any) -> Any:
-    """Send one command to a running broker and wait for its result, at most ``timeout`` seconds.
-    Raises ControlError with what the broker, or the system, says."""
+    """Send one command to a running broker and wait for its result, at most ``timeout`` seconds. Raises
+    ControlError with the broker's, or the system's, error."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 def to_background() -> Callable[[], None]:
-    """Go on in the background, where this returns; call what it returns once the broker is ready.
+    """Continue in the background, where this returns; call the returned function once the broker is ready.
 
-    The process that the user has started waits for that call and ends with status 0, or with 1 when we have
-    ended without it. Until then both can write to the terminal, afterwards neither.
+    The process that the user has started waits for that call and exits with status 0, or with 1 if the
+    background process ended without it. Until then both can write to the terminal, afterwards neither.
     """
     sys.stdout.flush()
     sys.stderr.flush()

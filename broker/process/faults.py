@@ -12,11 +12,11 @@ from .control import ControlError, Handler
 
 NONE = "this broker was started without a faults section; add `faults {}` to its configuration"
 MEASURED = {"seconds": time(), "jitter": time(), "rate": size(), "after_bytes": size()}
-"""What may be written with a unit, as in the configuration."""
+"""The arguments that may have a unit, as in the configuration."""
 
 
 def fault_command(faults: Faults | None, outage: Outage) -> Handler:
-    """Carries out the command's verbs; each answers with lines to read."""
+    """Carries out the command's verbs; each returns readable lines."""
 
     async def carry_out(arguments: dict[str, Any]) -> list[str]:
         if faults is None:

@@ -9,9 +9,9 @@ import time
 from ..engine.rates import Bucket
 
 LINES_PER_SECOND = 200
-"""Of each kind, at info and above; as many may come at once."""
+"""The lines per second of each kind, at info and above; as many may come at once."""
 TELL_AFTER = 1.0
-"""Seconds until it is told how many were left out."""
+"""Seconds until a line says how many were left out."""
 MAX_KINDS = 1000
 """Kinds that are told apart; there are some ten, unless a plugin's lines have values in their text."""
 
@@ -30,7 +30,7 @@ class Kind:
 
 
 class Flood(logging.Filter):
-    """A filter for one logger. Debug and trace are for those who want every line: those are let through."""
+    """A filter for one logger. Lines at debug and trace always pass, for people who want every line."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Flood(logging.Filter):
         return False
 
     def flush(self) -> None:
-        """Tell how many lines were left out, with the last of them for an example."""
+        """Log how many lines were left out, with the last of them as an example."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

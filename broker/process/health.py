@@ -11,7 +11,7 @@ from .control import Handler
 
 
 def health_command(engine: Engine, listeners: Sequence[Listener]) -> Handler:
-    """Answers with one line: how many clients, and where."""
+    """Answers with one line: the number of clients, and the addresses."""
 
     async def health(_: dict[str, Any]) -> str:
         return f"{engine.connected} clients on {', '.join(one.url for one in listeners)}"

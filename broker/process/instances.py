@@ -23,13 +23,13 @@ class Instance:
     conf: str | None
     listeners: list[dict[str, Any]]
     control: str
-    """The unix socket that takes its commands."""
+    """Its control socket."""
 
 
 def runtime_dir() -> Path:
-    """A directory only this user can look into: where the files and sockets of running brokers are. It may be
-    a symlink that this user has made; that of somebody else could lead to any directory of ours. Raises
-    PermissionError where the directory cannot be trusted, OSError where it cannot be made."""
+    """The directory for the files and sockets of running brokers, which only this user can open. It may be a
+    symlink of this user; a symlink of another user could lead to any of our directories. Raises
+    PermissionError if the directory cannot be trusted, OSError if it cannot be made."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     path = Path(base) / "pybroker" if base else Path(tempfile.gettempdir()) / f"pybroker-{os.getuid()}"
     advice = "remove it, or set XDG_RUNTIME_DIR"
@@ -53,14 +53,14 @@ def write_whole(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def announce(instance: Instance) -> Path:
-    """Leave the file by which :func:`running` finds this broker; the caller removes it on exit."""
+    """Write the file by which :func:`running` finds this broker; the caller removes it on exit."""
     path = runtime_dir() / f"{instance.pid}.json"
     write_whole(path, asdict(instance))
     return path
 
 
 def running(conf: Path | None = None) -> list[Instance]:
-    """The brokers that are alive, oldest first; with ``conf`` only those that serve this file."""
+    """The running brokers, oldest first; with ``conf`` only those that serve this file."""
     found = []
     for path in sorted(runtime_dir().glob("*.json"), key=lambda p: p.stat().st_mtime):
         try:

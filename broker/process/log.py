@@ -27,7 +27,7 @@ LEVELS = {
 worker: int | None = None
 """Which of several processes of a broker this is, from 1 on, as each line says; 0 is their supervisor."""
 OURS = ("pybroker", "amqtt")
-"""The loggers that `log.level` is about."""
+"""The loggers that `log.level` applies to."""
 SYSLOG = "/dev/log"
 SYSLOG_TEXT = "%(levelname)s %(name)s: %(message)s"
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -35,7 +35,7 @@ TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _floods = [
     Flood(logging.getLogger(name)) for name in ("pybroker.clients", "pybroker.access", "pybroker.rest")
 ]
-"""Of the loggers whose lines clients can bring about."""
+"""The loggers whose lines clients can cause."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -73,12 +73,12 @@ def _not_printed(record: logging.LogRecord) -> bool:
 
 
 def also_printed(text: str, level: int = logging.INFO) -> None:
-    """Write what the command prints to the log as well, but not to the same terminal again."""
+    """Also log the lines that the command prints, but not to the same terminal again."""
     logging.getLogger("pybroker").log(level, "%s", text, extra={"printed": True})
 
 
 class _Syslog(logging.handlers.SysLogHandler):
-    """Knows our levels by the names they have here."""
+    """Names our levels."""
 
     priority_map: ClassVar = {
         **logging.handlers.SysLogHandler.priority_map,
@@ -89,8 +89,8 @@ class _Syslog(logging.handlers.SysLogHandler):
 
 
 def configure(settings: LogSettings) -> None:
-    """Send the log where ``settings`` says; what was set before is closed. Raises OSError for a place
-    that cannot be written to."""
+    """Set up the log by ``settings``, and close the previous destinations. Raises OSError for a destination
+    that cannot be written."""
     use(settings, open_handlers(settings))
 
 
@@ -102,7 +102,7 @@ def spare() -> None:
 
 
 def open_handlers(settings: LogSettings) -> list[logging.Handler]:
-    """Open the places ``settings`` names, for :func:`use`. Raises OSError; then none is open."""
+    """Open the destinations of ``settings``, for :func:`use`. Raises OSError; then none is open."""
     handlers: list[logging.Handler] = []
     try:
         _open_into(handlers, settings)
@@ -118,7 +118,7 @@ def open_handlers(settings: LogSettings) -> list[logging.Handler]:
 
 
 def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
-    """Write to ``handlers`` from now on, and close those before them."""
+    """Log to ``handlers`` from now on, and close the previous ones."""
     logging.addLevelName(LEVELS["trace"], "TRACE")
     logging.addLevelName(logging.WARNING, "WARN")
     logging.addLevelName(logging.CRITICAL, "FATAL")
@@ -135,13 +135,13 @@ def use(settings: LogSettings, handlers: list[logging.Handler]) -> None:
 
 
 def flush() -> None:
-    """Tell what was left out under a flood, before the log ends."""
+    """Log how many lines were left out under a flood, before the log ends."""
     for flood in _floods:
         flood.flush()
 
 
 def close(handlers: Iterable[logging.Handler]) -> None:
-    """Close places that were opened."""
+    """Close opened destinations."""
     for handler in handlers:
         handler.close()
 

@@ -11,7 +11,7 @@ from . import log
 
 
 def say(text: str, level: int = logging.INFO) -> None:
-    """Print ``text``, and log it. That nobody reads standard output any more keeps nothing from going on."""
+    """Print ``text``, and log it. A closed standard output is no error."""
     try:
         print(text, flush=True)
     except OSError:
@@ -28,13 +28,13 @@ def complain(text: str, level: int = logging.ERROR) -> None:
 
 
 def fail(message: str, status: int = 1) -> int:
-    """Say what went wrong; the exit status."""
+    """Print an error; returns the exit status."""
     complain(f"pybroker: {message}")
     return status
 
 
 def abandon_output() -> None:
-    """Whoever read standard output has gone, as `| head` does: what is printed from now on goes nowhere."""
+    """The reader of standard output has gone, as `| head` does: discard later output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -32,8 +32,8 @@ def preflight(settings: Settings) -> list[str]:
 
 
 def unfit_files(settings: Settings) -> list[str]:
-    """A line for each certificate, key and folder that a start would refuse. Nothing is imported or made: a
-    running broker may ask, in a thread."""
+    """A line for each certificate, key and folder that would prevent a start. Nothing is imported or made: a
+    running broker may call it, in a thread."""
     return [*_certificates(settings), *_places(settings)]
 
 
@@ -94,7 +94,7 @@ def _places(settings: Settings) -> Iterator[str]:
 
 
 def _can_write(path: Path) -> bool:
-    """Whether it is there and may be written, or may be made."""
+    """Whether the folder exists and is writable, or can be made."""
     if path.exists():
         return os.access(path, os.W_OK)
     folder = next(parent for parent in path.absolute().parents if parent.exists())

@@ -40,12 +40,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 STOPPED_AT_ONCE = 130
 """The exit status after a second signal."""
 PATIENCE = 0.5
-"""Seconds of a stop until it is said what is waited for."""
+"""Seconds after which a stop prints what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What the command line says beside the configuration."""
+    """The options of the command line beside the configuration."""
 
     ready_file: Path | None = None
     started_at: float = 0.0
@@ -55,8 +55,8 @@ class StartOptions:
 
 
 def serve(settings: Settings, options: StartOptions) -> int:
-    """Run the broker until it is told to stop; the exit status. With `system.daemon` this returns in the
-    background only: the process that was started ends once the broker is ready, or has failed."""
+    """Run the broker until it is told to stop; returns the exit status. With `system.daemon` this returns
+    only in the background: the process that was started exits once the broker is ready, or has failed."""
     say_ready = to_background() if settings.daemon else _nothing
     settings = _without_console(settings)
     try:
@@ -96,7 +96,7 @@ def _nothing() -> None:
 
 
 def _without_console(settings: Settings) -> Settings:
-    """In the background the log goes to a file where it would have gone to the terminal."""
+    """In the background the log goes to a file instead of the terminal."""
     if not settings.daemon or "console" not in settings.log.to:
         return settings
     places = tuple(dict.fromkeys("file" if place == "console" else place for place in settings.log.to))
@@ -104,7 +104,7 @@ def _without_console(settings: Settings) -> Settings:
 
 
 def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
-    """On the fastest event loop there is."""
+    """Run on uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:  # no wheel for this system: asyncio serves as well, only slower
@@ -230,7 +230,7 @@ async def _stop(app: App) -> None:
 
 
 def _waited_for(app: App) -> Iterator[str]:
-    """What keeps the broker from stopping at once."""
+    """What the stop waits for."""
     for stats in app.webhooks.sink.stats():
         waiting = stats.queued + stats.in_flight
         if waiting:
@@ -255,7 +255,7 @@ def with_holder(text: str, settings: Settings) -> str:
 
 
 def _on_signals(stopping: asyncio.Event) -> None:
-    """The first signal stops in order, the second at once."""
+    """The first signal shuts the broker down, the second ends it at once."""
 
     def stop() -> None:
         if stopping.is_set():
@@ -290,14 +290,14 @@ class Reloader:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def command(self, _: dict[str, Any]) -> list[str]:
-        """What has changed, in lines to read. Raises ControlError; then nothing has changed."""
+        """The changes, as readable lines. Raises ControlError; then nothing has changed."""
         lines = await self._reload()
         for line in lines:
             logger.info("reload: %s", line)
         return lines
 
     def signalled(self) -> None:
-        """On SIGHUP: the log says what came of it."""
+        """Reload on SIGHUP, and log the result."""
         task = asyncio.ensure_future(self._reload_and_log())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -12,7 +12,7 @@ from .control import Handler
 
 
 def top_command(engine: Engine, webhooks: Sink) -> Handler:
-    """Answers with `Watch.look`; what it observes ends some seconds after the last question."""
+    """Answers with `Watch.look`; its observers are removed some seconds after the last request."""
     watch = Watch(engine, lambda: [stats.to_dict() for stats in webhooks.stats()])
 
     async def look(_: dict[str, Any]) -> dict[str, Any]:
