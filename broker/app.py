@@ -200,6 +200,7 @@ class App:
             reload=self.reload,
             webhooks=lambda: self.webhooks.sink,
             registrations=lambda: self.webhooks.push.registry if self.webhooks.push.is_on else None,
+            bridges=lambda: self.bridges,
             listeners=self.listeners.all,
             faults=self.faults,
             feed=Feed(self.engine),

@@ -131,6 +131,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "broker.rest": {
         "broker.access.errors",
+        "broker.bridge",
+        "broker.outgoing",
         "broker.config",
         "broker.engine",
         "broker.faults",

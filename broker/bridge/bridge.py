@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..engine.channel import Link as Transport
@@ -56,6 +56,12 @@ class BridgeStatus:
     queued: int
     """Messages of QoS 1 and 2 that the remote broker has not acknowledged."""
     counters: BridgeCounters
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = asdict(self)
+        found["counters"]["dropped"] = dict(self.counters.dropped)
+        return found
 
 
 class Bridge:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from .bridge import add_bridge
 from .check import add_check
 from .convert import add_convert
 from .faults import add_faults
@@ -70,6 +71,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_run,
         add_faults,
         add_health,
+        add_bridge,
         add_top,
         add_state,
     ):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bridge.mapping import Mapping, MappingError
+from ..bridge import mapping as topics
 from ..bridge.settings import (
     Address,
     BridgeSettings,
@@ -21,9 +21,10 @@ from ..bridge.settings import (
 from ..packets.model import Will
 from ..packets.properties import Properties
 from ..routing.topics import topic_error
+from .errors import ConfigError
 from .reader import Report, Values, existing_file, is_off, read
 from .schema.bridge import PREFIX
-from .tree import Section, describe
+from .tree import Place, Section, describe, from_python
 
 KINDS = ("mqtt", "aws")
 CACHE = "cache"
@@ -68,6 +69,17 @@ def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
                 if bridge is not None:
                     found[name] = bridge
     return tuple(found.values())
+
+
+def bridge_of(name: str, values: Mapping[str, object], environ: Mapping[str, str]) -> BridgeSettings:
+    """The bridge that the section of this name with these values would make. Raises ConfigError."""
+    report = Report(environ)
+    root = Section(Place())
+    root.values["bridges"] = from_python({"mqtt": {name: values}}, Place())
+    found = bridges(root, report)
+    if report.errors:
+        raise ConfigError(report.errors)
+    return found[0]
 
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -157,7 +169,7 @@ def _retain(values: Values) -> bool | None:
     return {0: False, 1: True, 2: None}[values["retain"]]
 
 
-def _mapping(values: Values, source: str, target: str, report: Report) -> Mapping | None:
+def _mapping(values: Values, source: str, target: str, report: Report) -> topics.Mapping | None:
     if values[source] is None:
         if source not in values:
             report.error(values.place, f"{values.name}.{source}", "missing: a topic filter")
@@ -166,10 +178,10 @@ def _mapping(values: Values, source: str, target: str, report: Report) -> Mappin
         report.error(values.place, f"{values.name}.{target}", 'missing: a topic, or "" to keep the topic')
         return None
     try:
-        return Mapping.of(
+        return topics.Mapping.of(
             values[source], values[target] or "", values["prefix"] or "", values["suffix"] or ""
         )
-    except MappingError as error:
+    except topics.MappingError as error:
         report.error(values.place_of(target), f"{values.name}.{target}", str(error))
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from secrets import token_hex
 
-from ..bridge.bridge import CONNECTED, Bridge
+from ..bridge.bridge import CONNECTED, Bridge, BridgeStatus
 from ..bridge.echoes import Echoes
 from ..bridge.mirror import Mirror
 from ..bridge.settings import BridgeSettings
@@ -52,6 +52,31 @@ class Bridges(Part):
                     self._begin(one)
 
         return apply
+
+    def add(self, settings: BridgeSettings) -> None:
+        """Begin a bridge, or put it in the place of the one of that name; until the next reload. Raises
+        TlsError."""
+        self._check((settings,))
+        if (before := self.all.get(settings.name)) is not None:
+            self._end(before)
+        self._begin(settings)
+
+    def remove(self, name: str) -> None:
+        """End a bridge and its session, with what waits in it. Raises KeyError."""
+        self._end(self.all[name])
+        self._forget_all_but(bridge.settings.local_client_id for bridge in self.all.values())
+
+    def switch(self, name: str, on: bool) -> None:
+        """Let a bridge connect, or not any more; what comes waits in its session. Raises KeyError."""
+        bridge = self.all[name]
+        if on:
+            bridge.start()
+        else:
+            self._engine.spawn(bridge.stop(), lambda _: None)
+
+    def status(self) -> list[BridgeStatus]:
+        """How each bridge is."""
+        return [bridge.status for bridge in self.all.values()]
 
     async def leave(self) -> None:
         for bridge in self.all.values():

@@ -25,6 +25,7 @@ from ..config import ConfigError, Settings
 from ..config.describe import describe
 from ..transport.sockets import ANOTHER
 from . import control, instances, log, service
+from .bridges import bridge_command
 from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
@@ -154,6 +155,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "reload": reloader.command,
             "health": health_command(app.engine, app.listeners.all),
             "webhook status": _webhook_command(app),
+            "bridge status": bridge_command(app.bridges.status),
             "top": top_command(app.engine, app.webhooks.sink),
             "faults": fault_command(app.faults, app.outage),
         },

@@ -19,6 +19,7 @@ from ..app import START_ERRORS, App
 from ..config import Settings
 from ..parts.workers import Place
 from . import control, log
+from .bridges import bridge_command
 from .faults import fault_command
 from .health import health_command
 from .serve import (
@@ -88,6 +89,7 @@ class Work:
             "reload": reloader.command,
             "health": health_command(app.engine, app.listeners.all),
             "webhook status": _webhook_command(app),
+            "bridge status": bridge_command(app.bridges.status),
             "top": top_command(app.engine, app.webhooks.sink),
         }
         sockets = [control.ControlSocket(self._path(index), commands)]
@@ -184,6 +186,7 @@ class Work:
             "reload": reload,
             "health": health,
             "webhook status": webhooks,
+            "bridge status": own["bridge status"],
             "top": top,
             "faults": fault_command(None, app.outage),
         }

@@ -4,7 +4,7 @@ request."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pybroker.webhook.metrics import BUCKETS, EndpointStats
 
 from .. import __version__
+from ..bridge.bridge import CONNECTED, BridgeStatus
 from ..live.numbers import overview
 from .families import Family, sample
 from .mongooseim import as_mongooseim
@@ -44,7 +45,14 @@ class Histogram:
 def exposition(served: Served) -> str:
     """Everything there is to count."""
     endpoints = served.webhook_stats()
-    families = (*_broker(served), *_process(served), *_endpoints(endpoints), *as_mongooseim(endpoints))
+    bridges = [bridge.status for bridge in served.bridges().all.values()]
+    families = (
+        *_broker(served),
+        *_process(served),
+        *_bridges(bridges),
+        *_endpoints(endpoints),
+        *as_mongooseim(endpoints),
+    )
     return "\n".join(line for family in families for line in family.lines()) + "\n"
 
 
@@ -92,6 +100,35 @@ def _process(served: Served) -> Iterator[Family]:
     yield Family("process_start_time_seconds", "gauge", "Start, since the epoch.", [({}, started)])
     runs = [({"generation": str(n)}, one["collections"]) for n, one in enumerate(gc.get_stats())]
     yield Family("python_gc_collections_total", "counter", "Runs of the garbage collector.", runs)
+
+
+def _bridges(found: list[BridgeStatus]) -> Iterator[Family]:
+    if not found:
+        return
+
+    def each(name: str, type_: str, text: str, value: Callable[[BridgeStatus], float]) -> Family:
+        return Family(
+            f"pybroker_bridge_{name}", type_, text, [({"bridge": one.name}, value(one)) for one in found]
+        )
+
+    yield each(
+        "connected", "gauge", "1 where the link is up, else 0.", lambda one: float(one.state == CONNECTED)
+    )
+    yield each("queued", "gauge", "Messages the remote broker has not acknowledged.", lambda one: one.queued)
+    yield each("connects_total", "counter", "Times the link came up.", lambda one: one.counters.connects)
+    text = "Messages sent to the remote broker."
+    yield each("messages_sent_total", "counter", text, lambda one: one.counters.sent)
+    text = "Messages received from it."
+    yield each("messages_received_total", "counter", text, lambda one: one.counters.received)
+    yield each("bytes_sent_total", "counter", "Bytes sent to it.", lambda one: one.counters.bytes_sent)
+    text = "Bytes received from it."
+    yield each("bytes_received_total", "counter", text, lambda one: one.counters.bytes_received)
+    dropped = [
+        ({"bridge": one.name, "reason": reason}, count)
+        for one in found
+        for reason, count in one.counters.dropped.items()
+    ]
+    yield Family("pybroker_bridge_dropped_total", "counter", "Messages not passed on, by reason.", dropped)
 
 
 _GAUGES = {

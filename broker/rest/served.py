@@ -10,6 +10,8 @@ from pybroker.webhook.metrics import EndpointStats
 from pybroker.webhook.push.registry import Registry
 from pybroker.webhook.sink import Sink
 
+from ..bridge.bridge import Bridge
+from ..bridge.settings import BridgeSettings
 from ..config.settings import Settings
 from ..engine.engine import Engine
 from ..faults.rules import Faults
@@ -36,6 +38,16 @@ class End(Protocol):
         """What would keep it from starting again."""
 
 
+class Bridges(Protocol):
+    """The bridges of the broker, and what can be done with them until the next reload."""
+
+    all: dict[str, Bridge]
+
+    def add(self, settings: BridgeSettings) -> None: ...
+    def remove(self, name: str) -> None: ...
+    def switch(self, name: str, on: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What the resources may read and change."""
@@ -48,6 +60,7 @@ class Served:
     webhooks: Callable[[], Sink]
     registrations: Callable[[], Registry | None]
     """Devices for notifications; None where no event pusher has `backend = push`."""
+    bridges: Callable[[], Bridges]
     listeners: Sequence[Listener]
     faults: Faults | None
     """Where the configuration has a section `faults {}`."""

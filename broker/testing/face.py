@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
+from ..bridge.bridge import CONNECTED
+from ..config.bridges import bridge_of
 from ..config.settings import TlsServer
 from ..engine.publish import broadcast
 from ..faults.fault import AimAndAmount
@@ -32,7 +36,7 @@ from .messages import ClientView, Message, SubscriptionView
 from .recorder import Recorder
 from .report import report
 from .running import Running
-from .waiting import Plan, Search
+from .waiting import TIMEOUT, Plan, Search, WaitTimeout
 from .webhooks import Webhook, Webhooks
 
 T = TypeVar("T")
@@ -274,6 +278,36 @@ class Face:
         faults or outages. Ports and time continue. A client that is still connected is disconnected, with a
         ConnectionLeftBehind warning."""
         self._warn(self.running.run(self.running.reset()).result())
+
+    def bridge_to(
+        self,
+        other: Face,
+        *,
+        forwards: Sequence[Mapping[str, Any]] = (),
+        subscription: Sequence[Mapping[str, Any]] = (),
+        name: str = "bridge",
+        **keys: Any,
+    ) -> None:
+        """Join this broker to ``other``, as `bridges.mqtt.NAME` does; ``keys`` are its further keys.
+        Returns when the link is up. Faults and outages of ``other`` work on the link, whose client identifier
+        there is ``clientid``, by default ``name``.
+
+        Raises ConfigError for a key that is wrong, WaitTimeout where the link does not come up.
+        """
+        section = {
+            "server": f"mqtt-tcp://{other.host}:{other.port}",
+            "clientid": name,
+            "forwards": [{"remote_topic": "", **one} for one in forwards],
+            "subscription": [{"local_topic": "", "qos": 2, **one} for one in subscription],
+            **keys,
+        }
+        bridges = self.running.app.bridges
+        self._call(lambda: bridges.add(bridge_of(name, section, os.environ)))
+        end = time.monotonic() + TIMEOUT
+        while (now := self._call(lambda: bridges.all[name].status)).state != CONNECTED:
+            if time.monotonic() > end:
+                raise WaitTimeout(f"the bridge {name} is not connected: {now.last_error or now.state}")
+            time.sleep(0.001)
 
     def _call(self, function: Callable[[], T]) -> T:
         return self.running.call(function)

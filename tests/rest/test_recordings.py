@@ -58,6 +58,8 @@ DIFFERS: dict[str, tuple[int, int | None, str]] = {
     "bridge sub no data": (404, 108, NO_BRIDGE),
     "bridge unsub POST": (404, 108, NO_BRIDGE),
     "bridge PUT": (404, 115, NO_BRIDGE),
+    "bridge DELETE": (404, 108, "bridges can be removed while running"),
+    "bridge POST create": (400, 108, "bridges can be added while running; this body is no bridge"),
 }
 """Step to status, code and why it is so: docs/rest.md tells it too."""
 NOTHING: list[dict[str, Any]] = []
@@ -248,7 +250,7 @@ async def test_every_path_of_nanomq_is_listed(serve: Serve, http: aiohttp.Client
     theirs = {(one["method"], _shape(one["path"])) for one in recorded["data"]}
     async with http.get(f"http://127.0.0.1:{app.rest.port}/api/v4") as answer:
         ours = {(one["method"], _shape(one["path"])) for one in (await answer.json())["data"]}
-    assert theirs - ours == {("DELETE", "/bridges/:")}  # it does not work there either
+    assert theirs <= ours
 
 
 def _shape(path: str) -> str:

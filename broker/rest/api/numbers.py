@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 from aiohttp import web
 
+from ...bridge.bridge import BridgeStatus
 from ...live.numbers import overview
 from ..answers import as_json, data
 from ..calls import Call, Route
@@ -17,16 +19,31 @@ MOST_FILTERS = 100_000
 
 
 async def metrics(call: Call) -> web.Response:
-    """NanoMQ's keys, without a ``code``; a bridge would have an element."""
+    """NanoMQ's keys, without a ``code``."""
     now = overview(call.served.engine)
     return as_json(
         {
-            "metrics": [],
+            "metrics": [_of_bridge(one.status) for one in call.served.bridges().all.values()],
             "cpuinfo": f"{call.served.peaks.cpu_percent(now):.2f}%",
             "memory": str(now["memory_bytes"]),
             "connections": now["sessions"],
         }
     )
+
+
+def _of_bridge(status: BridgeStatus) -> dict[str, Any]:
+    counters = status.counters
+    down = ("not_subscribed", "echo")
+    return {
+        "bridge name": status.name,
+        "sent messages": counters.sent,
+        "received messages": counters.received,
+        "sent bytes": counters.bytes_sent,
+        "received bytes": counters.bytes_received,
+        "MQTT reconnect times": counters.connects,
+        "uplink msg dropped": sum(n for reason, n in counters.dropped.items() if reason not in down),
+        "downlink msg dropped": sum(counters.dropped[reason] for reason in down),
+    }
 
 
 async def prometheus(call: Call) -> web.Response:
