@@ -53,7 +53,6 @@ def settings_of(settings: Settings, index: int, count: int) -> Settings:
         webhooks=_endpoints(settings.webhooks, index),
         event_pushers=_endpoints(settings.event_pushers, index),
         presets=tuple(one for one in settings.presets if owner_of(one.clientid, count) == index),
-        bridges=settings.bridges if first else (),
         sys=settings.sys if first else replace(settings.sys, interval=0.0),
     )
 

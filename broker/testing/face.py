@@ -301,6 +301,7 @@ class Face:
             "subscription": [{"local_topic": "", "qos": 2, **one} for one in subscription],
             **keys,
         }
+        other.running.bridges.add(str(section["clientid"]))
         bridges = self.running.app.bridges
         self._call(lambda: bridges.add(bridge_of(name, section, os.environ)))
         end = time.monotonic() + TIMEOUT

@@ -56,6 +56,8 @@ class Running:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.settings = settings_for(setup)
+        self.bridges: set[str] = set()
+        """Client identifiers of bridges that other test brokers have to this one."""
         self.recorder = Recorder()
         self.faults = Faults()
         self._app: App | None = None
@@ -246,8 +248,12 @@ class Running:
         return [_name(channel) for channel in self._clients()]
 
     def _clients(self) -> list[Channel]:
-        """The connections of others, those of the broker's own parts left out."""
-        return [channel for channel in self.engine.channels if not channel.inside]
+        """The connections of clients: the bridges that tests have made are none, on either side."""
+        return [
+            channel
+            for channel in self.engine.channels
+            if not channel.inside and not (channel.client and channel.client.client_id in self.bridges)
+        ]
 
     def unfinished(self) -> list[str]:
         """What is still on its way: to clients that are connected, and to webhooks."""

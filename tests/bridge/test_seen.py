@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import aiohttp
@@ -152,7 +153,8 @@ def test_lines_for_people() -> None:
 
 
 def test_two_test_brokers() -> None:
-    with TestBroker() as edge, TestBroker() as cloud:
+    with warnings.catch_warnings(), TestBroker() as edge, TestBroker() as cloud:
+        warnings.simplefilter("error")
         edge.bridge_to(
             cloud,
             forwards=[{"local_topic": "out/#", "prefix": "edge/"}],
