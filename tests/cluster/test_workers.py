@@ -371,6 +371,7 @@ def test_http_is_about_all_workers(start_broker: Start, endpoint: Endpoint) -> N
         for one in ids:
             assert [found["clientid"] for found in ask(f"/clients/{one}")[1]["data"]] == [one]
             assert ask(f"/sessions/{one}")[1]["data"]["clientid"] == one
+            assert ask(f"/clients/{one}/packets") == (200, {"code": 0, "data": []})
             wanted = {"clientid": one, "topic": "new", "qos": 1}
             assert ask("/mqtt/subscribe", "POST", wanted)[1]["code"] == 0
         message = {"topic": "new", "payload": "x", "qos": 1}
@@ -381,6 +382,9 @@ def test_http_is_about_all_workers(start_broker: Start, endpoint: Endpoint) -> N
             ),
             "messages at all clients",
         )
+        for one in ids:
+            path = f"/clients/{one}/packets"
+            wait_for(lambda: "PUBACK" in {each["type"] for each in ask(path)[1]["data"]}, path)  # noqa: B023
         wait_for(lambda: ask("/webhooks/w")[1]["data"]["succeeded"] == 3, "the webhooks of all workers")
         assert ask("/clients?conf=1")[0] == 400
         assert "one process" in ask("/topic-tree")[1]["message"]

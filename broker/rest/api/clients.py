@@ -195,7 +195,12 @@ ROUTES = (
         where=Where.OWNER,
     ),
     Route(
-        "GET", "/clients/:clientid/packets", packets, "client_packets", "Its last packets, while asked for"
+        "GET",
+        "/clients/:clientid/packets",
+        packets,
+        "client_packets",
+        "Its last packets, while asked for",
+        where=Where.OWNER,
     ),
     Route(
         "DELETE",

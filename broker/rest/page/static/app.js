@@ -10,14 +10,16 @@ import { Publish } from "./publish.js";
 import { Topics } from "./topics.js";
 import { Webhooks } from "./webhooks.js";
 
+/** A view has a title, an element and, where it asks for something, shown(). Its name stands in the address. */
+const VIEWS = { messages: Messages, topics: Topics, clients: Clients, webhooks: Webhooks, publish: Publish, faults: Faults, overview: Overview };
+
 class App {
   constructor() {
     this.call = call;
     this.feed = new Feed();
     this.main = document.getElementById("main");
     this.status = document.getElementById("status");
-    this.views = new Map([["messages", Messages], ["topics", Topics], ["clients", Clients], ["webhooks", Webhooks], ["publish", Publish], ["faults", Faults], ["overview", Overview]]
-      .map(([name, View]) => [name, new View(this)]));
+    this.views = new Map(Object.entries(VIEWS).map(([name, View]) => [name, new View(this)]));
     this.tabs();
     this.theme();
     this.feed.addEventListener("state", (event) => this.tell(event.detail));
