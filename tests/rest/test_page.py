@@ -132,6 +132,15 @@ async def test_the_stream_can_be_filtered_paused_and_cleared(page: Open, broker:
     assert await rows.count() == 0
 
 
+@pytest.mark.parametrize("wrong", ["a#", "a/#/b", "a+/b"])
+async def test_a_topic_filter_that_is_none(page: Open, wrong: str) -> None:
+    found = await page()
+    await found.get_by_label("Topic filter").fill(wrong)
+    await found.keyboard.press("Enter")
+    await found.get_by_role("alert").get_by_text("In a topic filter, ").wait_for()
+    assert await found.locator("#status.good").count() == 1
+
+
 async def test_publish_with_properties(page: Open, broker: TestBroker) -> None:
     found = await page("publish")
     await found.get_by_label("Topic", exact=True).fill("room/light")
@@ -268,6 +277,24 @@ async def test_a_restart_of_the_broker(page: Open, tmp_path: Path) -> None:
         await found.wait_for_selector("#status.good")
         await found.get_by_text("No client is connected").wait_for()
         await found.close()
+    finally:
+        await app.stop(0)
+
+
+async def test_a_page_too_many_gets_its_turn(page: Open, browser: Browser, tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text('listeners.tcp.bind = "127.0.0.1:0"\nhttp_server { port = 0, max_streams = 1 }\n')
+    app = App(load(conf))
+    await app.start()
+    try:
+        first = await page("messages", app.rest.url or "")
+        second = await browser.new_page()
+        second.set_default_timeout(DEADLINE)
+        await second.goto(app.rest.url or "")
+        await second.get_by_text("the broker refuses the stream, trying again").wait_for()
+        await first.close()
+        await second.wait_for_selector("#status.good")
+        await second.close()
     finally:
         await app.stop(0)
 

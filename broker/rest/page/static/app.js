@@ -95,7 +95,7 @@ class App {
   }
 
   tell(state) {
-    const words = { live: "live", lost: "connection lost, trying again", refused: "the broker refused the stream" };
+    const words = { live: "live", lost: "connection lost, trying again", refused: "the broker refuses the stream, trying again" };
     this.status.textContent = words[state];
     this.status.className = `status ${state === "live" ? "good" : "bad"}`;
     this.main.classList.toggle("stale", state !== "live");

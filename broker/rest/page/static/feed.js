@@ -1,4 +1,6 @@
 // The stream of messages and clients. One connection, whose listeners may come and go.
+const AGAIN = 2000;
+
 export class Feed extends EventTarget {
   constructor() {
     super();
@@ -18,9 +20,14 @@ export class Feed extends EventTarget {
 
   open() {
     this.source?.close();
+    clearTimeout(this.again);
     this.source = new EventSource("/events" + (this.query ? `?${this.query}` : ""));
     this.source.onopen = () => this.tell("state", "live");
-    this.source.onerror = () => this.tell("state", this.source.readyState === EventSource.CLOSED ? "refused" : "lost");
+    this.source.onerror = () => {
+      const refused = this.source.readyState === EventSource.CLOSED;
+      if (refused) this.again = setTimeout(() => this.open(), AGAIN); // else the browser does it
+      this.tell("state", refused ? "refused" : "lost");
+    };
     for (const kind of ["message", "client"]) {
       this.source.addEventListener(kind, (event) => this.tell(kind, JSON.parse(event.data)));
     }

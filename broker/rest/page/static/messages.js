@@ -1,5 +1,5 @@
 // The live stream of messages.
-import { bytes, copy, facts, field, h, millis, number, reveal } from "./dom.js";
+import { bytes, copy, facts, field, h, millis, number, reveal, toast } from "./dom.js";
 import { bytesOf, preview, views } from "./payload.js";
 
 const KEPT = 500;
@@ -34,6 +34,11 @@ export class Messages {
 
   filter() {
     const [topic, client, text] = this.filters.map((input) => input.value.trim());
+    const error = filterError(topic);
+    if (error) {
+      toast(error);
+      return;
+    }
     this.clear();
     this.app.feed.watch({ topic, client, text });
   }
@@ -112,6 +117,14 @@ export class Messages {
     this.detail.replaceChildren(messageDetail(message, this.app));
     reveal(this.detail);
   }
+}
+
+/** What is wrong with a topic filter, in words; "" where nothing is. */
+function filterError(filter) {
+  const levels = filter.split("/");
+  if (levels.some((level, at) => level.includes("#") && (level !== "#" || at < levels.length - 1))) return "In a topic filter, # stands alone and at the end: a/#.";
+  if (levels.some((level) => level.includes("+") && level !== "+")) return "In a topic filter, + stands alone between slashes: a/+/b.";
+  return "";
 }
 
 function clientRow(event) {
