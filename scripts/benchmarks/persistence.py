@@ -180,7 +180,7 @@ class Peer(asyncio.Protocol):
         self.transport.write(b"".join(packets))
 
 
-async def _connect(port: int, client_id: str, topic: str, keeps: bool = False) -> Peer:
+async def connect(port: int, client_id: str, topic: str, keeps: bool = False) -> Peer:
     loop = asyncio.get_running_loop()
     _, peer = await loop.create_connection(lambda: Peer(client_id, topic, keeps), "127.0.0.1", port)
     await peer.ready
@@ -188,21 +188,21 @@ async def _connect(port: int, client_id: str, topic: str, keeps: bool = False) -
 
 
 async def _run_pairs(port: int, each: int) -> Values:
-    readers = [await _connect(port, f"r{n}", f"b/{n}", keeps=True) for n in range(PAIRS)]
+    readers = [await connect(port, f"r{n}", f"b/{n}", keeps=True) for n in range(PAIRS)]
     for reader in readers:
         reader.subscribe()
         await reader.ready
         reader.wanted = each
-    writers = [await _connect(port, f"w{n}", f"b/{n}") for n in range(PAIRS)]
+    writers = [await connect(port, f"w{n}", f"b/{n}") for n in range(PAIRS)]
     return await _timed(writers, each, readers)
 
 
 async def _run_publishers(port: int, each: int) -> Values:
-    away = await _connect(port, "away", "b", keeps=True)
+    away = await connect(port, "away", "b", keeps=True)
     away.subscribe()
     await away.ready
     away.write(0xE0, b"")
-    writers = [await _connect(port, f"w{n}", "b") for n in range(PUBLISHERS)]
+    writers = [await connect(port, f"w{n}", "b") for n in range(PUBLISHERS)]
     return await _timed(writers, each, writers)
 
 
