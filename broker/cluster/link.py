@@ -12,10 +12,12 @@ WINDOW = 4 << 20
 """Bytes that are sent before the first of them is acknowledged."""
 MOST_HELD = 64 << 20
 """Bytes that wait for a node before those who send more have to wait."""
+ACKNOWLEDGED_TOGETHER = 16
+"""Batches, where nobody waits for the acknowledgement."""
 PATIENCE = 2.0
 """Seconds without an acknowledgement after which the node is asked what it has."""
 
-IS_HELLO, IS_BATCH, IS_ACK = 1, 2, 3
+IS_HELLO, IS_BATCH, IS_ACK, IS_ASKING_BATCH, IS_ASK = range(1, 6)
 _HELLO = Struct("<B?QQQQ")  # kind, asks, incarnation, the one it knows of us, numbers
 _NUMBERED = Struct("<BQ")
 
@@ -25,7 +27,9 @@ class Link:
     again (``tell_all``), and then gets what the one before it did not acknowledge."""
 
     __slots__ = (
+        "_acknowledged_to",
         "_asked",
+        "_asked_for",
         "_count",
         "_done",
         "_handled",
@@ -38,6 +42,7 @@ class Link:
         "_unacknowledged",
         "_waiters",
         "_waiting",
+        "_wanted",
         "_window",
         "before_flush",
         "chunks",
@@ -47,6 +52,7 @@ class Link:
         "peer",
         "reset",
         "tell_all",
+        "together",
         "written",
     )
 
@@ -77,6 +83,14 @@ class Link:
         self._asked = False
         self._received = self._handled = 0
         """The numbers of the last batches that came, and that were dealt with."""
+        self.together = 1
+        """How many batches are acknowledged together."""
+        self._acknowledged_to = 0
+        """The number of the last batch that we have acknowledged."""
+        self._wanted = 0
+        """The number of the last batch whose acknowledgement the other waits for."""
+        self._asked_for = 0
+        """The same, the other way round."""
         self._number = 0
         """Of the last batch that was sent to this incarnation."""
         self._count = self._done = 0
@@ -147,13 +161,26 @@ class Link:
             then()
         else:
             self._waiters.append((count, then))
+            self.ask()
+
+    def ask(self) -> None:
+        """Have what was sent acknowledged as soon as it is dealt with."""
+        if self._ready and self._transmit is not None and self._asked_for < self._number:
+            self._asked_for = self._number
+            self._transmit(_NUMBERED.pack(IS_ASK, self._number))
 
     def received(self, frame: bytes, now: float) -> None:
         """A frame from the other end. One that is none of ours is ignored."""
         try:
             kind = frame[0]
-            if kind == IS_BATCH:
-                self._batch(_NUMBERED.unpack_from(frame)[1], frame)
+            if kind in (IS_BATCH, IS_ASKING_BATCH):
+                number = _NUMBERED.unpack_from(frame)[1]
+                if kind == IS_ASKING_BATCH:
+                    self._wanted = max(self._wanted, number)
+                self._batch(number, frame)
+            elif kind == IS_ASK:
+                self._wanted = max(self._wanted, _NUMBERED.unpack(frame)[1])
+                self._acknowledge_some()
             elif kind == IS_ACK:
                 self._last_heard = now
                 self._acknowledged(_NUMBERED.unpack(frame)[1])
@@ -167,11 +194,11 @@ class Link:
         """The batch, and so those before it, is dealt with, and safe."""
         if number > self._handled and number <= self._received:
             self._handled = number
-            if self._transmit is not None:
-                self._transmit(_NUMBERED.pack(IS_ACK, number))
+            self._acknowledge_some()
 
     def tick(self, now: float) -> None:
         """To be called every second: ask about what is not acknowledged, or was never answered."""
+        self._acknowledge()
         if not self._unacknowledged and self._ready:
             self._last_heard = now
         elif self._transmit is not None and now - self._last_heard > PATIENCE:
@@ -186,7 +213,21 @@ class Link:
             self._number += 1
             self._unacknowledged.append((self._number, count, records))
             self._window += len(records)
-            transmit(_NUMBERED.pack(IS_BATCH, self._number) + records)
+            kind = IS_BATCH
+            if self._waiters or self._window > WINDOW // 4:
+                kind, self._asked_for = IS_ASKING_BATCH, self._number
+            transmit(_NUMBERED.pack(kind, self._number) + records)
+
+    def _acknowledge_some(self) -> None:
+        """Where there are many, or the other waits for it."""
+        enough = self._handled - self._acknowledged_to >= self.together
+        if enough or self._handled >= self._wanted > self._acknowledged_to:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._transmit is not None and self._handled > self._acknowledged_to:
+            self._acknowledged_to = self._handled
+            self._transmit(_NUMBERED.pack(IS_ACK, self._handled))
 
     def _batch(self, number: int, frame: bytes) -> None:
         if not self.peer:
@@ -198,8 +239,9 @@ class Link:
         elif number > self._received and not self._asked:
             self._asked = True
             self._hello(asks=True)
-        elif number <= self._handled and self._transmit is not None:
-            self._transmit(_NUMBERED.pack(IS_ACK, self._handled))
+        elif number <= self._handled:
+            self._acknowledged_to = 0  # what we said is lost
+            self._acknowledge()
 
     def _acknowledged(self, number: int) -> None:
         unacknowledged = self._unacknowledged
@@ -224,7 +266,7 @@ class Link:
     def _greeted(self, asks: bool, incarnation: int, known: int, received: int, handled: int) -> None:
         if incarnation != self.peer:
             self.peer = incarnation
-            self._received = self._handled = 0
+            self._received = self._handled = self._acknowledged_to = self._wanted = 0
             self.reset()
         if incarnation != self._opened_for:
             self._begin_anew(incarnation)
@@ -241,7 +283,7 @@ class Link:
         """The first thing that this incarnation gets is all that there is to know."""
         self._opened_for = incarnation
         self._take_back(0)
-        self._number = 0
+        self._number = self._asked_for = 0
         told = [(0, records) for records in self.tell_all()]
         # What the incarnation before it has not handled follows.
         self._waiting = deque([*told, *(one for one in self._waiting if one[0])])
@@ -251,7 +293,7 @@ class Link:
         unacknowledged = self._unacknowledged
         while unacknowledged and unacknowledged[-1][0] > received:
             number, count, records = unacknowledged.pop()
-            self._number = number - 1
+            self._number = self._asked_for = number - 1
             self._window -= len(records)
             self._waiting.appendleft((count, records))
 

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from ..delivery.neighbour import NOBODY
 from ..delivery.outbox import Outbox
 from ..engine.engine import Engine
 from ..engine.publish import MAX_AT_ONE_GO, stamp
@@ -19,7 +20,7 @@ from ..session.session import Session
 from . import records
 from .bus import Transmit
 from .held import HeldAnswers
-from .link import MOST_HELD
+from .link import ACKNOWLEDGED_TOGETHER, MOST_HELD
 from .owner import owner_of
 from .peer import Peer, is_elsewhere, local_members
 from .retained import RetainedCopies
@@ -67,6 +68,8 @@ class Node:
         """Of each shared group: whose turn it is of those that are here."""
         self._changes = _Changes(self._announce)
         self.peers = {i: self._peer(i, incarnation) for i in range(count) if i != index}
+        for peer in self.peers.values():
+            peer.session.keeps = keeps
         self.retained = RetainedCopies(engine, index, self._tell_everyone, owns=owns_retained)
         engine.neighbours = self
         engine.router.changed = self._route_changed
@@ -167,6 +170,7 @@ class Node:
         peer = Peer(self.engine, index, incarnation)
         link = peer.link
         link.handle = lambda number, batch: peer.inbox.append((number, batch))
+        link.together = ACKNOWLEDGED_TOGETHER if self._held is None else 1
         link.reset = partial(self._reset, peer)
         peer.when_full = self._set_full
         link.tell_all = partial(self._all_there_is, peer)
@@ -335,8 +339,8 @@ class Node:
             yield
             return
         few = plan is not None and len(run) * len(plan.renumber) <= MAX_AT_ONE_GO
-        if plan is not None and few and peer.source is not None:
-            fanout.renumber(plan, run, peer.source)
+        if plan is not None and few:
+            fanout.renumber(plan, run, peer.source or NOBODY)
             yield
             return
         for packet in run:

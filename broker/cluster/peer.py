@@ -80,6 +80,7 @@ class Peer:
     def _look_whether_full(self) -> None:
         if self.room is None and self.link.held > MOST_HELD:
             self.room = asyncio.Event()
+            self.link.ask()
             self.when_full()
 
     def _without_plain(self, layout: int, data: bytes) -> bytes:

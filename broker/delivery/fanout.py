@@ -192,6 +192,7 @@ class Fanout:
         for target in route.targets:
             session = target.session
             if isinstance(session, Neighbour):
+                session.tells = told or session.keeps
                 if publish.qos or told:
                     neighbours.append(session)
                 else:

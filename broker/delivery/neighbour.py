@@ -48,7 +48,7 @@ class Neighbour(Session):
     """The key of a neighbour's routes in the router. It gets each message once, as the bytes that came in:
     which of its clients get it, and with what QoS, is decided there."""
 
-    __slots__ = ("_counters", "_pending", "_publisher", "_way", "five", "four")
+    __slots__ = ("_counters", "_pending", "_publisher", "_way", "five", "four", "keeps", "tells")
 
     def __init__(self, pending: Pending, way: ToNeighbour, counters: Counters) -> None:
         super().__init__(Client(""))
@@ -57,6 +57,10 @@ class Neighbour(Session):
         self._pending = pending
         self._way = way
         self._counters = counters
+        self.keeps = False
+        """Whether messages are on disk there, with who has published them."""
+        self.tells = True
+        """Whether anybody there asks who has published a message."""
         self._publisher: Client | None = NOBODY
         """Whose messages the neighbour takes the next for."""
         self.four = _lane(self, _Lane(self._write_four))
@@ -111,7 +115,7 @@ class Neighbour(Session):
         self._pending.send(outbox, packets)
 
     def _tell_source(self, source: Client | None) -> None:
-        if source is not self._publisher:
+        if self.tells and source is not self._publisher:
             self._put_on_way()
             self._publisher = source
             self._way.source_is(source)

@@ -153,11 +153,34 @@ def test_a_frame_that_is_none_is_ignored(frame: bytes) -> None:
     assert other.got == [b"a"]
 
 
-@given(st.integers(0, 2**32))
-def test_each_batch_is_handled_once_and_in_order_whatever_is_lost(seed: int) -> None:
+def test_many_are_acknowledged_together_unless_somebody_waits() -> None:
+    ways, one, other = pair()
+    other.link.together = 16
+    for n in range(10):
+        one.send(b"%d" % n)
+    ways.deliver()
+    assert one.link.held == 10
+    done: list[int] = []
+    one.link.when_done(lambda: done.append(1))
+    ways.deliver()
+    assert (done, one.link.held) == ([1], 0)
+    one.link.when_done(lambda: done.append(2))
+    one.send(b"x")
+    other.link.tick(1.0)
+    ways.deliver()
+    assert (done, one.link.held) == ([1, 2], 1)
+    other.link.tick(2.0)
+    ways.deliver()
+    assert one.link.held == 0
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 16]))
+def test_each_batch_is_handled_once_and_in_order_whatever_is_lost(seed: int, together: int) -> None:
     chance = random.Random(seed)
     ways, one, other = pair()
     ends = [one, other]
+    for end in ends:
+        end.link.together = together
     sent = [0, 0]
     for _ in range(chance.randrange(10, 200)):
         what = chance.choice(["send", "send", "deliver", "deliver", "deliver", "lose", "cut", "tick", "hold"])
