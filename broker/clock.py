@@ -15,7 +15,7 @@ class Clock(Protocol):
         """Seconds that never run backwards, for deadlines."""
 
     def time(self) -> float:
-        """Seconds since the epoch, for what people and other machines read."""
+        """Seconds since the epoch, for people and other machines."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` once ``monotonic()`` has reached ``when``."""
@@ -86,7 +86,7 @@ class Timers:
 
 
 class ManualClock:
-    """A clock that stands still until it is turned: ``advance(90)`` makes all calls due by then."""
+    """A clock whose time moves only by ``advance``: ``advance(90)`` makes all calls due by then."""
 
     def __init__(self, monotonic: float = 0.0, time: float = 1_700_000_000.0) -> None:
         self._now = monotonic

@@ -53,7 +53,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What CONNECT says."""
+    """The options of CONNECT."""
 
     client_id: str = ""
     """Empty: the broker gives one, but to clients of 3.1, which need their own."""
@@ -183,7 +183,7 @@ class Client:
         return [int(reason) for reason in suback.reasons]
 
     async def messages(self) -> AsyncIterator[Publish]:
-        """What comes, until the connection ends; then ClientError, unless this side has ended it.
+        """The received messages, until the connection ends; then ClientError, unless this side has ended it.
 
         The broker keeps a message of QoS 1 and 2 until it is given to :meth:`acknowledge`.
         """
@@ -201,7 +201,7 @@ class Client:
             await self._changed.wait()
 
     async def acknowledge(self, message: Publish) -> None:
-        """Say that ``message`` is dealt with: the broker may forget it. At QoS 0 there is nothing to say."""
+        """Acknowledge ``message``: the broker may forget it. Does nothing at QoS 0."""
         if message.qos == 1:
             await self._send(Puback(message.packet_id))
         elif message.qos == 2:

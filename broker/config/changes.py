@@ -139,7 +139,7 @@ def _is_named(value: Any) -> bool:
 
 
 def _merged(key: str, old: Any, new: Any, changes: list[Change]) -> Any:
-    """What holds from now on: the new value where a reload applies it, else the old one."""
+    """The settings in force: the new value if a reload applies it, otherwise the old one."""
     if old == new:
         return old
     if is_dataclass(new) and not isinstance(new, type) and type(old) is type(new):

@@ -14,7 +14,7 @@ from .tree import Node, Place, Section, Text, from_python
 from .units import flag
 
 KEY_VARIABLE = "PYBROKER__"
-"""What a variable begins with that stands for a key; two underscores are the dot."""
+"""The prefix of variables for keys; two underscores stand for a dot."""
 
 NANOMQ_VARIABLES: dict[str, str] = {
     "NANOMQ_DAEMON": "system.daemon",
@@ -71,7 +71,7 @@ _SWITCHES = {
 
 
 def put_keys(root: Section, environ: Mapping[str, str]) -> None:
-    """Set the keys of our own variables, whatever the file says of them."""
+    """Set the keys of our own variables, which override the file."""
     for name, text in environ.items():
         if name.startswith(KEY_VARIABLE):
             key = name.removeprefix(KEY_VARIABLE).lower().replace("__", ".")

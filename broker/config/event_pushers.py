@@ -15,7 +15,7 @@ from .webhooks import endpoint
 _BATCH_OF_PUSH = 8
 """Each event is a request of its own: with the usual `pool_size` there are 32 at a time."""
 _EVENTS_OF_PUSH = ("on_message_queued",)
-"""What is pushed where `events` does not say."""
+"""The events that are pushed without `events`."""
 
 
 def event_pushers(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
@@ -75,7 +75,7 @@ def _as_a_webhook(values: Values, report: Report) -> None:
 
 
 def _own(backend: str, values: Values, report: Report) -> dict[str, object]:
-    """What only this backend has. Keys of the others have no effect."""
+    """The settings of this backend only. Keys of other backends have no effect."""
     own = {row.key for row in OF_BACKEND.get(backend, ())}
     own |= {key for key, backends in OF_SEVERAL.items() if backend in backends}
     every = {row.key for rows in OF_BACKEND.values() for row in rows} | OF_SEVERAL.keys()

@@ -70,7 +70,7 @@ def _paths(message: str) -> list[str]:
 
 
 class _Builder:
-    """From pyhocon's tree of keys and marks back to what was written."""
+    """Converts pyhocon's tree of keys and marks back to the written values."""
 
     def __init__(self, marked: MarkedText) -> None:
         self._marked = marked

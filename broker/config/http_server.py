@@ -17,7 +17,7 @@ WELL_KNOWN = ("admin", "public")
 
 
 def http_server(root: Section, report: Report) -> HttpServerSettings | None:
-    """None where there is no such section, or it is off."""
+    """None without such a section, or if it is off."""
     section = root.section("http_server")
     if section is None or is_off(section):
         return None

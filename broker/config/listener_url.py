@@ -20,7 +20,7 @@ KINDS = {
 
 
 def listener_of_url(url: str) -> tuple[str, str]:
-    """The kind of listener, and the address it binds. Raises ValueError saying what to write."""
+    """The kind of listener, and the address to bind. Raises ValueError with the expected form."""
     scheme, separator, bind = url.partition("://")
     kind = KINDS.get(scheme)
     if not separator or kind is None or not bind:

@@ -118,7 +118,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
 
 
 def _refuse_with_workers(settings: Settings, place: Place, report: Report) -> None:
-    """What several processes cannot share."""
+    """Report settings that several processes cannot share."""
     if settings.workers == 1:
         return
     if settings.faults is not None:

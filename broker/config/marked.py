@@ -52,7 +52,7 @@ class MarkedText:
         return environment + "".join(self._out)
 
     def place_of(self, line: int) -> Place | None:
-        """Where a line of the finished text, from 1, comes from."""
+        """The origin of a line of the finished text, from 1."""
         return self._places[line - 1] if 0 < line <= len(self._places) else None
 
     def is_from_environment(self, key: str, mark: int) -> bool:

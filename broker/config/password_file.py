@@ -28,7 +28,7 @@ def hashed(password: str) -> str:
 
 
 def users(file: Path) -> dict[str, str]:
-    """User name to what stands for the password. Raises PasswdError for a file that cannot be read."""
+    """The password, or its hash, of each user name. Raises PasswdError for a file that cannot be read."""
     try:
         section, _ = parse(file, within=NAMES)
     except ConfigError as error:
@@ -37,8 +37,8 @@ def users(file: Path) -> dict[str, str]:
 
 
 def set_password(file: Path, user: str, password_hash: str) -> bool:
-    """Give ``user`` this hash, in a file that is made where there is none; whether the user is new. Raises
-    PasswdError, and then the file is as it was."""
+    """Give ``user`` this hash; creates a missing file. Returns whether the user is new. Raises PasswdError,
+    and then the file is unchanged."""
     before = users(file) if file.exists() else {}
     line = f"{json.dumps(user, ensure_ascii=False)} = {json.dumps(password_hash)}"
     lines = _lines(file)
@@ -50,7 +50,7 @@ def set_password(file: Path, user: str, password_hash: str) -> bool:
 
 
 def remove_user(file: Path, user: str) -> None:
-    """Take ``user`` out. Raises PasswdError where there is no such user; then the file is as it was."""
+    """Remove ``user``. Raises PasswdError if there is no such user; then the file is unchanged."""
     before = users(file)
     if user not in before:
         raise PasswdError(f"{file}: there is no user {user!r}")
@@ -63,7 +63,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _user_of(line: str) -> str | None:
-    """Whose password stands in the line."""
+    """The user of the line's password."""
     match = _ENTRY.match(line)
     if match is None:
         return None

@@ -24,7 +24,7 @@ _PREFIXES = {key.rsplit(".", cut)[0] for key in ROWS for cut in range(1, key.cou
 
 
 class Report:
-    """What a file's author has to be told. One for a whole load."""
+    """The errors and warnings of one load."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -79,7 +79,7 @@ class Report:
 
 
 def _hint(key: str, siblings: list[str]) -> str:
-    """What may have been meant, as the end of a message."""
+    """A suggestion of the intended key, as the end of a message."""
     if renamed := new_name(key):
         return f"; it is called {renamed} now"
     near = difflib.get_close_matches(key, siblings, 1, 0.75) or difflib.get_close_matches(key, ROWS, 1, 0.8)
@@ -93,12 +93,12 @@ def _in_order(found: list[tuple[Place, str, str]]) -> list[tuple[Place, str, str
 
 @dataclass(slots=True)
 class Values:
-    """What a section says, checked. A key it does not name has the default of its row."""
+    """The checked values of a section. A missing key has the default of its row."""
 
     schema: str
     """The prefix of its rows."""
     name: str
-    """What it is called in messages."""
+    """Its name in messages."""
     place: Place
     _found: dict[str, Any] = field(default_factory=dict)
     _places: dict[str, Place] = field(default_factory=dict)
@@ -144,7 +144,8 @@ def default(key: str) -> Any:
 
 
 def is_off(section: Section) -> bool:
-    """Whether it says ``enable = false``. What is off is not read: its faults do not matter."""
+    """Whether the section has ``enable = false``. A section that is off is not read, and its errors do not
+    matter."""
     node = section.values.get("enable")
     try:
         return isinstance(node, Text) and not flag().parse(node.text)
@@ -160,9 +161,9 @@ def read(section: Section, schema: str, report: Report, name: str | None = None)
 
 
 def existing_file(values: Values, key: str, report: Report, *, needed: bool = True) -> Path | None:
-    """The file a key names: beside the file that names it, else in the working directory.
+    """The file that a key names: beside the file that names it, or else in the working directory.
 
-    None where no file is named. One that is not there is an error, or a warning where it is not ``needed``.
+    None if no file is named. A missing file is an error, or a warning if it is not ``needed``.
     """
     if values[key] is None:
         return None

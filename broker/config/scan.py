@@ -72,7 +72,7 @@ class _File:
         self.in_braces = False
         """A whole file may stand in { }."""
         self.want = "value" if marked.in_list else "key"
-        """What the next token may be: ``key``, ``assign`` (the key may go on) or ``value``."""
+        """The kind of the next token: ``key``, ``assign`` (the key may go on) or ``value``."""
         self.path: list[str] = []
         self.key_line = 0
         self.new_part = True

@@ -20,7 +20,7 @@ from ..faults.fault import Fault
 
 @dataclass(frozen=True, slots=True)
 class ConfigWarning:
-    """Something in the file that does not do what its author may think."""
+    """A warning: something in the file may not have the intended effect."""
 
     where: str
     """``file:line``, or the file alone where no line is known."""
@@ -34,7 +34,7 @@ class ConfigWarning:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """`mqtt {}`: what the protocol is bounded by."""
+    """`mqtt {}`: the limits of the protocol."""
 
     max_packet_size: int = 10 << 20
     max_mqueue_len: int = 1024
@@ -160,7 +160,7 @@ class AuthSettings:
 
     allow_anonymous: bool = True
     no_match: str = "allow"
-    """What an access check says when no rule matches: ``allow`` or ``deny``."""
+    """The decision when no rule matches: ``allow`` or ``deny``."""
     deny_action: str = "ignore"
     """What happens to a client whose publish is denied: ``ignore`` or ``disconnect``."""
     passwords: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -177,7 +177,7 @@ class AuthSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`limits {}`: what one client, or all of them, may take."""
+    """`limits {}`: the limits of one client, or of all of them."""
 
     max_connections: int = 100_000
     connect_timeout: float = 10.0
@@ -248,7 +248,7 @@ class HttpServerSettings:
     auth_type: str = "basic"
     jwt_public_keyfile: Path | None = None
     token: str | None = field(default=None, repr=False)
-    """With ``basic``: whoever sends it as a bearer token may do everything."""
+    """With ``basic``: the bearer token that allows everything."""
     read_only_username: str | None = None
     read_only_password: str | None = field(default=None, repr=False)
     read_only_token: str | None = field(default=None, repr=False)
@@ -256,7 +256,7 @@ class HttpServerSettings:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked who he is."""
+        """Whether requests need no credentials."""
         secrets = (self.password, self.token, self.read_only_password, self.read_only_token)
         return self.auth_type == "no_auth" or (self.auth_type == "basic" and not any(secrets))
 

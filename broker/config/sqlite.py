@@ -10,7 +10,7 @@ from .tree import Section
 
 
 def sqlite(root: Section, report: Report) -> SqliteSettings | None:
-    """None where there is no such section, or it is off."""
+    """None without such a section, or if it is off."""
     section = root.section("sqlite")
     if section is None or is_off(section):
         return None

@@ -58,7 +58,7 @@ class Section:
     missing: list[MissingInclude] = field(default_factory=list)
 
     def section(self, key: str) -> Section | None:
-        """The section of that name, or None where there is none or where it is no section."""
+        """The section of that name; None if there is none, or it is not a section."""
         node = self.values.get(key)
         return node if isinstance(node, Section) else None
 

@@ -38,7 +38,7 @@ _FLAGS = {
 
 
 class UnfitError(ValueError):
-    """A value that does not fit, and why, where that says more than what is allowed."""
+    """A value that is not allowed; the message says more than the list of allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Kind:
     """Raises ValueError, `UnfitError` among them."""
     secret: bool = False
     shown: Callable[[str], str] | None = None
-    """What errors show of a text that does not fit, where it may hold a secret."""
+    """The part of an invalid text that errors may show, if it may contain a secret."""
     """Never shown in a message."""
 
 
@@ -148,7 +148,7 @@ def header_value() -> Kind:
 
 
 def name_prefix() -> Kind:
-    """What stands before the names of headers."""
+    """The prefix of the names of headers."""
 
     def parse(value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", value):

@@ -11,7 +11,7 @@ from .wire import Observer, Wire
 
 
 class WatchedChannel(Channel):
-    """Does what a Channel does, behind a wire that can be disturbed."""
+    """A Channel behind a wire that faults can disturb."""
 
     __slots__ = ("wire",)
 

@@ -28,7 +28,7 @@ class Outage:
         self._listeners = listeners
         self._down: list[Listener] = []
         self._end: Timer | None = None
-        """When it comes up by itself."""
+        """The time at which it comes up by itself."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take_down(self, keep_state: bool) -> None:
@@ -58,7 +58,7 @@ class Outage:
         return bool(self._tasks)
 
     async def bring_up(self) -> None:
-        """Accept clients again. Raises ListenError; what could be opened is open then."""
+        """Accept clients again. Raises ListenError; the listeners that could be opened are open then."""
         self._forget_end()
         while self._down:
             await self._down[0].open()

@@ -19,7 +19,7 @@ CONNECTION_ACTIONS = frozenset({"stall", "limit", "latency", "cut"})
 
 
 class FaultError(ValueError):
-    """A fault that cannot be; the message says why and what may be written."""
+    """An invalid fault; the message says why, and what is allowed."""
 
 
 class Rule:
@@ -105,7 +105,7 @@ class Faults:
         return rule
 
     def remove(self, number: int) -> bool:
-        """Lift the fault of that number; False if there is none."""
+        """Remove the fault with that number; False if there is none."""
         left = tuple(rule for rule in self.rules if rule.number != number)
         found = len(left) < len(self.rules)
         self.rules = left
@@ -113,13 +113,13 @@ class Faults:
         return found
 
     def clear(self) -> None:
-        """Lift all, and forget what is being acknowledged."""
+        """Remove all faults, and forget the topics of unacknowledged messages."""
         self.rules = ()
         self.topics.clear()
         self._changed()
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call ``changed`` whenever a fault comes or goes."""
+        """Call ``changed`` whenever a fault is added or removed."""
         self._watchers.add(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:

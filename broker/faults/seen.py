@@ -50,14 +50,14 @@ class SeenPacket:
     """What it is about: the topic of a PUBLISH or of the message that it acknowledges, the filters of a
     SUBSCRIBE or UNSUBSCRIBE."""
     packet: Packet | None = None
-    """All that it says: one of ``pybroker.broker.packets.model``."""
+    """The packet: one of ``pybroker.broker.packets.model``."""
     size: int = 0
     """Bytes."""
     peer: str = ""
     """The client's address, ``host:port``."""
     listener: str = ""
     fate: str = ""
-    """What a fault made of it, such as ``dropped``; why the connection is CLOSED; else empty."""
+    """The effect of a fault on it, such as ``dropped``; why the connection is CLOSED; else empty."""
 
     @property
     def topic(self) -> str | None:
@@ -66,7 +66,7 @@ class SeenPacket:
 
     @property
     def properties(self) -> Properties:
-        """MQTT 5.0's; empty where there are none."""
+        """MQTT 5.0's user properties; empty if there are none."""
         return getattr(self.packet, "properties", None) or Properties()
 
     def __str__(self) -> str:

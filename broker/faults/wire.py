@@ -280,7 +280,7 @@ def _ignore(_: SeenPacket) -> None:
 
 
 def _fate(rule: Rule) -> str:
-    """What is told of a packet that ``rule`` has struck."""
+    """The description of the effect of ``rule`` on a packet."""
     fault = rule.fault
     return {
         "drop": "dropped",
@@ -295,7 +295,7 @@ def _fate(rule: Rule) -> str:
 
 
 def _disturbed(frame: bytes, strikes: Iterable[Rule]) -> list[bytes]:
-    """What leaves in place of ``frame``."""
+    """The frames that are sent instead of ``frame``."""
     frames = [frame]
     for rule in strikes:
         fault = rule.fault

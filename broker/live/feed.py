@@ -22,7 +22,7 @@ SLICE = 0.25
 LONGEST_PAUSE = 2.0
 READER_EVENTS = 1000
 READER_BYTES = 4 << 20
-"""What may wait for one watcher; more is left out and counted."""
+"""The number of messages that may wait for one watcher; more are left out and counted."""
 OVERHEAD = 500
 
 
@@ -39,7 +39,7 @@ class Entry:
 
 
 class Reader:
-    """One watcher: what it has not taken yet."""
+    """One watcher, with the messages that it has not taken yet."""
 
     def __init__(self, topic_filter: str, wake: Callable[[], None]) -> None:
         self.topic_filter = topic_filter
@@ -89,7 +89,7 @@ class Feed:
 
     @property
     def sampling(self) -> bool:
-        """Whether messages come faster than they are shown."""
+        """Whether messages arrive faster than they are shown."""
         if not self._observing:
             return bool(self._readers)
         return self._pause > SLICE and self._engine.clock.monotonic() < self._slice_ends
@@ -119,7 +119,7 @@ class Feed:
         self._pause = SLICE
 
     def wake(self) -> None:
-        """Wake all who watch, such as to tell them that it is over."""
+        """Wake all watchers, for example at the end."""
         for reader in self._readers:
             reader.wake()
 

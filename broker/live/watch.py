@@ -36,7 +36,8 @@ class Watch:
         """Topic to messages seen, last QoS, retain and payload; first the one that was quiet the longest."""
 
     def look(self, clients: int = 20, topics: int = 20) -> dict[str, Any]:
-        """The numbers as of now. Counters only grow: what a second look has more is what happened between."""
+        """The numbers as of now. Counters only grow, so the difference between two calls is the activity
+        between them."""
         self._begin()
         self._read()
         loudest = sorted(self._topics.items(), key=lambda item: item[1][0], reverse=True)[:topics]

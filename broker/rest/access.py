@@ -22,7 +22,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""On every answer: a page shows what devices sent, and nothing of it may run."""
+"""Headers of every answer: a page shows data from devices, and must not execute any of it."""
 
 
 class Gate:

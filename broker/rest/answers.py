@@ -52,7 +52,7 @@ def data(value: Any) -> web.Response:
 
 
 def done() -> web.Response:
-    """A success that has nothing to say."""
+    """A success without data."""
     return as_json({"code": Code.SUCCESS})
 
 

@@ -25,7 +25,7 @@ class Call:
     served: Served
     request: web.BaseRequest
     arguments: tuple[str, ...]
-    """What stands in the path where the route has ``:NAME``, percent-decoded."""
+    """The values of the route's ``:NAME`` segments, percent-decoded."""
 
     async def object(self) -> dict[str, Any]:
         """The JSON object in the body. Raises Refused."""
@@ -35,7 +35,7 @@ class Call:
         return found
 
     async def body(self) -> bytes:
-        """Raises Refused where it does not come in time."""
+        """Raises Refused if the body does not arrive in time."""
         try:
             return await asyncio.wait_for(self.request.read(), BODY_TIMEOUT)
         except TimeoutError:
@@ -58,7 +58,8 @@ def _first_counts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_first_counts)
-"""As NanoMQ reads JSON: of a key that stands twice the first counts, and text after the value is ignored."""
+"""Parses JSON as NanoMQ does: of a repeated key the first value counts, and text after the value is
+ignored."""
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]

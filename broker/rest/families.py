@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric: its name and type, what it means, and a value for each set of labels."""
+    """One metric: its name, type and help, and a value for each set of labels."""
 
     name: str
     type: str
@@ -24,7 +24,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sum and count of what was measured, for each set of labels."""
+    """The sum and count of the measured values, for each set of labels."""
 
     name: str
     help: str

@@ -39,7 +39,7 @@ async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Resp
 
 
 def number(query: Mapping[str, str], key: str, default: int) -> int:
-    """What the query says. Raises Refused where that is no number from 1 to 999,999,999."""
+    """The number of the query parameter. Raises Refused if it is not a number from 1 to 999,999,999."""
     text = query.get(key)
     if text is None:
         return default

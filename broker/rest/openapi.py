@@ -139,7 +139,7 @@ def _content(route: Route) -> dict[str, Any]:
 
 
 def _body(route: Route) -> dict[str, Any] | None:
-    """What is sent; None where nothing is read."""
+    """The schema of the body; None if no body is read."""
     if route.method not in ("POST", "PUT") or route.path.startswith(("/ctrl", "/rules", "/webhooks")):
         return None
     if route.path == "/config_update":

@@ -33,7 +33,7 @@ class Rest(Part):
 
     @property
     def url(self) -> str | None:
-        """Where the page is; None where nothing is served."""
+        """The URL of the page; None if nothing is served."""
         if self._server is None or self._settings is None:
             return None
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host

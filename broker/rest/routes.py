@@ -20,8 +20,8 @@ class Routes:
         self._parts = [(route, route.path.strip("/").split("/")) for route in routes]
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-        """The route and what stands for its ``:NAME``. ``path`` is below the prefix, still percent-encoded.
-        Raises Refused: 405 for a method that no path has, else 404, as NanoMQ does."""
+        """The route, and the values of its ``:NAME`` segments. ``path`` is below the prefix, still
+        percent-encoded. Raises Refused: 405 for a method that no path has, otherwise 404, as NanoMQ does."""
         if method not in METHODS:
             raise Refused(405, Code.UNKNOWN_MISTAKE)
         segments = path.removeprefix("/").removesuffix("/").split("/")

@@ -50,7 +50,7 @@ class Bridges(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the resources may read and change."""
+    """The objects that the resources may read and change."""
 
     engine: Engine
     settings: Callable[[], Settings]
@@ -68,7 +68,7 @@ class Served:
     lag: Lag
     packets: LastPackets
     end: Callable[[], End | None]
-    """None where another program runs the broker."""
+    """None if another program runs the broker."""
     webhook_stats: Callable[[], list[EndpointStats]]
     """Of all processes of this broker."""
     workers: Workers | None = None

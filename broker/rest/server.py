@@ -93,7 +93,7 @@ class Server:
     def _request(
         self, message: Any, payload: Any, connection: Any, writer: Any, task: asyncio.Task[None]
     ) -> web.BaseRequest:
-        """The head has come."""
+        """The head of a request was received."""
         if (timer := self._patience.pop(connection, None)) is not None:
             timer.cancel()
         loop = asyncio.get_running_loop()

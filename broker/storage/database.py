@@ -25,7 +25,7 @@ class Database:
     """An open database. Everything raises sqlite3.Error."""
 
     def __init__(self, path: Path, migrations: Sequence[str], *, create: bool = True) -> None:
-        """``migrations``: what makes each version of the schema out of the one before it."""
+        """``migrations``: the statements that make each version of the schema from the previous one."""
         if create:
             # What clients sent is for nobody else to read.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -93,7 +93,7 @@ class Database:
         self.each_in(f"DELETE FROM {table} WHERE {key} IN", singles)
 
     def meta(self, key: str) -> int:
-        """A number of the table ``meta``; 0 where there is none."""
+        """A number of the table ``meta``; 0 if there is none."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return int(row[0]) if row else 0
 

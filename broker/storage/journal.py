@@ -42,12 +42,12 @@ class JournalBusyError(Exception):
 
 
 class JournalDamagedError(Exception):
-    """What stands in the file cannot have been written by a Journal."""
+    """A Journal cannot have written the contents of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What an earlier run has left."""
+    """The records that an earlier run has left."""
 
     records: list[bytes]
     """Oldest first."""
@@ -101,7 +101,8 @@ class Journal:
         return Recovered(records, damaged=len(found) - len(records))
 
     def begin(self) -> None:
-        """Forget everything and begin a new generation; only when what was recovered has been committed."""
+        """Discard everything and begin a new generation; only after the recovered records have been
+        committed."""
         for half in (0, 1):
             self._clear(half)
         self._activate(0)

@@ -17,8 +17,8 @@ Arrive = Callable[[socket.socket], Awaitable[None]]
 
 
 class Acceptor:
-    """Accepts connections on a listening socket, and hands each to ``arrive``; where there is no room for it,
-    it is closed at once."""
+    """Accepts connections on a listening socket, and passes each to ``arrive``. If there is no room for a
+    connection, it is closed at once."""
 
     def __init__(
         self, listening: socket.socket, arrive: Arrive, *, listener: str, has_room: Callable[[], bool]
@@ -33,7 +33,7 @@ class Acceptor:
         self._spawn(self._accept_all())
 
     def close(self) -> None:
-        """Accept nobody more; who has arrived stays."""
+        """Accept no more connections; existing ones stay."""
         for task in self._tasks:
             task.cancel()
         self._socket.close()

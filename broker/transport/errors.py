@@ -2,4 +2,4 @@
 
 
 class ListenError(Exception):
-    """A listener cannot serve: one line for people, with what to do about it where we know."""
+    """A listener cannot serve; the message is one line, with a remedy if one is known."""

@@ -29,7 +29,7 @@ __all__ = ["ListenError", "Listener", "OpenChannel"]
 SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
 
 OpenChannel = Callable[..., Channel]
-"""Makes a channel of what :class:`Channel` takes: the class itself, or one that adds to it."""
+"""Makes a channel from :class:`Channel`'s arguments: the class itself, or one that extends it."""
 
 
 class Listener:
@@ -91,13 +91,13 @@ class Listener:
             raise ListenError(f"listener {self.settings.name}: {error}") from None
 
     def use_certificates(self, loaded: tls.ServerContext) -> None:
-        """From now on clients are shown these, and checked against these; who is connected stays."""
+        """Use these certificates for new clients; connected clients stay."""
         assert self._context is not None
         self._context.current = loaded
 
     @property
     def port(self) -> int:
-        """The port that clients connect to; the system's choice where the file says 0."""
+        """The port that clients connect to; if the file has port 0, the one that the system chose."""
         return self._port
 
     @property

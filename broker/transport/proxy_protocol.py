@@ -24,7 +24,7 @@ LOOK_AHEAD = 536
 
 
 class ProxyHeaderError(ValueError):
-    """What came is no PROXY header."""
+    """The received bytes are not a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Header:
     """A PROXY header."""
 
     length: int
-    """Bytes it takes; what follows is the client's."""
+    """The length of the header, in bytes; the rest is the client's."""
     peer: str | None = None
-    """The client's address, ``host:port``; None where the proxy speaks for itself, or does not know."""
+    """The client's address, ``host:port``; None if the proxy speaks for itself, or does not know it."""
 
 
 def parse(data: bytes) -> Header | None:
@@ -104,7 +104,8 @@ def _shown(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) ->
 
 
 async def announced(connection: socket.socket, listener: str, within: float) -> Header | None:
-    """A connection's header, if it comes ``within`` so many seconds; else None, and it is closed."""
+    """A connection's header, if it arrives ``within`` that many seconds; otherwise None, and the connection
+    is closed."""
     try:
         async with asyncio.timeout(within):
             return await _read_header(connection)
@@ -122,8 +123,8 @@ async def announced(connection: socket.socket, listener: str, within: float) -> 
 
 
 async def _read_header(connection: socket.socket) -> Header:
-    """The header comes before any TLS, so it is read from the bare socket, and not a byte more than it: look
-    before you take."""
+    """The header comes before any TLS, so it is read from the bare socket, without reading one byte beyond
+    it: peek before reading."""
     taken = b""
     while True:
         await _readable(connection)

@@ -12,14 +12,13 @@ from pathlib import Path
 from .errors import ListenError
 
 ANOTHER = "another program"
-"""Who has an address that is in use, as far as the system says."""
+"""The words for the unknown program that uses an address."""
 UMASK = 0o117
-"""A unix socket is for its owner and group: who may not write to it cannot connect."""
+"""The mode of a unix socket: only its owner and group may connect."""
 
 
 async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """One socket for each address that ``host`` stands for, all on one port; 0 picks a free one.
-    Raises ListenError."""
+    """One socket for each address of ``host``, all on one port; 0 picks a free one. Raises ListenError."""
     if not 0 <= port <= 0xFFFF:
         raise ListenError(f"there is no port {port}; they go from 1 to 65535, and 0 picks a free one")
     try:
@@ -67,7 +66,7 @@ def listen_unix(path: str, backlog: int) -> socket.socket:
 
 
 def inode(path: str) -> int | None:
-    """Which file ``path`` is now; None where there is none."""
+    """The identity of the file at ``path``; None if there is none."""
     try:
         return Path(path).lstat().st_ino
     except OSError:

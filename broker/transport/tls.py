@@ -15,7 +15,7 @@ log = logging.getLogger("pybroker.clients")
 
 
 class ServerContext(ssl.SSLContext):
-    """Says why a handshake failed: asyncio keeps that from the log, and from the client."""
+    """Logs why a handshake failed: asyncio reports it neither to the log nor to the client."""
 
     listener: str
 
@@ -29,8 +29,8 @@ class ServerContext(ssl.SSLContext):
 
 
 class ReloadableContext(ssl.SSLContext):
-    """What an asyncio server holds for its whole life: each handshake is done by ``current``, so that
-    another context can take its place while clients are connected."""
+    """The context that an asyncio server keeps for its whole life: ``current`` does each handshake, so that
+    another context can replace it while clients are connected."""
 
     current: ServerContext
 
@@ -77,14 +77,14 @@ def server_context(listener: str, tls: TlsServer) -> ServerContext:
 
 
 def reloadable(context: ServerContext) -> ReloadableContext:
-    """What to hand to asyncio."""
+    """The context for asyncio."""
     outer = ReloadableContext(ssl.PROTOCOL_TLS_SERVER)
     outer.current = context
     return outer
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str:
-    """The CN of a certificate as `ssl.SSLSocket.getpeercert` gives it; empty where there is none."""
+    """The common name of a certificate in the form of `ssl.SSLSocket.getpeercert`; empty if there is none."""
     for parts in (certificate or {}).get("subject", ()):
         for key, value in parts:
             if key == "commonName":

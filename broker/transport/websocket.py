@@ -20,9 +20,9 @@ from .tcp import Accept, TcpConnection
 
 SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
 ANY_PATH = "*"
-"""Stands for every path."""
+"""The value for every path."""
 DEFAULT_PATHS = ("/mqtt", "/")
-"""Served where no path is named: what clients ask for on their own, and what NanoMQ serves then."""
+"""The paths that are served without a configured path: the usual one of clients, and NanoMQ's."""
 MIN_MESSAGE = 64 * 1024
 """A message may hold several packets: this much of them is taken however small packets have to be."""
 MAX_HEAD = 16 * 1024
@@ -32,7 +32,7 @@ MAX_BEFORE_CONNECT = 1 << 20
 TURN = 4 * 1024
 """In place of `tcp.TURN`: a frame, be it empty, takes as long as several packets."""
 MAX_FRAME = 256 * 1024
-"""More than this is sent in several messages: clients bound what they take, too."""
+"""The largest WebSocket message; more is sent in several, because clients bound their size too."""
 
 _quiet = logging.getLogger(__name__ + ".library")
 _quiet.setLevel(
@@ -61,7 +61,7 @@ class WebSocket:
         self._paths = (path.rstrip("/") or "/",) if path else DEFAULT_PATHS
         self._max_message = max(max_packet_size, MIN_MESSAGE)
         self._head = bytearray()
-        """As much of the handshake as has come."""
+        """The received part of the handshake."""
         self._answer = b""
         self._frames: Protocol | None = None
         """Once the handshake is done."""
@@ -70,7 +70,7 @@ class WebSocket:
         self.finished = False
         """Whether the connection is over: to be closed once :meth:`to_write` is written."""
         self.complaint = ""
-        """What the client did wrong, where that is why."""
+        """The client's error, if it ended the connection."""
 
     def receive(self, data: bytes) -> bytes:
         """The MQTT bytes of whole frames; frames and packets need not begin together [MQTT-6.0.0-2]."""
@@ -113,7 +113,7 @@ class WebSocket:
         return b"".join((answer, *self._frames.data_to_send())) if self._frames is not None else answer
 
     def _receive_head(self, data: bytes) -> bytes:
-        """What came after the handshake, once it is whole."""
+        """The bytes after the handshake, once it is complete."""
         self._head += data
         end = self._head.find(b"\r\n\r\n") + 4
         if end < 4:
@@ -138,7 +138,7 @@ class WebSocket:
 
 
 def answer(head: bytes, paths: tuple[str, ...]) -> Response:
-    """What a handshake is answered with, where ``paths`` are served; status 101 lets the client in."""
+    """The answer to a handshake, if ``paths`` are served; status 101 accepts the client."""
     protocol = ServerProtocol(subprotocols=SUBPROTOCOLS, logger=_quiet)  # [MQTT-6.0.0-4]
     protocol.receive_data(head)
     requests = protocol.events_received()

@@ -13,7 +13,7 @@ from .names import seconds
 from .write import put
 
 _NAMELESS = "bridge"
-"""What a bridge is called that had no name: NanoMQ 0.6 had but one."""
+"""The name of a bridge without one: NanoMQ 0.6 had only one bridge."""
 _ITEMS = {
     *("address", "proto_ver", "bridge_mode", "clientid", "keepalive", "clean_start", "username", "password"),
     *("forwards", "subscription", "parallel", "tls", "will", "connect"),
@@ -36,7 +36,7 @@ class FlatBridge:
         self._topics: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
 
     def add(self, key: str, value: str, place: Place) -> None:
-        """``key`` is what stands behind ``bridge.mqtt.``."""
+        """``key`` is the part after ``bridge.mqtt.``."""
         name, _, item = key.partition(".")
         if name in _ITEMS or not item:
             name, item = _NAMELESS, key

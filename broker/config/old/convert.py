@@ -16,11 +16,11 @@ from .write import Tree, text_of
 
 @dataclass(slots=True)
 class Converted:
-    """What has become of the files."""
+    """The result of a conversion."""
 
     tree: Tree = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """What could not be converted, or is otherwise than it was: a line each."""
+    """Keys that could not be converted, and differences: one line each."""
 
     def note(self, place: Place, key: str, message: str) -> None:
         self.notes.append(f"{place}: {key}: {message}")

@@ -46,7 +46,7 @@ class FlatFiles:
         self._rules: dict[int, Any] = {}
         self._events: list[dict[str, Any]] = []
         self._left_out: dict[str, list[Line]] = {}
-        """Lines of what is not served, by the first part of their keys."""
+        """Lines of unsupported features, by the first part of their keys."""
         self._bridge = FlatBridge(converted)
 
     def add(self, lines: list[Line]) -> None:

@@ -22,7 +22,7 @@ class Line:
 
 
 def flat_lines(file: Path) -> list[Line] | None:
-    """The lines of a file in the flat format; None where it is in another, or cannot be read."""
+    """The lines of a file in the flat format; None if it has another format, or cannot be read."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError):

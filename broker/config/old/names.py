@@ -91,7 +91,7 @@ WITHOUT_EFFECT = {
     *("num_taskq_thread", "max_taskq_thread", "parallel", "property_size", "client_max_packet_size"),
     *("enable_ipc_internal", "enable_acl_cache", "acl_cache_ttl", "hook_ipc_url", "cmd_ipc_url"),
 }
-"""Keys of the flat format that tune what there is not here."""
+"""Keys of the flat format that tune features which pybroker does not have."""
 
 _PATTERNS = (
     (r"(tls\.)?url", 'listeners.tcp.bind = "HOST:PORT", or listeners.ssl.bind'),
@@ -129,7 +129,7 @@ def is_served(key: str) -> bool:
 
 
 def instead(key: str) -> str | None:
-    """What to write today for an old key, with its value left out; None where nothing stands for it."""
+    """Today's key for an old one, without its value; None if there is none."""
     if renamed := RENAMED.get(key):
         return renamed.new
     return next((words for pattern, words in _PATTERNS if re.fullmatch(pattern, key)), None)

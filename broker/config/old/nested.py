@@ -19,7 +19,7 @@ _REQUESTS = ("auth_req", "super_req", "acl_req")
 
 
 def convert_tree(root: Section, converted: Converted) -> None:
-    """Add the sections of one file to what is converted. Raises ConvertError where access control is not
+    """Add the sections of one file to the conversion. Raises ConvertError if access control is not
     understood."""
     for key, node in root.values.items():
         match key:

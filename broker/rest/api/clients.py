@@ -78,7 +78,7 @@ FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def _wanted(query: Mapping[str, str]) -> dict[str, Any]:
-    """What the query asks for. An empty value asks for nothing, as with NanoMQ. Raises Refused."""
+    """The filters of the query. An empty value is no filter, as with NanoMQ. Raises Refused."""
     found = {}
     for key, text in query.items():
         if not text or key in PAGES:

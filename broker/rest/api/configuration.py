@@ -20,9 +20,9 @@ from ..calls import Call, Route, Where
 
 KIB = 1024
 HIDDEN = "******"
-"""Stands for a secret; where it is sent back, the secret stays."""
+"""The placeholder for a secret; to send it back keeps the secret."""
 NOT_HERE = {"property_size": 32, "enable_mqtt_stream": False, "bridge_mode": False}
-"""Keys of NanoMQ without a counterpart, and what they are told as."""
+"""Keys of NanoMQ without a counterpart, with the values that are shown."""
 LARGEST_PACKET = 260 * KIB
 
 

@@ -29,7 +29,7 @@ async def faults(call: Call) -> web.Response:
 
 
 async def actions(call: Call) -> web.Response:
-    """What each action may have, for forms."""
+    """The keys of each action, for forms."""
     _faults(call)
     return data(
         {

@@ -22,7 +22,7 @@ from ..calls import Call, Route, Where
 from ..listing import AT_ONCE
 
 SENDER = "pybroker-http"
-"""Who publishes where the request does not say."""
+"""The publisher's client identifier, if the request has none."""
 
 
 def refused(message: str, code: Code = Code.BAD_REQUEST) -> Refused:

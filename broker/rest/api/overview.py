@@ -16,7 +16,7 @@ async def get_overview(call: Call) -> web.Response:
 
 
 async def get_busiest(call: Call) -> web.Response:
-    """The clients with the most messages waiting first; those are what one looks for."""
+    """The clients, those with the most queued messages first."""
     return data(busiest_clients(call.served.engine, CLIENTS))
 
 

@@ -30,7 +30,7 @@ def _files() -> dict[str, tuple[str, bytes]]:
 
 
 def asset(path: str) -> web.Response:
-    """Raises Refused where there is no such file; nothing is looked up in a file system."""
+    """Raises Refused if there is no such file. No file system is searched."""
     try:
         kind, content = _files()[path]
     except KeyError:
