@@ -117,7 +117,7 @@ def test_a_health_check_leaves_no_trace(serve: Serve, caplog: pytest.LogCaptureF
     with Wire.to(broker.port("tcp")) as wire:
         wire.send(v1("UNKNOWN"))
         wire.connect()
-    assert all(message.startswith("client wire connected") for message in caplog.messages)
+        assert all(message.startswith("client wire connected") for message in caplog.messages)
 
 
 def test_a_failed_handshake_behind_a_proxy_is_over(
