@@ -22,9 +22,11 @@ def add_state(commands: Commands) -> None:
     export = _add(inner, "export", "write everything to FILE, as JSON lines")
     export.add_argument("file", metavar="FILE", help="the file to write; - is standard output")
     bring = _add(
-        inner, "import", "add the contents of FILE, written by export, to the state of a stopped broker"
+        inner, "import", "add what FILE has, by export or mosquitto, to the state of a stopped broker"
     )
-    bring.add_argument("file", metavar="FILE", help="the file to read; - is standard input")
+    bring.add_argument(
+        "file", metavar="FILE", help="written by export (- is standard input), or a mosquitto.db"
+    )
     _add(inner, "verify", "check the files")
 
 

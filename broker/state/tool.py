@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from .changes import Changes
 from .database import StateDatabase
 from .dump import DumpError, dump, read_dump
 from .errors import StateBusyError, StateError
 from .files import DATABASE, open_state, reported
 from .keeper import subscription_of
+from .mosquitto import MAGIC, is_mosquittos, read_mosquitto
 from .rows import NEVER, RELEASED, WAITS, SessionRow, publish_of
 
 WORDS = {
@@ -61,9 +63,10 @@ def bring_in(directory: Path, file: str) -> int:
         with reported(directory):
             database = opened.database
             taken = {session.client.client_id for session in database.sessions()}
+            left_out: Counter[str] = Counter()
             try:
-                with _text_file(file, "r", sys.stdin) as lines, database.transaction():
-                    for changes in read_dump(lines, database, taken):
+                with _changes_of(file, database, taken, left_out) as parts, database.transaction():
+                    for changes in parts:
                         database.write(changes)
             except DumpError as error:
                 raise StateError(f"{file}: {error}; nothing was imported") from None
@@ -71,6 +74,8 @@ def bring_in(directory: Path, file: str) -> int:
     finally:
         opened.close()
     print(", ".join(f"{counts[table]} {WORDS[table]}" for table in ("session", "entry", "retained")))
+    for what, count in left_out.items():
+        print(f"not imported: {count} {what}", file=sys.stderr)
     return 0
 
 
@@ -96,6 +101,23 @@ def verify(directory: Path) -> int:
     if not faults:
         print("no faults found")
     return 1 if faults else 0
+
+
+@contextmanager
+def _changes_of(
+    file: str, database: StateDatabase, taken: set[str], left_out: Counter[str]
+) -> Iterator[Iterator[Changes]]:
+    """A dump of ours, or the database of mosquitto."""
+    if file != "-" and is_mosquittos(_start(Path(file))):
+        yield read_mosquitto(Path(file).read_bytes(), database, taken, left_out)
+        return
+    with _text_file(file, "r", sys.stdin) as lines:
+        yield read_dump(lines, database, taken)
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC))
 
 
 @contextmanager
