@@ -38,7 +38,7 @@ def rows() -> Iterator[Row]:
 
 def _connection() -> Iterator[Row]:
     versions = "Version of MQTT. Without it, 5.0 is tried first, then 3.1.1."
-    yield Row("enable", flag(), "true", "False: it connects once it is switched on.")
+    yield Row("enable", flag(), "true", "False: the bridge connects only when it is switched on.")
     yield Row(
         "server",
         bridge_server(),
@@ -56,7 +56,7 @@ def _connection() -> Iterator[Row]:
         environ=True,
         differs="NanoMQ: a random one.",
     )
-    yield Row("keepalive", time(0, 65535), "60s", "Keep alive of the connection.")
+    yield Row("keepalive", time(0, 65535), "60s", "The keepalive of the connection.")
     yield Row(
         "backoff_max",
         time(1, 86400),
@@ -73,7 +73,12 @@ def _connection() -> Iterator[Row]:
     )
     yield Row("username", any_text(), "", "User name there.", environ=True)
     yield Row("password", any_text(secret=True), "", "Password there.", environ=True)
-    yield Row("no_local_v4", flag(), "true", "3.1 and 3.1.1: say that this is a bridge, if it is understood.")
+    yield Row(
+        "no_local_v4",
+        flag(),
+        "true",
+        "3.1 and 3.1.1: set the bridge bit in CONNECT, if the remote broker accepts it.",
+    )
     yield Row(
         "hybrid_servers",
         bridge_server(),
@@ -83,7 +88,7 @@ def _connection() -> Iterator[Row]:
         environ=True,
         differs="NanoMQ: with `hybrid_bridging` and QUIC only, round and round.",
     )
-    yield Row("hybrid_bridging", flag(), "false", "Has no effect: `hybrid_servers` are always used.")
+    yield Row("hybrid_bridging", flag(), "false", "No effect: `hybrid_servers` are always used.")
 
 
 def _messages() -> Iterator[Row]:
@@ -98,7 +103,7 @@ def _messages() -> Iterator[Row]:
         "retry_qos_0",
         flag(),
         "false",
-        "Whether messages of QoS 0 wait, too, and are sent at QoS 1 then; retained ones always do.",
+        "Whether messages of QoS 0 are queued too, and then sent at QoS 1; retained ones always are.",
     )
     yield Row(
         "transparent", flag(), "false", "Repeat the subscriptions of local clients at the remote broker."
@@ -107,28 +112,33 @@ def _messages() -> Iterator[Row]:
         "send_retained",
         flag(),
         "true",
-        "Send what is retained here when the link comes up for the first time.",
+        "Send local retained messages when the link comes up for the first time.",
         ours=True,
     )
     yield Row(
-        "hop_limit", whole(1, 100), "8", "5.0: how many bridges a message may pass before it ends.", ours=True
+        "hop_limit", whole(1, 100), "8", "5.0: the number of bridges that a message may pass.", ours=True
     )
-    yield Row("forwards", ANYTHING, "", "What goes to the remote broker.", "objects")
+    yield Row("forwards", ANYTHING, "", "The messages to send to the remote broker.", "objects")
     yield Row("forwards[].local_topic", topic_filter(), "", "A topic filter.")
     mapped = 'Its topic there: `""` keeps it, one with wildcards keeps the levels they match.'
     yield Row("forwards[].remote_topic", any_text(), "", mapped)
-    yield Row("subscription", ANYTHING, "", "What comes from the remote broker.", "objects")
+    yield Row("subscription", ANYTHING, "", "The subscriptions at the remote broker.", "objects")
     yield Row("subscription[].remote_topic", topic_filter(), "", "A topic filter.")
     yield Row("subscription[].local_topic", any_text(), "", mapped.replace("there", "here"))
     for one in ("forwards[]", "subscription[]"):
-        yield Row(f"{one}.retain", whole(0, 2), "2", "The retain flag: 0 cleared, 1 set, 2 kept.")
-        yield Row(f"{one}.prefix", any_text(), "", "Put before the topic.")
-        yield Row(f"{one}.suffix", any_text(), "", "Put behind the topic.")
+        yield Row(f"{one}.retain", whole(0, 2), "2", "The RETAIN flag: 0 cleared, 1 set, 2 kept.")
+        yield Row(f"{one}.prefix", any_text(), "", "A text before the topic.")
+        yield Row(f"{one}.suffix", any_text(), "", "A text after the topic.")
     yield Row("forwards[].qos", whole(0, 2), "", "The QoS there; without it, that of the message.")
-    yield Row("subscription[].qos", whole(0, 2), "0", "The highest QoS of what comes.")
-    yield Row("subscription[].retain_as_published", whole(0, 1), "0", "5.0: keep the retain flag.")
+    yield Row("subscription[].qos", whole(0, 2), "0", "The highest QoS of received messages.")
+    yield Row("subscription[].retain_as_published", whole(0, 1), "0", "5.0: keep the RETAIN flag.")
     yield Row("subscription[].retain_handling", whole(0, 2), "0", "5.0: 0 sent, 1 sent if new, 2 never.")
-    yield Row("subscription[].nolocal", flag(), "true", "5.0: what was sent does not come back.")
+    yield Row(
+        "subscription[].nolocal",
+        flag(),
+        "true",
+        "5.0: the remote broker does not send back the bridge's own messages.",
+    )
     yield ignored("subscription[].stream_id", "A stream of QUIC.")
 
 
@@ -141,7 +151,7 @@ def _will() -> Iterator[Row]:
         Row("retain", flag(), "false", "Whether it is retained."),
         *under(
             "properties",
-            Row("payload_format_indicator", whole(0, 1), "", "5.0: 1 where the payload is text."),
+            Row("payload_format_indicator", whole(0, 1), "", "5.0: 1 if the payload is text."),
             Row("message_expiry_interval", whole(0, 0xFFFFFFFF), "", "5.0: seconds."),
             Row("content_type", any_text(), "", "5.0."),
             Row("response_topic", any_text(), "", "5.0."),
@@ -156,8 +166,8 @@ def _properties() -> Iterator[Row]:
     spelled = "NanoMQ spells it `{}`; both work."
     yield from under(
         "conn_properties",
-        Row("maximum_packet_size", whole(1, 268_435_460), "", "5.0: the largest packet taken, in bytes."),
-        Row("receive_maximum", whole(1, 65535), "65535", "5.0: messages taken at a time."),
+        Row("maximum_packet_size", whole(1, 268_435_460), "", "5.0: the largest packet accepted, in bytes."),
+        Row("receive_maximum", whole(1, 65535), "65535", "5.0: unacknowledged messages accepted at a time."),
         Row("topic_alias_maximum", whole(0, 65535), "0", "5.0.", accepted=True),
         Row(
             "session_expiry_interval",
@@ -191,11 +201,11 @@ def _properties() -> Iterator[Row]:
 def _tls() -> Iterator[Row]:
     yield from under(
         "ssl",
-        Row("enable", flag(), "true", "False: as if the section were not there."),
-        Row("cacertfile", path(), "", "What the server's certificate is checked against."),
-        Row("certfile", path(), "", "Our own certificate."),
-        Row("keyfile", path(), "", "Its private key."),
-        Row("key_password", text(secret=True), "", "For a private key that is encrypted.", environ=True),
+        Row("enable", flag(), "true", "False: ignore the section."),
+        Row("cacertfile", path(), "", "CA certificates for the server's certificate."),
+        Row("certfile", path(), "", "The client certificate."),
+        Row("keyfile", path(), "", "The private key of `certfile`."),
+        Row("key_password", text(secret=True), "", "The password of an encrypted private key.", environ=True),
         Row(
             "verify_peer",
             flag(),
@@ -203,7 +213,7 @@ def _tls() -> Iterator[Row]:
             "Check the server's certificate and its name.",
             differs="NanoMQ: never checked.",
         ),
-        Row("sni", text(), "", "The server's name, where it is not the host of `server`.", ours=True),
+        Row("sni", text(), "", "The server's name, if it is not the host of `server`.", ours=True),
         ignored("fail_if_no_peer_cert", "For listeners."),
     )
 
@@ -217,7 +227,7 @@ def _socket() -> Iterator[Row]:
         Row("keepidle", time(1, 86400), "", "TCP_KEEPIDLE."),
         Row("keepintvl", time(1, 86400), "", "TCP_KEEPINTVL."),
         Row("keepcnt", whole(1, 127), "", "TCP_KEEPCNT."),
-        Row("bind_interface", text(), "", "The network interface that is used."),
+        Row("bind_interface", text(), "", "The network interface to use."),
         ignored("sendtimeo"),
         ignored("recvtimeo"),
     )
