@@ -88,6 +88,8 @@ def in_words(error: BaseException) -> str:
         return f"TLS fails: {error.reason or error}"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such socket"
     if isinstance(error, TimeoutError):
         return "it cannot be reached in time"
     if isinstance(error, socket.gaierror):

@@ -81,7 +81,8 @@ def mosquitto(directory: Path, *lines: str, port: int = 0) -> Iterator[int]:
     conf.write_text("\n".join((f"listener {port} 127.0.0.1", "allow_anonymous true", *lines, "")))
     process = subprocess.Popen(["mosquitto", "-c", str(conf)], stderr=subprocess.PIPE)
     try:
-        wait_until(lambda: _accepts(port), "mosquitto accepts")
+        wait_until(lambda: _accepts(port) or process.poll() is not None, "mosquitto accepts")
+        assert process.poll() is None, "mosquitto has ended"
         yield port
     finally:
         process.kill()

@@ -43,7 +43,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-VIEWS = ("messages", "topics", "clients", "webhooks", "publish", "faults", "overview")
+VIEWS = ("messages", "topics", "clients", "webhooks", "bridges", "publish", "faults", "overview")
 
 Open = Callable[..., Awaitable["Page"]]
 
@@ -381,6 +381,29 @@ async def test_dead_letters_and_event_pushers(page: Open, tmp_path: Path) -> Non
     finally:
         await app.stop(0)
         endpoint.close()
+
+
+async def test_bridges(page: Open, broker: TestBroker) -> None:
+    with TestBroker() as remote:
+        broker.bridge_to(
+            remote,
+            forwards=[{"local_topic": "out/#", "prefix": "edge/"}],
+            subscription=[{"remote_topic": "in/#"}],
+        )
+        found = await page("bridges")
+        card = found.get_by_label("bridge bridge")
+        await card.get_by_text("connected").first.wait_for()
+        await card.get_by_text("out/# as edge/the same topic").first.wait_for()
+        await card.get_by_text("in/# as the same topic").first.wait_for()
+        broker.publish("out/x", "1", qos=1)
+        await card.get_by_text("1 message,").first.wait_for()
+        await card.get_by_role("button", name="Switch off").click()
+        await card.get_by_text("disabled").first.wait_for()
+        broker.publish("out/x", "2", qos=1)
+        await card.get_by_text("1 message not acknowledged there").first.wait_for()
+        await card.get_by_role("button", name="Switch on").click()
+        await card.get_by_text("0 messages not acknowledged there").first.wait_for()
+        assert [one.text for one in remote.messages("edge/out/x")] == ["1", "2"]
 
 
 async def test_a_flood_is_sampled_and_the_page_answers(page: Open, broker: TestBroker) -> None:

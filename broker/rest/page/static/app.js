@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { h } from "./dom.js";
 import { Feed } from "./feed.js";
+import { Bridges } from "./bridges.js";
 import { Clients } from "./clients.js";
 import { Faults } from "./faults.js";
 import { Messages } from "./messages.js";
@@ -11,7 +12,7 @@ import { Topics } from "./topics.js";
 import { Webhooks } from "./webhooks.js";
 
 /** A view has a title, an element and, where it asks for something, shown(). Its name stands in the address. */
-const VIEWS = { messages: Messages, topics: Topics, clients: Clients, webhooks: Webhooks, publish: Publish, faults: Faults, overview: Overview };
+const VIEWS = { messages: Messages, topics: Topics, clients: Clients, webhooks: Webhooks, bridges: Bridges, publish: Publish, faults: Faults, overview: Overview };
 
 class App {
   constructor() {
