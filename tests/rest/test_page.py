@@ -324,6 +324,20 @@ async def test_faults_are_put_in_force_and_lifted(page: Open, broker: TestBroker
     await found.get_by_role("alert").get_by_text("SUBACK").wait_for()
 
 
+async def test_a_form_is_made_once_however_often_it_is_asked_for(page: Open, broker: TestBroker) -> None:
+    found = await page("overview")
+    forms = """async () => {
+        const { Faults } = await import("/faults.js");
+        const view = new Faults({ every() {} });
+        let made = 0;
+        const build = view.build.bind(view);
+        view.build = () => { made += 1; build(); };
+        await Promise.all([view.shown(), view.shown(), view.shown()]);
+        return made;
+    }"""
+    assert await found.evaluate(forms) == 1
+
+
 async def test_webhooks_and_numbers(page: Open, broker: TestBroker) -> None:
     found = await page("webhooks")
     with paho_client(broker, "lamp", wait=False):

@@ -14,20 +14,24 @@ export class Faults {
   }
 
   async shown() {
-    if (this.off) return;
-    if (!this.actions) {
-      try {
-        this.actions = await call("GET", "/faults/actions");
-      } catch (error) {
-        const off = error.status === 404;
-        this.element.replaceChildren(h("p", { class: "empty" }, off ? "Faults are off. With a section faults { } in the configuration, packets can be dropped, delayed or changed here, for tests." : error.message));
-        this.off = off;
-        return;
-      }
-      this.build();
-    }
+    this.ready ??= this.prepare(); // once, whoever else asks meanwhile
+    if (!(await this.ready)) return;
     const found = await poll("/faults");
     if (found) this.draw(found);
+  }
+
+  /** Whether there are faults to choose from. Where the broker does not answer it is asked again later. */
+  async prepare() {
+    try {
+      this.actions = await call("GET", "/faults/actions");
+    } catch (error) {
+      const off = error.status === 404;
+      this.element.replaceChildren(h("p", { class: "empty" }, off ? "Faults are off. With a section faults { } in the configuration, packets can be dropped, delayed or changed here, for tests." : error.message));
+      if (!off) this.ready = undefined;
+      return false;
+    }
+    this.build();
+    return true;
   }
 
   build() {

@@ -33,6 +33,7 @@ export class Packets {
       return false;
     }
     if (client !== this.client) return false;
+    found = found.filter((packet) => packet.number > this.last);
     if (found.length) {
       for (const packet of found) {
         if (this.last && packet.number > this.last + 1) this.rows.prepend(h("tr", {}, h("td", { colspan: "4", class: "note warn" }, "Packets are left out: they come faster than they can be shown.")));
