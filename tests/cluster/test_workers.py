@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,6 +21,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from pybroker.broker.cluster.owner import owner_of
+from pybroker.broker.packets.encoder import encode, make_publish
+from tests.harness import connect_packet
 
 from ..integration.clients import VERSIONS, Client, connected
 from ..integration.support import ROOT, Endpoint, RunningBroker, wait_for
@@ -185,6 +187,49 @@ def test_other_listeners(start_broker: Start, kind: str, tmp_path: Path) -> None
             client.publish_and_wait("t", large + str(n), 1)
         for client in clients:
             assert sorted(len(m.payload) for m in client.wait(6)) == [1_000_001] * 6
+
+
+def test_connect_may_come_in_any_pieces(start_broker: Start) -> None:
+    broker = start_broker("", "--workers", "2")
+    for worker in range(2):
+        for size in (1, 7, 1000):
+            data = encode(connect_packet(name_for(worker, 2), 4), 4) + b"\xc0\x00"
+            with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for at in range(0, len(data), size):
+                    client.sendall(data[at : at + size])
+                got = b""
+                while len(got) < 6:
+                    got += client.recv(100)
+                assert got == b"\x20\x02\x00\x00\xd0\x00"
+
+
+def test_what_comes_with_connect_goes_along(start_broker: Start) -> None:
+    """Also where it is more than is read at a time."""
+    broker = start_broker("", "--workers", "2")
+    with connected(broker.port, name_for(0, 2)) as subscriber:
+        subscriber.subscribe_and_wait("t", 0)
+        for worker in range(2):
+            publishes = b"".join(make_publish("t", bytes(50_000), version=4).wire for _ in range(20))
+            with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
+                client.sendall(encode(connect_packet(name_for(worker, 2, "p"), 4), 4) + publishes)
+                subscriber.wait(20 * (worker + 1))
+
+
+def test_who_says_nothing_or_something_else_is_sent_away(start_broker: Start) -> None:
+    broker = start_broker("limits.connect_timeout = 200ms", "--workers", "2")
+    for said in (
+        b"",
+        b"\x10",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xc0\x00",
+        b"\x10\xff\xff\xff\x7f",
+        b"\x10\x02\x00\x00",
+    ):
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
+            client.sendall(said)
+            with suppress(ConnectionResetError):
+                assert client.recv(100) == b""
 
 
 def test_webhooks_tell_each_event_once(start_broker: Start, endpoint: Endpoint) -> None:
