@@ -27,13 +27,18 @@ def to_background() -> Callable[[], None]:
         os._exit(0)  # so that no terminal can ever be ours again
 
     def ready() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nowhere, stream)
-        os.close(nowhere)
+        leave_terminal()
         os.write(writer, b"1")
         os.close(writer)
 
     return ready
+
+
+def leave_terminal() -> None:
+    """Read and write nothing there any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

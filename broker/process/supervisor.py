@@ -34,6 +34,7 @@ from ..parts.workers import Place
 from ..transport.errors import ListenError
 from ..transport.listener import facts_of, listening_sockets, url_of
 from . import instances, log, service
+from .daemon import leave_terminal
 from .output import complain, fail, say
 from .serve import STOPPED_AT_ONCE, StartOptions, with_holder
 
@@ -242,6 +243,8 @@ class Supervisor:
                 signal.SIGHUP,
             ):  # the terminal's; the supervisor passes on what counts
                 signal.signal(number, signal.SIG_IGN)
+            if self._settings.daemon:
+                leave_terminal()
             self._selector.close()
             os.close(self._living)
             for worker in self._workers.values():

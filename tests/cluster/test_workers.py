@@ -442,6 +442,32 @@ def test_http_is_about_all_workers(start_broker: Start, endpoint: Endpoint) -> N
             assert refused.reason.is_failure
 
 
+def test_in_the_background_no_worker_holds_the_terminal(tmp_path: Path) -> None:
+    conf = tmp_path / "nanomq.conf"
+    conf.write_text(f'{LISTENER}log.dir = "{tmp_path}"\n')
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "pybroker"]
+    started = subprocess.run(
+        [*command, "start", "-d", "--workers", "2", "--conf", str(conf)],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,  # ends only once nobody has the other ends
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "2 workers" in started.stdout
+    finally:
+        stopped = subprocess.run(
+            [*command, "stop", "--conf", str(conf)], cwd=ROOT, env=environ, timeout=60, check=False
+        )
+    assert stopped.returncode == 0
+    log = (tmp_path / "pybroker.log").read_text()
+    assert "stopped" in log
+
+
 def test_the_workers_end_with_their_supervisor(start_broker: Start) -> None:
     broker = start_broker("", "--workers", "2")
     workers = workers_of(broker)
