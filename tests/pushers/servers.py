@@ -82,6 +82,12 @@ class Server:
         assert self._process is not None
         self._process.wait(DEADLINE)
 
+    def end(self) -> None:
+        """As an administrator stops it."""
+        self.signal(signal.SIGTERM)
+        assert self._process is not None
+        self._process.wait(DEADLINE)
+
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)
 

@@ -151,6 +151,28 @@ async def test_a_quorum_queue(rabbit, start, tmp_path) -> None:
     assert payloads(await bodies(rabbit, 500)) == list(range(500))
 
 
+@pytest.mark.slow
+async def test_a_quorum_queue_of_a_server_that_is_killed_in_mid_burst(rabbit, start, tmp_path) -> None:
+    """It was there when the server started: RabbitMQ writes down late that a quorum queue exists, and finds no
+    leader for one that was declared just before the kill."""
+    await prepare(rabbit, "quorum")
+    await asyncio.to_thread(rabbit.end)
+    await asyncio.to_thread(rabbit.start)
+    sink = await start(pusher(tmp_path, rabbit, f'spool.path = "{tmp_path}/spool"'))
+    for number in range(1000):
+        sink.offer(published(number))
+    await until(lambda: sink.stats()[0].succeeded)
+    rabbit.kill()
+    for number in range(1000, 2000):
+        sink.offer(published(number))
+    await until(lambda: sink.stats()[0].last_failure)
+    assert sink.stats()[0].adds_up
+    await asyncio.to_thread(rabbit.start)
+    stats = await drained(sink)
+    assert (stats.succeeded, stats.dead, stats.dropped) == (2000, 0, 0)
+    assert set(payloads(await bodies(rabbit, 2000))) == set(range(2000))
+
+
 async def test_a_queue_that_is_full_refuses_and_takes_later(rabbit, channel, start, tmp_path) -> None:
     await channel.exchange_declare("events", exchange_type="topic", durable=True)
     full = {"x-max-length": 10, "x-overflow": "reject-publish"}
