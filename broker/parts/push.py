@@ -121,7 +121,7 @@ class Push:
 
 
 def _refused(client: Client, topic: str, error: Exception, reason: ReasonCode) -> ReasonCode:
-    log.warning("push: client %s published to %s: %s; nothing is registered", client.client_id, topic, error)
+    log.warning("push: client %s published to %s: %s; nothing has changed", client.client_id, topic, error)
     return reason
 
 

@@ -153,8 +153,8 @@ async def test_a_quorum_queue(rabbit, start, tmp_path) -> None:
 
 @pytest.mark.slow
 async def test_a_quorum_queue_of_a_server_that_is_killed_in_mid_burst(rabbit, start, tmp_path) -> None:
-    """It was there when the server started: RabbitMQ writes down late that a quorum queue exists, and finds no
-    leader for one that was declared just before the kill."""
+    """It was there when the server started: RabbitMQ writes down late that a quorum queue exists, and finds
+    no leader for one that was declared just before the kill."""
     await prepare(rabbit, "quorum")
     await asyncio.to_thread(rabbit.end)
     await asyncio.to_thread(rabbit.start)
