@@ -133,6 +133,8 @@ class Never(Postponing):
 
     @staticmethod
     def wants(event: object) -> bool:
+        if getattr(event, "payload", b"") == b"4":
+            raise ValueError("four")
         return getattr(event, "payload", b"") != b"0"
 
 

@@ -95,13 +95,15 @@ async def test_what_is_not_due_waits_without_being_a_failure(tmp_path, start, sp
 
 
 async def test_what_a_backend_does_not_want_is_filtered(tmp_path, start) -> None:
-    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Never", {EVENTS}, batch.size = 2 }}')
+    rules = 'events = [{ event = on_message_publish, clientid = "dev-*" }]'
+    (one,) = pushers(tmp_path, f'a {{ backend = "{HERE}:Never", {rules}, batch.size = 2 }}')
     sink = await start(one)
     for number in range(5):
         sink.offer(published(number))
+        sink.offer(published(number, client=events.Client("other")))  # no rule wants it
     assert sink.stats()[0].dropped_filtered == 1  # it is not even taken in
     stats = await drained(sink)
-    assert (stats.dropped_filtered, stats.tries) == (5, 0)
+    assert (stats.matched, stats.dropped_filtered, stats.tries, stats.callable_errors) == (5, 5, 0, 1)
 
 
 async def test_only_what_succeeds_is_timed(tmp_path, start) -> None:

@@ -75,10 +75,6 @@ class Endpoint:
         """Queue ``event`` by the first of ``rules`` that wants it."""
         if self._ignored is not None and getattr(event, "publisher", None) is self._ignored:
             return
-        if self._wanted is not None and not self._wanted(event):
-            self._counters.matched += 1
-            self._counters.dropped_filtered += 1
-            return
         matched = False
         for rule in rules:
             if not rule.plain:
@@ -88,11 +84,23 @@ class Endpoint:
                 if not self._passes(event, rule):
                     continue
             self._counters.matched += 1
+            if self._wanted is not None and not self._is_wanted(event, self._wanted):
+                self._counters.dropped_filtered += 1
+                return
             self._take_in(event, rule)
             return
         if matched:
             self._counters.matched += 1
             self._counters.dropped_filtered += 1
+
+    def _is_wanted(self, event: events.Event, wanted: Callable[[events.Event], bool]) -> bool:
+        try:
+            return bool(wanted(event))
+        except Exception:  # a backend of someone else's
+            self._counters.callable_errors += 1
+            words = "wants() of the backend failed; the event is sent"
+            self._complaints.warn("wants", words, exc_info=True)
+            return True
 
     def _passes(self, event: events.Event, rule: CompiledRule) -> bool:
         try:
