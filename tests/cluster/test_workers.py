@@ -55,10 +55,8 @@ def pybroker(broker: RunningBroker, *words: str) -> subprocess.CompletedProcess[
 
 def workers_of(broker: RunningBroker) -> list[int]:
     """Their process numbers, oldest first."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(broker.process.pid)], capture_output=True, text=True, check=True
-    )
-    return sorted(int(line) for line in found.stdout.split())
+    pid = broker.process.pid
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def expiring(seconds: int) -> Properties:
@@ -325,12 +323,15 @@ def test_with_sqlite_sessions_of_a_dead_worker_come_back(start_broker: Start, tm
 
 def _process_of(broker: RunningBroker, worker: int) -> int:
     """The worker is known by the sockets that it listens on."""
+    sockets = {
+        f"socket:[{line.split()[6]}]"
+        for line in Path("/proc/net/unix").read_text().splitlines()
+        if line.endswith(f"/{worker}.control")
+    }
     for pid in workers_of(broker):
-        listening = subprocess.run(
-            ["ss", "-xlpH"], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-        if any(f"{worker}.control" in line and f"pid={pid}," in line for line in listening):
-            return pid
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            if str(descriptor.readlink()) in sockets:
+                return pid
     raise AssertionError(f"no process is worker {worker}")
 
 
