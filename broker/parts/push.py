@@ -58,8 +58,7 @@ class Push:
         if _is_wanted(settings):
             commands.update({ENABLE: self._enable, DISABLE: self._disable})
         else:
-            for topic in (ENABLE, DISABLE):
-                commands.pop(topic, None)
+            self._take_no_more()
 
     async def forget_all(self) -> None:
         """Nobody has registered anything."""
@@ -67,8 +66,12 @@ class Push:
             await self.forget(device)
 
     async def close(self) -> None:
-        self._engine.commands.clear()
+        self._take_no_more()
         await self.registry.close()
+
+    def _take_no_more(self) -> None:
+        for topic in (ENABLE, DISABLE):
+            self._engine.commands.pop(topic, None)
 
     # ---- what clients say
 
