@@ -166,15 +166,22 @@ class Relay:
 
     def _forward_run(self, run: PublishRun) -> None:
         targets = self._targets_of(run.topic)
-        if len(targets) == 1 and self._alone and self._version != 5 and self._sends is None:
-            topic, forward = targets[0]
-            plain = topic == run.topic and forward.retain is not True and not self._reserved
-            if plain and run.qos <= self._remote.maximum_qos:
-                self.to_remote.append(run.wire)
-                self._counters.sent += len(run)
-                return
+        if len(targets) == 1 and self._goes_as_it_is(run, *targets[0]):
+            if run.qos and not self._alone:
+                self._taken.update(run.packet_ids)
+            self.to_remote.append(run.wire)
+            self._counters.sent += len(run)
+            return
         for publish in run:
             self._forward(publish)
+
+    def _goes_as_it_is(self, run: PublishRun, topic: str, forward: Forward) -> bool:
+        """Whether the bytes of these messages are those that the remote broker gets."""
+        if self._version == 5 or self._sends is not None or topic != run.topic or forward.retain:
+            return False
+        if forward.qos not in (None, run.qos) or run.qos > self._remote.maximum_qos:
+            return False
+        return not (run.qos and (self._copies or self._reserved))
 
     def _forward(self, publish: Publish) -> None:
         targets = self._targets_of(publish.topic)
@@ -362,7 +369,9 @@ class Relay:
                     self.to_remote.append(pubcomp(packet_id))
                 else:
                     self.to_local.append(pubrel(packet_id))
-        elif self._alone and not self._copies:
+        elif not self._copies:
+            if not self._alone and kind is not Pubrec:
+                self._taken.difference_update(packet_ids)
             self.to_local += map(ready, packet_ids)
         else:
             for packet_id in packet_ids:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cluster, fairness, growth, page, persistence, pushers, table, webhook
+from . import bridge, cluster, fairness, growth, page, persistence, pushers, table, webhook
 from .brokers import KINDS, ROOT, Kind, StartError, available
 from .measure import prepare
 from .results import DEFAULT_PATH, Results
@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     one = _add(commands, "persistence", _persistence, "what `sqlite {}` costs; a queue over a restart")
     one.add_argument("--messages", type=int, default=200_000, help="(%(default)s)")
     one.add_argument("--queued", type=int, default=200_000, help="for a session that is away (%(default)s)")
+
+    one = _add(commands, "bridge", _bridge, "messages over a bridge, beside mosquitto's; catching up")
+    one.add_argument("--messages", type=int, default=200_000, help="(%(default)s)")
+    one.add_argument("--queued", type=int, default=200_000, help="while the link is down (%(default)s)")
+    _add_rounds(one)
 
     one = _add(commands, "cluster", _cluster, "one process and two workers; what the other worker costs")
     one.add_argument("--messages", type=int, default=400_000, help="(%(default)s)")
@@ -158,6 +163,10 @@ def _pushers(options: argparse.Namespace, results: Results) -> None:
 
 def _persistence(options: argparse.Namespace, results: Results) -> None:
     persistence.measure(results, options.messages, options.queued)
+
+
+def _bridge(options: argparse.Namespace, results: Results) -> None:
+    bridge.measure(results, options.messages, options.queued, options.rounds)
 
 
 def _cluster(options: argparse.Namespace, results: Results) -> None:
