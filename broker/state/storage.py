@@ -37,6 +37,8 @@ FULL_ENOUGH = 0.5
 """How much of the journal's half is used when a commit begins before its time."""
 RETRY = 2.0
 """Seconds until a failed commit is tried again."""
+MOST_AT_ONCE = 4000
+"""Messages that are brought from the disk at one go: about 10 ms of work."""
 LONG = 0.25
 """Seconds of holding packets back after which nothing more is read from the clients."""
 ROOM_AGAIN = 0.95
@@ -314,7 +316,9 @@ class DiskStorage:
             return True
         number, after = keeper.number, queue.last
         commits, pending = self.commits, bool(self._notes.changes)
-        limit, room = max(1, queue.window), max(1, queue.max_bytes - session.inflight.bytes)
+        sent_at_once = session.window - len(session.inflight.messages) if session.connected else 0
+        limit = min(MOST_AT_ONCE, max(1, queue.window + sent_at_once))
+        room = max(1, queue.max_bytes - session.inflight.bytes)
         rows = await self._waiting(number, after, limit, room)
         if session.queue is not queue or session.keeper is not keeper or queue.last != after:
             return True  # the session has ended meanwhile

@@ -283,11 +283,13 @@ def _persistence(results: Results) -> list[str]:
                 cell("pairs", case, "rate"),
                 cell("publishers", case, "rate"),
                 cell("publishers", case, "p99_ms", "ms"),
-                *(cell("queue", case, key) for key in ("queued_per_s", "delivered_per_s")),
+                cell("queue", case, "queued_per_s"),
+                cell("queue", case, "mib", "MiB"),
                 cell("queue", case, "start_s", "s"),
+                cell("queue", case, "delivered_per_s"),
             ]
         )
-    head = ["", "pairs", "to an offline session", "p99 of a PUBACK", "queued", "delivered", "restart"]
+    head = ["", "pairs", "to an offline session", "p99 of a PUBACK", "queued", "memory", "ready", "delivered"]
     return [
         _circumstances(results.facts(section)),
         f"Messages per second at QoS 1, payloads of {len(persistence.PAYLOAD)} bytes. mosquitto has"
@@ -295,7 +297,9 @@ def _persistence(results: Results) -> list[str]:
         f"- pairs: {persistence.PAIRS} pairs whose subscribers have persistent sessions\n"
         f"- to an offline session: {persistence.PUBLISHERS} publishers, each with {persistence.WINDOW}"
         " messages in flight, to one session whose client is away\n"
-        "- queued, delivered: a queue for an offline session, which is delivered after a restart\n",
+        "- queued, memory: a queue for an offline session, and the memory of the broker that has it\n"
+        "- ready, delivered: after a restart, the time until the broker accepts clients, and the delivery of"
+        " that queue, from CONNECT to the last message\n",
         _table(head, rows),
     ]
 
