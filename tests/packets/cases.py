@@ -148,9 +148,9 @@ CONNECT_CASES = [
     Case("connect with a will at QoS 3", b"\x10\x13" + MQTT4 + b"\x1e\x00\x3c\x00\x02c1\x00\x01w\x00\x00", 4,
          malformed("will has QoS 3")),  # [MQTT-3.1.2-12]
     Case("connect with a will's QoS but no will", b"\x10\x0e" + MQTT4 + b"\x0a\x00\x3c\x00\x02c1", 4,
-         malformed("has none")),  # [MQTT-3.1.2-11]
+         malformed("has no will")),  # [MQTT-3.1.2-11]
     Case("connect with a will's retain but no will", b"\x10\x0f" + MQTT5 + b"\x22\x00\x3c\0\x00\x02c1", 5,
-         malformed("has none")),  # [MQTT-3.1.2-13]
+         malformed("has no will")),  # [MQTT-3.1.2-13]
     Case("connect with a password, no user name", b"\x10\x11" + MQTT4 + b"\x42\x00\x3c\x00\x02c1\x00\x01p", 4,
          malformed("password without a user name")),  # [3.1.1: MQTT-3.1.2-22]
     Case("connect with a password, no user name", b"\x10\x13" + MQTT3 + b"\x42\x00\x3c\x00\x02c1\x00\x01p", 3,
