@@ -81,6 +81,7 @@ async def crash(directory: Path, version: int, rounds: int) -> None:
             await way.reader.connect(pair.ports[way.there])
             await way.reader.subscribe(way.topic, 2)
             await way.publisher.connect(pair.ports[way.here])
+            await way.begun()
         for _ in range(rounds):
             await asyncio.gather(*(way.publish(rng, rng.uniform(0.1, 0.5)) for way in ways))
             victim = rng.randrange(2)
@@ -118,6 +119,12 @@ class Way:
 
     def clients(self) -> list[tuple[Keeping, int]]:
         return [(self.publisher, self.here), (self.reader, self.there)]
+
+    async def begun(self) -> None:
+        """Return when the link is up and the bridge has subscribed: a message has come over."""
+        while not self.reader.messages:
+            self.publisher.publish(self.topic, b"-1", 1)
+            await asyncio.sleep(0.02)
 
     async def publish(self, rng: random.Random, seconds: float) -> None:
         loop = asyncio.get_running_loop()
