@@ -107,7 +107,8 @@ class App:
         self.listeners = Listeners(
             self.engine, settings, open_channel, self.workers, place.sockets if place is not None else {}
         )
-        self.outage = Outage(self.engine, self.listeners.all)
+        self.bridges = Bridges(self.engine, settings)
+        self.outage = Outage(self.engine, self.listeners.all, self.bridges)
         self.start_faults()
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
@@ -123,7 +124,6 @@ class App:
             self._sys_values,
             self.workers.node.sys_values if self.workers is not None else tuple,
         )
-        self.bridges = Bridges(self.engine, settings)
         self.parts: tuple[Part, ...] = (
             self.state,
             *([self.workers] if self.workers is not None else ()),

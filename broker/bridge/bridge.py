@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..engine.channel import Link as Transport
@@ -125,20 +125,29 @@ class Bridge:
             self._set(CONNECTING)
             self._task = asyncio.create_task(self._run(), name=f"bridge {self.name}")
 
-    async def stop(self) -> None:
-        """Take leave of the remote broker; what is not acknowledged stays in the local session."""
+    @property
+    def is_on(self) -> bool:
+        """Whether it is to be connected."""
+        return self._task is not None
+
+    def halt(self) -> list[asyncio.Task[None]]:
+        """Take leave of the remote broker at once. Returns what may still be ending."""
         tasks = [task for task in (self._task, self._probe) if task is not None]
         self._task = self._probe = None
         if self._uplink is not None:
             self._uplink.close()
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
         self._next_try = None
         if self._state != DISABLED:
             self._set(DISABLED)
+        return tasks
+
+    async def stop(self) -> None:
+        """The same; what is not acknowledged stays in the local session."""
+        for task in self.halt():
+            with suppress(asyncio.CancelledError):
+                await task
 
     # ---- what the uplink tells
 
@@ -179,6 +188,11 @@ class Bridge:
     def relay(self, remote: RemoteLimits) -> Relay:
         """For a link that has just come up."""
         assert self._uplink is not None
+        remote = replace(
+            remote,
+            maximum_qos=min(remote.maximum_qos, self.settings.max_qos),
+            maximum_packet_size=min(remote.maximum_packet_size, self.settings.max_packet_size),
+        )
         # With 5.0's no local or the bridge bit, nothing comes back over the same link.
         others_only = remote.version == 5 or self._uplink.bridge_bit
         records = self._echoes.go_out_from(self.name, another=others_only)

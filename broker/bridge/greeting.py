@@ -8,8 +8,8 @@ from ..packets.encoder import encode
 from ..packets.model import Connack, Connect, Suback, Subscribe, SubscribeFilter
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
-from .relay import LARGEST_PACKET, MOST_IN_FLIGHT, RemoteLimits
-from .settings import BridgeSettings
+from .relay import MOST_IN_FLIGHT, RemoteLimits
+from .settings import LARGEST_PACKET, BridgeSettings
 
 AT_ONCE = 100
 """Filters of one SUBSCRIBE."""
@@ -83,7 +83,7 @@ def subscriptions(settings: BridgeSettings) -> list[SubscribeFilter]:
     return [
         SubscribeFilter(
             one.mapping.source,
-            one.qos,
+            min(one.qos, settings.max_qos),
             no_local=one.no_local,
             retain_as_published=one.retain_as_published,
             retain_handling=one.retain_handling,

@@ -32,7 +32,7 @@ class LocalSession:
         self._settings = settings
         self.lacks_retained = False
         """Whether it was made when something was retained already, which has not been sent yet."""
-        self._subscribe()
+        self.prepare()
 
     @property
     def session(self) -> Session | None:
@@ -45,7 +45,7 @@ class LocalSession:
             return 0
         return len(session.inflight) + (len(session.queue) if session.queue is not None else 0)
 
-    def _subscribe(self) -> None:
+    def prepare(self) -> None:
         """Have the session, and exactly the subscriptions that the forwards need."""
         engine, settings = self._engine, self._settings
         session = self.session
@@ -87,7 +87,7 @@ class LocalSession:
         properties = None
         if version == 5:
             properties = Properties(session_expiry_interval=0xFFFFFFFF, receive_maximum=min(window, 0xFFFF))
-        self._subscribe()
+        self.prepare()
         channel = Channel(self._engine, verbs, link, listener=LISTENER, inside=True)
         packet = Connect("MQTT", version, False, 0, self._client_id, properties=properties)
         channel.received(encode(packet, version))

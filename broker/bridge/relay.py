@@ -36,7 +36,7 @@ from .counters import BridgeCounters
 from .echoes import Echoes
 from .mapping import Mapping
 from .path import path_of, with_path
-from .settings import BridgeSettings, Forward, RemoteSubscription
+from .settings import LARGEST_PACKET, BridgeSettings, Forward, RemoteSubscription
 
 READY: dict[type, Callable[[int], bytes]] = {
     Puback: puback,
@@ -55,8 +55,6 @@ SYS = "$SYS/"
 AS_IT_IS = RemoteSubscription(Mapping.of("#"))
 """How messages come that local clients have subscribed to by way of a transparent bridge."""
 MOST_IN_FLIGHT = 0xFFFF
-LARGEST_PACKET = 268_435_460
-"""Bytes."""
 
 
 class RemoteEndedError(Exception):

@@ -9,6 +9,9 @@ from ..packets.model import Will
 from ..session.registry import INSIDE
 from .mapping import Mapping
 
+LARGEST_PACKET = 268_435_460
+"""Bytes; MQTT has no larger ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -120,6 +123,9 @@ class BridgeSettings:
     retry_qos_0: bool = False
     """Whether messages of QoS 0 wait, too."""
     transparent: bool = False
+    max_qos: int = 2
+    max_packet_size: int = LARGEST_PACKET
+    """The most that the remote broker takes; it may say less itself."""
     hop_limit: int = 8
     """How many bridges a message may pass, where its path is known."""
     send_retained: bool = True

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..bridge import mapping as topics
 from ..bridge.settings import (
+    LARGEST_PACKET,
     Address,
     BridgeSettings,
     BridgeTls,
@@ -25,14 +27,17 @@ from .errors import ConfigError
 from .reader import Report, Values, existing_file, is_off, read
 from .schema.bridge import PREFIX
 from .tree import Place, Section, describe, from_python
+from .units import QUIC
 
 KINDS = ("mqtt", "aws")
 CACHE = "cache"
 """NanoMQ's section for all bridges; no bridge can have this name."""
 VERSIONS: dict[str | None, tuple[int, ...]] = {None: (5, 4), "5": (5,), "4": (4,), "3": (3,)}
 DEFAULT_QUEUE = 100_000
-AWS_PORT, AWS_PACKET = 8883, 128 * 1024
-"""AWS IoT Core takes MQTT over TLS there, and no larger packets; it has no QoS 2."""
+NNG = "nng"
+"""NanoMQ's bridges to NNG sockets."""
+AWS_PACKET = 128 * 1024
+"""AWS IoT Core takes no larger packets; it has no QoS 2."""
 
 
 def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
@@ -44,6 +49,9 @@ def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
     for kind, node in section.values.items():
         key = f"bridges.{kind}"
         if kind == "enable":
+            continue
+        if kind == NNG:
+            report.without_effect(node.place, key)
             continue
         if kind not in KINDS:
             report.unknown(node, key, [f"bridges.{one}" for one in KINDS])
@@ -92,7 +100,9 @@ def _bridge(
         if "server" not in values:
             report.error(values.place, f"{values.name}.server", "missing: mqtt-tcp://HOST:PORT")
         return None
-    servers: tuple[Address, ...] = (values["server"], *values["hybrid_servers"])
+    servers = tuple(_servers(values, section, report, aws=aws))
+    if not servers:
+        return None
     forwards = tuple(_forwards(values, report))
     subscriptions = tuple(_subscriptions(values, report))
     if not forwards and not subscriptions and not values["transparent"]:
@@ -130,6 +140,8 @@ def _bridge(
         max_queue=values["max_send_queue_len"] or DEFAULT_QUEUE,
         retry_qos_0=values["retry_qos_0"],
         transparent=values["transparent"],
+        max_qos=1 if aws else 2,
+        max_packet_size=AWS_PACKET if aws else LARGEST_PACKET,
         hop_limit=values["hop_limit"],
         send_retained=values["send_retained"],
     )
@@ -140,6 +152,29 @@ def _bridge(
         message = "3.1 and 3.1.1 allow a password only with a user name"  # [MQTT-3.1.2-22]
         report.error(values.place_of("password"), f"{values.name}.username", f"missing: {message}")
     return settings
+
+
+def _servers(values: Values, section: Section, report: Report, *, aws: bool) -> Iterator[Address]:
+    tls = section.section("ssl")
+    for key, address in [
+        ("server", values["server"]),
+        *(("hybrid_servers", a) for a in values["hybrid_servers"]),
+    ]:
+        place, name = values.place_of(key), f"{values.name}.{key}"
+        if address.scheme in QUIC:
+            message = f"{address.url}: QUIC is not served; write tls+mqtt-tcp://HOST:PORT"
+            if key == "server":
+                report.error(place, name, message)
+                return
+            report.warn(place, name, f"{message}. This server is left out")
+        elif address.scheme:
+            yield address
+        elif aws:
+            encrypted = tls is not None and not is_off(tls)
+            yield replace(address, scheme="tls+mqtt-tcp" if encrypted else "mqtt-tcp")
+        else:
+            report.error(place, name, f'found "{address.url}"; write mqtt-tcp://{address.url}')
+            return
 
 
 def _forwards(values: Values, report: Report) -> Iterator[Forward]:

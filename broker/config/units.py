@@ -275,16 +275,21 @@ SCHEMES = {"mqtt-tcp": 1883, "tls+mqtt-tcp": 8883, "ws": 80, "wss": 443, "mqtt":
 """Of a remote broker, and their ports; the last two are other names of the first two."""
 
 
+QUIC = ("mqtt-quic", "quic")
+
+
 def bridge_server() -> Kind:
     """The URL of a remote broker."""
 
     def parse(value: str) -> RemoteAddress:
         scheme, separator, rest = value.partition("://")
-        if scheme in ("mqtt-quic", "quic"):
-            raise UnfitError("QUIC is not served; write tls+mqtt-tcp://HOST:PORT")
+        if scheme in QUIC:
+            return RemoteAddress(value, scheme)
         if scheme == "unix" and rest:
             return RemoteAddress(value, scheme, path=rest)
-        parts = urlsplit(f"//{rest}")
+        parts = urlsplit(f"//{rest}" if separator else f"//{value}")
+        if not separator and parts.hostname and parts.port and not parts.path:
+            return RemoteAddress(value, "", parts.hostname, parts.port)  # as `bridges.aws` has it
         if scheme not in SCHEMES or not separator or not parts.hostname or re.search(r"\s", value):
             raise ValueError
         if parts.username is not None or parts.password is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from ..clock import Timer
 from ..engine.disconnect import leave
@@ -20,11 +21,22 @@ TRY_AGAIN = 1.0
 """Seconds until a listener that cannot come up is tried once more."""
 
 
+class Interrupted(Protocol):
+    """Connections that the broker makes itself."""
+
+    def take_down(self) -> None:
+        """Cut them, and make no more."""
+
+    def bring_up(self) -> None:
+        """Make them again; harmless where they are not down."""
+
+
 class Outage:
     """Takes a broker down and brings it up again, on the same ports."""
 
-    def __init__(self, engine: Engine, listeners: Sequence[Listener]) -> None:
+    def __init__(self, engine: Engine, listeners: Sequence[Listener], outgoing: Interrupted) -> None:
         self._engine = engine
+        self._outgoing = outgoing
         self._listeners = listeners
         self._down: list[Listener] = []
         self._end: Timer | None = None
@@ -43,6 +55,7 @@ class Outage:
                 listener.settings = replace(listener.settings, port=listener.port)  # clients look there
                 listener.close()
                 self._down.append(listener)
+        self._outgoing.take_down()
         for channel in list(self._engine.channels):
             if channel.session is not None:
                 channel.session.will = None
@@ -63,6 +76,7 @@ class Outage:
         while self._down:
             await self._down[0].open()
             del self._down[0]
+        self._outgoing.bring_up()
 
     def restart(self, keep_state: bool, seconds: float) -> None:
         """Down at once, but not in the middle of what is being done, and up again ``seconds`` later."""

@@ -30,6 +30,8 @@ class Bridges(Part):
         self._mirror = Mirror(engine)
         self._mirror.changed = self._mirrored
         self.all: dict[str, Bridge] = {}
+        self._down: set[str] = set()
+        """The names of bridges that an outage has cut."""
 
     async def start(self) -> None:
         self._check(self._settings)
@@ -72,7 +74,21 @@ class Bridges(Part):
         if on:
             bridge.start()
         else:
-            self._engine.spawn(bridge.stop(), lambda _: None)
+            bridge.halt()
+
+    def take_down(self) -> None:
+        """Cut every link, and make no more until :meth:`bring_up`."""
+        for bridge in self.all.values():
+            if bridge.is_on:
+                bridge.halt()
+                self._down.add(bridge.name)
+
+    def bring_up(self) -> None:
+        """Connect those again that were cut."""
+        for name in self._down & self.all.keys():
+            self.all[name].local.prepare()
+            self.all[name].start()
+        self._down.clear()
 
     def status(self) -> list[BridgeStatus]:
         """How each bridge is."""
@@ -119,7 +135,7 @@ class Bridges(Part):
         del self.all[bridge.name]
         for echoes in self._echoes.values():
             echoes.leave(bridge.name)
-        self._engine.spawn(bridge.stop(), lambda _: None)
+        bridge.halt()
 
     def _forget_all_but(self, kept: Iterable[str]) -> None:
         """Sessions of bridges that the file has no more keep messages for nobody."""

@@ -345,3 +345,19 @@ def test_a_transparent_bridge_repeats_the_subscriptions_of_clients() -> None:
             wait_until(lambda: "c" in subscribed(), "what came meanwhile is repeated")
             client.unsubscribe("a/#")
             wait_until(lambda: "a/#" not in subscribed(), "it is taken back")
+
+
+def test_an_outage_of_the_broker_with_the_bridge() -> None:
+    with TestBroker() as remote, bridged(bridge(url(remote), *BOTH)) as broker:
+        for keep_state in (True, False):
+            with broker.outage(keep_state=keep_state):
+                assert status(broker).state == "disabled"
+                remote.publish("in/x", "meanwhile", qos=1)
+            wait_for_state(broker, "connected")
+            broker.wait_for("in/x")
+            broker.publish("out/x", "1", qos=1)
+            remote.wait_for("out/x")
+            broker.reset()
+            wait_for_state(broker, "connected")
+            remote.reset()
+            wait_for_state(broker, "connected")

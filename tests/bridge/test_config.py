@@ -119,15 +119,45 @@ def test_versions(tmp_path: Path, lines: str, versions: object) -> None:
     assert one(tmp_path, f'bridges.mqtt.up {{ server = "mqtt-tcp://x", {lines} }}').versions == versions
 
 
-def test_aws_knows_no_bridge_bit(tmp_path: Path) -> None:
+def test_aws_has_limits_and_knows_no_bridge_bit(tmp_path: Path) -> None:
     bridge = one(tmp_path, 'bridges.aws.up { server = "tls+mqtt-tcp://x.amazonaws.com" }')
     assert bridge.versions == ((5, False), (4, False))
+    assert (bridge.max_qos, bridge.max_packet_size) == (1, 128 * 1024)
+
+
+@pytest.mark.parametrize(("ssl", "scheme"), [("", "mqtt-tcp"), ("ssl { sni = y }", "tls+mqtt-tcp")])
+def test_aws_servers_as_nanomq_writes_them(tmp_path: Path, ssl: str, scheme: str) -> None:
+    (address,) = one(tmp_path, f'bridges.aws.up {{ server = "x.amazonaws.com:8883", {ssl} }}').servers
+    assert (address.scheme, address.host, address.port) == (scheme, "x.amazonaws.com", 8883)
+
+
+def test_what_nanomq_s_own_files_say(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        """
+        bridges.mqtt.up {
+          server = "mqtt-tcp://127.0.0.1:1"
+          hybrid_bridging = false
+          hybrid_servers = ["mqtt-quic://127.1:14567", "mqtt-tcp://127.1:1883"]
+          tcp { keepidle = 7, keepcnt = "30s", sendtimeo = 5000 }
+          transparent = true
+        }
+        bridges.nng.pub.t1 { pub_url = "tcp://localhost:9900" }
+        """,
+    )
+    (bridge,) = settings.bridges
+    assert [address.url for address in bridge.servers] == ["mqtt-tcp://127.0.0.1:1", "mqtt-tcp://127.1:1883"]
+    warnings = " ".join(map(str, settings.warnings))
+    assert "mqtt-quic://127.1:14567: QUIC is not served" in warnings
+    assert "accepted, without effect: mqtt.up.hybrid_bridging" in warnings.replace("bridges: ", "")
+    assert "nng" in warnings
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
         ('bridges.mqtt.up { server = "mqtt-quic://x:1" }', "QUIC is not served; write tls"),
+        ('bridges.mqtt.up { server = "x:1883" }', 'found "x:1883"; write mqtt-tcp://x:1883'),
         ('bridges.mqtt.up { server = "http://x:1" }', "allowed: mqtt-tcp://HOST:PORT"),
         ('bridges.mqtt.up { server = "mqtt-tcp://ann:pw@x" }', "have keys of their own: username"),
         ('bridges.mqtt.up { server = "mqtt-tcp://x/path" }', "no path"),

@@ -88,7 +88,7 @@ def _connection() -> Iterator[Row]:
         environ=True,
         differs="NanoMQ: with `hybrid_bridging` and QUIC only, round and round.",
     )
-    yield Row("hybrid_bridging", flag(), "false", "No effect: `hybrid_servers` are always used.")
+    yield ignored("hybrid_bridging", "No effect: `hybrid_servers` are always used.")
 
 
 def _messages() -> Iterator[Row]:
@@ -226,7 +226,7 @@ def _socket() -> Iterator[Row]:
         Row("quickack", flag(), "", "TCP_QUICKACK."),
         Row("keepidle", time(1, 86400), "", "TCP_KEEPIDLE."),
         Row("keepintvl", time(1, 86400), "", "TCP_KEEPINTVL."),
-        Row("keepcnt", whole(1, 127), "", "TCP_KEEPCNT."),
+        Row("keepcnt", time(1, 127), "", "TCP_KEEPCNT, a number; NanoMQ's files write it as a time."),
         Row("bind_interface", text(), "", "The network interface to use."),
         ignored("sendtimeo"),
         ignored("recvtimeo"),
