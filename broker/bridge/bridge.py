@@ -223,7 +223,11 @@ class Bridge:
         delay = FIRST_DELAY
         while True:
             began = self._engine.clock.monotonic()
-            why, was_up = await self._try_all()
+            try:
+                why, was_up = await self._try_all()
+            except Exception as error:
+                log.exception("bridge %s has failed", self.name)
+                why, was_up = f"the bridge has failed: {error}", False
             lasted = self._engine.clock.monotonic() - began
             if was_up and lasted > delay:
                 delay = FIRST_DELAY
@@ -273,7 +277,7 @@ class Bridge:
 
         try:
             async with asyncio.timeout(REACH):
-                await open_transport(self.settings, address, accept)
+                await open_transport(self.settings, address, accept, self._engine.mqtt.max_packet_size)
         except (OSError, TimeoutError, TlsError) as error:
             return in_words(error), False
         if number:

@@ -14,13 +14,13 @@ from .websocket import WebSocketUplink
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
-async def open_transport(settings: BridgeSettings, address: Address, accept: Accept) -> None:
+async def open_transport(settings: BridgeSettings, address: Address, accept: Accept, max_packet: int) -> None:
     """Connect; ``accept`` makes the endpoint. Raises OSError, ssl.SSLError among them, or TlsError."""
     loop = asyncio.get_running_loop()
 
     def protocol() -> TcpConnection:
         if address.scheme in ("ws", "wss"):
-            return WebSocketUplink(accept, address)
+            return WebSocketUplink(accept, address, max_packet)
         return TcpConnection(accept)
 
     if address.scheme == "unix":

@@ -195,7 +195,8 @@ class Uplink:
         self._keepalive = self._settings.keepalive if keepalive is None else keepalive
         self._relay = self._owner.relay(remote)
         self.subscribe(greeting.subscriptions(self._settings))
-        if not answer.session_present:
+        # 3.1 cannot say whether the session is the old one.
+        if not answer.session_present and (self.version != 3 or self._settings.clean_start):
             self._local.forget_received()
         link = Link(self._from_local, self._closed_here, self._transport)
         self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self._relay.window)

@@ -17,6 +17,8 @@ from .settings import Address
 
 MAX_FRAME = 256 * 1024
 """More than this is sent in several messages."""
+MIN_MESSAGE = 1 << 20
+"""A message may hold several packets: this much of them is taken however small packets have to be."""
 DEFAULT_PATH = "/mqtt"
 
 _quiet = logging.getLogger(__name__ + ".library")
@@ -29,7 +31,8 @@ class WebSocketUplink(TcpConnection):
 
     __slots__ = ("_begun", "_frames", "_unsent")
 
-    def __init__(self, accept: Accept, address: Address) -> None:
+    def __init__(self, accept: Accept, address: Address, max_packet: int) -> None:
+        """``max_packet`` is the largest packet that is taken, in bytes."""
         super().__init__(accept)
         host = f"[{address.host}]" if ":" in address.host else address.host
         try:
@@ -37,7 +40,7 @@ class WebSocketUplink(TcpConnection):
         except InvalidURI as error:
             raise OSError(str(error)) from error
         self._frames = ClientProtocol(
-            uri, subprotocols=[Subprotocol("mqtt")], max_size=None, logger=_quiet
+            uri, subprotocols=[Subprotocol("mqtt")], max_size=max(max_packet, MIN_MESSAGE), logger=_quiet
         )  # [MQTT-6.0.0-3]
         self._unsent = b""
         self._begun = False
