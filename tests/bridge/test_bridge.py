@@ -359,5 +359,3 @@ def test_an_outage_of_the_broker_with_the_bridge() -> None:
             remote.wait_for("out/x")
             broker.reset()
             wait_for_state(broker, "connected")
-            remote.reset()
-            wait_for_state(broker, "connected")

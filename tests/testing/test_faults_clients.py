@@ -95,7 +95,7 @@ def test_a_delayed_acknowledgement(mqtt_broker: TestBroker) -> None:
         sent = client.publish("a", qos=1)
         sent.wait_for_publish(DEADLINE)
         assert sent.is_published()
-        assert time.monotonic() - started >= 0.1
+        assert time.monotonic() - started >= 0.099  # timers may be a tick early
 
 
 def test_a_connection_that_breaks_after_the_third_message_comes_back(mqtt_broker: TestBroker) -> None:
