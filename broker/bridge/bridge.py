@@ -14,6 +14,8 @@ from ..engine.engine import Engine
 from ..engine.publish import broadcast
 from ..outgoing.tls import TlsError
 from ..packets.model import SubscribeFilter
+from . import greeting
+from .asking import Asking
 from .counters import BridgeCounters
 from .echoes import Echoes
 from .local import LocalSession
@@ -84,6 +86,8 @@ class Bridge:
         self._uplink: Uplink | None = None
         self._down: asyncio.Future[tuple[str, bool]] | None = None
         self._opening: tuple[int, bool] = settings.versions[0]
+        self._known: dict[str, set[str]] = {}
+        """The topic filters that the session at each server may have."""
         self._versions: dict[str, int] = {}
         """Which of the versions each server has taken."""
         self._state = DISABLED
@@ -169,9 +173,7 @@ class Bridge:
             bit,
             f"; {waiting} messages wait" if waiting else "",
         )
-        if self.settings.transparent:
-            uplink.subscribe([_mirrored(topic_filter) for topic_filter in self._mirror.filters])
-        if self.local.lacks_retained and self.settings.send_retained:
+        if self.settings.send_retained:
             self.local.send_retained()
         self._engine.flush()
 
@@ -207,14 +209,35 @@ class Bridge:
             comes=self._echoes if asks else None,
         )
 
+    def asking(self, relay: Relay, version: int) -> Asking:
+        """For a link that has just come up."""
+        return Asking(self.settings, relay, version, self._known.setdefault(self._server, set()))
+
+    def wanted(self) -> list[SubscribeFilter]:
+        """What the remote broker is asked for: the filters of the file, and those of local clients if the
+        bridge is transparent."""
+        found = {one.topic_filter: one for one in greeting.subscriptions(self.settings)}
+        if self.settings.transparent:
+            for topic_filter in self._mirror.filters:
+                found.setdefault(topic_filter, _mirrored(topic_filter))
+        return list(found.values())
+
+    def follow(self, before: Bridge) -> None:
+        """Take the place of ``before``: the sessions on both sides are the same."""
+        self.local.lacks_retained |= before.local.lacks_retained
+        if before.settings.clientid == self.settings.clientid:
+            self._known = before._known
+
     def mirrored(self, topic_filter: str, wanted: bool) -> None:
         """Local clients have begun to want ``topic_filter``, or want it no more."""
         uplink = self.uplink
         if uplink is None or not self.settings.transparent:
             return
+        if any(one.mapping.source == topic_filter for one in self.settings.subscriptions):
+            return  # the file says how
         if wanted:
             uplink.subscribe([_mirrored(topic_filter)])
-        elif all(one.mapping.source != topic_filter for one in self.settings.subscriptions):
+        else:
             uplink.unsubscribe(topic_filter)
 
     # ---- the link, again and again

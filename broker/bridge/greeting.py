@@ -12,7 +12,7 @@ from .relay import MOST_IN_FLIGHT, RemoteLimits
 from .settings import LARGEST_PACKET, BridgeSettings
 
 AT_ONCE = 100
-"""Filters of one SUBSCRIBE."""
+"""Filters of one SUBSCRIBE or UNSUBSCRIBE."""
 NOT_THIS_VERSION = frozenset(
     {ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, ReasonCode.PROTOCOL_ERROR, ReasonCode.MALFORMED_PACKET}
 )
@@ -92,8 +92,8 @@ def subscriptions(settings: BridgeSettings) -> list[SubscribeFilter]:
     ]
 
 
-def subscribe(settings: BridgeSettings, version: int, filters: list[SubscribeFilter]) -> Iterator[Subscribe]:
-    """SUBSCRIBE for these, in packets of a moderate size; the packet identifiers are yet to be set."""
+def subscribe(settings: BridgeSettings, version: int, filters: list[SubscribeFilter]) -> Subscribe:
+    """SUBSCRIBE for these; the packet identifier is yet to be set."""
     if version != 5:
         filters = [SubscribeFilter(one.topic_filter, one.qos) for one in filters]
     options = settings.options
@@ -104,8 +104,7 @@ def subscribe(settings: BridgeSettings, version: int, filters: list[SubscribeFil
             subscription_identifiers=(identifier,) if identifier else (),
             user_properties=options.subscription_user_properties,
         )
-    for start in range(0, len(filters), AT_ONCE):
-        yield Subscribe(0, filters[start : start + AT_ONCE], properties)
+    return Subscribe(0, filters, properties)
 
 
 def refusals(asked: Subscribe, answer: Suback) -> Iterator[str]:

@@ -30,8 +30,8 @@ class LocalSession:
         self._engine = engine
         self._client_id = settings.local_client_id
         self._settings = settings
-        self.lacks_retained = False
-        """Whether it was made when something was retained already, which has not been sent yet."""
+        self.lacks_retained: set[str] = set()
+        """Topic filters of forwards; what was retained before the forward existed has not been sent."""
         self.prepare()
 
     @property
@@ -50,7 +50,6 @@ class LocalSession:
         engine, settings = self._engine, self._settings
         session = self.session
         if session is None:
-            self.lacks_retained = len(engine.retained) > 0
             session = add_offline_session(engine, self._client_id, inf)
         self._set_up(session)
         wanted: dict[str, Subscription] = {}
@@ -66,6 +65,8 @@ class LocalSession:
         for topic_filter in set(session.subscriptions) - set(wanted):
             remove_subscription(engine, session, topic_filter)
         for topic_filter, subscription in wanted.items():
+            if topic_filter not in session.subscriptions and len(engine.retained):
+                self.lacks_retained.add(topic_filter)
             if session.subscriptions.get(topic_filter) != subscription:
                 add_subscription(engine, session, subscription)
 
@@ -107,12 +108,12 @@ class LocalSession:
                 session.keeper.forgot(packet_id)
 
     def send_retained(self) -> None:
-        """What is retained here, to the remote broker."""
+        """What was retained here before there was a forward for it, to the remote broker; once."""
         session = self.session
         if session is not None:
-            for subscription in list(session.subscriptions.values()):
-                send_retained(self._engine, session, subscription)
-        self.lacks_retained = False
+            for topic_filter in sorted(self.lacks_retained & session.subscriptions.keys()):
+                send_retained(self._engine, session, session.subscriptions[topic_filter])
+        self.lacks_retained.clear()
 
 
 class Link:

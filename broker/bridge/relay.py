@@ -289,7 +289,7 @@ class Relay:
 
     def _free_id(self) -> int:
         """For a copy: from the top, because the session counts from the bottom. 0: all are in use."""
-        if len(self._copies) + len(self._taken) >= 0xFFFF:
+        if len(self._copies) + len(self._taken) + len(self._reserved) >= 0xFFFF:
             return 0
         packet_id = self._next_copy
         while packet_id in self._copies or packet_id in self._taken or packet_id in self._reserved:

@@ -14,12 +14,11 @@ from ..packets.model import (
     Connack,
     Disconnect,
     Suback,
-    Subscribe,
     SubscribeFilter,
     Unsuback,
-    Unsubscribe,
 )
 from . import greeting
+from .asking import Asking
 from .counters import BridgeCounters
 from .local import Link, LocalSession
 from .relay import Relay, RemoteEndedError, RemoteLimits
@@ -40,6 +39,9 @@ class Owner(Protocol):
         """The remote broker has refused something; the link goes on."""
 
     def relay(self, remote: RemoteLimits) -> Relay: ...
+    def asking(self, relay: Relay, version: int) -> Asking: ...
+    def wanted(self) -> list[SubscribeFilter]:
+        """The topic filters to ask for on a new link."""
 
 
 class Uplink:
@@ -69,8 +71,7 @@ class Uplink:
         self._decoder.version = self.version
         self._relay: Relay | None = None
         """Once CONNACK has come."""
-        self._asked: dict[int, Subscribe] = {}
-        """What SUBACK has not answered yet."""
+        self._asking: Asking | None = None
         self._channel: Channel | None = None
         self._over = False
         self._heard = True
@@ -144,16 +145,15 @@ class Uplink:
 
     def subscribe(self, filters: list[SubscribeFilter]) -> None:
         """Send SUBSCRIBE; what is refused is told to the bridge."""
-        assert self._relay is not None
-        for packet in greeting.subscribe(self._settings, self.version, filters):
-            packet.packet_id = self._relay.reserve()
-            self._asked[packet.packet_id] = packet
-            self._write(encode(packet, self.version))
+        assert self._asking is not None
+        self._asking.subscribe(filters)
+        self._write_all()
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Send UNSUBSCRIBE."""
-        assert self._relay is not None
-        self._write(encode(Unsubscribe(self._relay.reserve(), [topic_filter]), self.version))
+        assert self._asking is not None
+        self._asking.unsubscribe(topic_filter)
+        self._write_all()
 
     def end(self, why: str, *, other_version: bool = False) -> None:
         """Close both sides, and tell the bridge why."""
@@ -194,9 +194,12 @@ class Uplink:
         keepalive = answer.properties.server_keep_alive if answer.properties is not None else None
         self._keepalive = self._settings.keepalive if keepalive is None else keepalive
         self._relay = self._owner.relay(remote)
-        self.subscribe(greeting.subscriptions(self._settings))
         # 3.1 cannot say whether the session is the old one.
-        if not answer.session_present and (self.version != 3 or self._settings.clean_start):
+        old = answer.session_present or (self.version == 3 and not self._settings.clean_start)
+        self._asking = self._owner.asking(self._relay, self.version)
+        self._asking.begin(self._owner.wanted(), session_present=old)
+        self._write_all()
+        if not old:
             self._local.forget_received()
         link = Link(self._from_local, self._closed_here, self._transport)
         self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self._relay.window)
@@ -205,12 +208,9 @@ class Uplink:
         self._owner.link_up(self)
 
     def _answered(self, answer: Suback | Unsuback) -> None:
-        assert self._relay is not None
-        self._relay.answered(answer.packet_id)
-        asked = self._asked.pop(answer.packet_id, None)
-        if asked is not None and isinstance(answer, Suback):
-            for text in greeting.refusals(asked, answer):
-                self._owner.warned(text)
+        assert self._asking is not None
+        for text in self._asking.answered(answer):
+            self._owner.warned(text)
 
     def _from_local(self, data: bytes) -> None:
         """The broker writes to the bridge's session."""
@@ -233,6 +233,8 @@ class Uplink:
 
     def _write_all(self) -> None:
         assert self._relay is not None
+        assert self._asking is not None
+        self._relay.to_remote += self._asking.packets()
         if self._relay.to_remote:
             data = b"".join(self._relay.to_remote)
             self._relay.to_remote.clear()

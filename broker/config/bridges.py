@@ -84,6 +84,8 @@ def bridge_of(name: str, values: Mapping[str, object], environ: Mapping[str, str
     report = Report(environ)
     root = Section(Place())
     root.values["bridges"] = from_python({"mqtt": {name: values}}, Place())
+    if name == CACHE:
+        report.error(Place(), f"bridges.mqtt.{name}", "a bridge cannot have the name of NanoMQ's disk cache")
     found = bridges(root, report)
     if report.errors:
         raise ConfigError(report.errors)

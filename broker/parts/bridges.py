@@ -44,6 +44,7 @@ class Bridges(Part):
 
         def apply() -> None:
             wanted = {one.name: one for one in settings.bridges}
+            before = dict(self.all)
             for name, bridge in list(self.all.items()):
                 if wanted.get(name) != bridge.settings:
                     self._end(bridge)
@@ -51,7 +52,7 @@ class Bridges(Part):
             self._forget_all_but(one.local_client_id for one in settings.bridges)
             for one in settings.bridges:
                 if one.name not in self.all:
-                    self._begin(one)
+                    self._begin(one, before.get(one.name))
 
         return apply
 
@@ -61,7 +62,7 @@ class Bridges(Part):
         self._check((settings,))
         if (before := self.all.get(settings.name)) is not None:
             self._end(before)
-        self._begin(settings)
+        self._begin(settings, before)
 
     def remove(self, name: str) -> None:
         """End a bridge and its session, with what waits in it. Raises KeyError."""
@@ -114,13 +115,15 @@ class Bridges(Part):
             if any(address.encrypted for address in one.servers):
                 client_context(one.tls, f"bridge {one.name}: ssl")
 
-    def _begin(self, settings: BridgeSettings) -> None:
+    def _begin(self, settings: BridgeSettings, before: Bridge | None = None) -> None:
         server = settings.servers[0].url
         echoes = self._echoes.setdefault(server, Echoes())
         echoes.join(settings.name, bool(settings.forwards), bool(settings.subscriptions))
         bridge = self.all[settings.name] = Bridge(
             self._engine, settings, self._broker_id, echoes, self._mirror
         )
+        if before is not None:
+            bridge.follow(before)
         if settings.transparent:
             self._mirror.attach()
         if settings.enable:

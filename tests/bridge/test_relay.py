@@ -376,6 +376,14 @@ def test_many_topics_do_not_fill_the_memory() -> None:
     assert sum(map(len, kept)) < 1 << 20
 
 
+def test_identifiers_for_subscribe_run_out_and_come_back() -> None:
+    relay = Sides().relay
+    assert len({relay.reserve() for _ in range(0xFFFF)}) == 0xFFFF
+    assert relay.reserve() == 0
+    relay.answered(7)
+    assert relay.reserve() == 7
+
+
 def test_a_disconnect_says_why() -> None:
     sides = Sides(version=5)
     with pytest.raises(RemoteEndedError, match="server busy: come later"):

@@ -78,6 +78,7 @@ async def test_over_http(serve: Serve, http: aiohttp.ClientSession) -> None:  # 
     [
         ("POST", "/bridges/new", {}, "bridges.mqtt.new.server: missing"),
         ("POST", "/bridges/new", {"server": "http://x"}, "allowed: mqtt-tcp"),
+        ("POST", "/bridges/cache", {"server": "mqtt-tcp://x"}, "cannot have the name"),
         ("PUT", "/bridges/none", {"server": "mqtt-tcp://x"}, 'there is no bridge "none"'),
         ("POST", "/bridges/switch/none", {"data": {}}, 'there is no bridge "none"'),
         ("POST", "/bridges/switch/up", {"data": {}}, "true or false"),
