@@ -10,6 +10,7 @@ remote topics, or whose QoS a forward raises.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -55,6 +56,9 @@ SYS = "$SYS/"
 AS_IT_IS = RemoteSubscription(Mapping.of("#"))
 """How messages come that local clients have subscribed to by way of a transparent bridge."""
 MOST_IN_FLIGHT = 0xFFFF
+MOST_QOS_2 = 20
+"""Messages of QoS 2 in flight to a remote broker of 3.1 or 3.1.1, which cannot say how many it takes:
+mosquitto closes the connection above 20."""
 
 
 class RemoteEndedError(Exception):
@@ -132,6 +136,10 @@ class Relay:
         self._next_copy = 0xFFFF
         self._reserved: set[int] = set()
         """Remote identifiers of SUBSCRIBE and UNSUBSCRIBE that are not answered [MQTT-2.2.1-4]."""
+        self._qos_2: set[int] = set()
+        """3.1 and 3.1.1: remote identifiers of messages of QoS 2 that are in flight."""
+        self._held: deque[tuple[int, bytes]] = deque()
+        """Those that wait until there are fewer; the window of the local session bounds them."""
         self._finished_here: set[int] = set()
         """QoS 2 messages of the local session of which this side sends PUBCOMP itself."""
         self._swallowed: set[int] = set()
@@ -177,6 +185,8 @@ class Relay:
         """Whether the bytes of these messages are those that the remote broker gets."""
         if self._version == 5 or self._sends is not None or topic != run.topic or forward.retain:
             return False
+        if run.qos == 2:
+            return False  # they may have to wait
         if forward.qos not in (None, run.qos) or run.qos > self._remote.maximum_qos:
             return False
         return not (run.qos and (self._copies or self._reserved))
@@ -253,10 +263,25 @@ class Relay:
             self._taken.add(packet_id)
         if self._sends is not None:
             self._sends.sent(topic, publish.payload, self._now())
-        self.to_remote.append(wire)
-        self._counters.sent += 1
+        if qos == 2 and self._version != 5 and len(self._qos_2) >= MOST_QOS_2:
+            self._held.append((packet_id, wire))
+        else:
+            self._send(packet_id, qos, wire)
         if publish.qos and not qos:
             self._done_with(local_id, publish.qos, one_of_many)
+
+    def _send(self, packet_id: int, qos: int, wire: bytes) -> None:
+        if qos == 2 and self._version != 5:
+            self._qos_2.add(packet_id)
+        self.to_remote.append(wire)
+        self._counters.sent += 1
+
+    def _completed(self, packet_ids: Iterable[int]) -> None:
+        """PUBCOMP has come: others may be sent."""
+        self._qos_2.difference_update(packet_ids)
+        while self._held and len(self._qos_2) < MOST_QOS_2:
+            packet_id, wire = self._held.popleft()
+            self._send(packet_id, 2, wire)
 
     def _qos_of(self, publish: Publish, forward: Forward) -> int:
         """That of the forward; a message of QoS 0 keeps its own where many are in flight at a higher one."""
@@ -360,6 +385,9 @@ class Relay:
     def _acknowledged(self, kind: type, packet_ids: Iterable[int]) -> None:
         """Acknowledgements without a reason."""
         ready = READY[kind]
+        packet_ids = list(packet_ids)
+        if kind is Pubcomp and self._qos_2:
+            self._completed(packet_ids)
         if kind is Pubrel:
             for packet_id in packet_ids:
                 if packet_id in self._swallowed:
@@ -381,6 +409,8 @@ class Relay:
 
     def _answered(self, packet: Puback | Pubrec | Pubcomp) -> None:
         """An acknowledgement that may have a reason."""
+        if isinstance(packet, Pubcomp) and self._qos_2:
+            self._completed((packet.packet_id,))
         if packet.reason >= REFUSED and not isinstance(packet, Pubcomp):
             self._counters.dropped["refused"] += 1
         if packet.packet_id not in self._copies:

@@ -57,6 +57,22 @@ def test_both_directions(version: int, qos: int) -> None:
 
 @needs_mosquitto
 @pytest.mark.parametrize("version", [3, 4, 5])
+def test_a_burst_of_qos_2_to_mosquitto(tmp_path: Path, version: int) -> None:
+    server = "mqtt-tcp://127.0.0.1:{}"
+    with (
+        mosquitto(tmp_path, "max_queued_messages 0") as port,
+        bridged(bridge(server.format(port), f"proto_ver = {version}", *BOTH)) as broker,
+        bridged(bridge(server.format(port), "clientid = other", subscription(comes("out/#")))) as other,
+    ):
+        for number in range(1000):
+            broker.publish("out/x", str(number), qos=2)
+        wait_until(lambda: len(other.messages("out/x")) >= 1000, "all are there")
+        assert payloads(other, "out/x") == [str(number) for number in range(1000)]
+        assert status(broker).counters.connects == 1
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("version", [3, 4, 5])
 def test_mosquitto_at_the_other_end(tmp_path: Path, version: int) -> None:
     with (
         mosquitto(tmp_path) as port,
