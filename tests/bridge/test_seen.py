@@ -50,9 +50,12 @@ async def test_over_http(serve: Serve, http: aiohttp.ClientSession) -> None:  # 
         more = {"data": {"subscription": [{"remote_topic": "more/#", "local_topic": "", "qos": 1}]}}
         assert (await ask(http, app, "POST", "/bridges/sub/up", more))[0] == 200
         assert [one["remote_topic"] for one in (await node())["subscription"]] == ["in/#", "more/#"]
+        assert (await ask(http, app, "POST", "/bridges/switch/up", off))[0] == 200
         less = {"data": {"unsubscription": [{"topic": "in/#"}]}}
         assert (await ask(http, app, "POST", "/bridges/unsub/up", less))[0] == 200
         assert [one["remote_topic"] for one in (await node())["subscription"]] == ["more/#"]
+        assert app.bridges.all["up"].status.state == "disabled"
+        assert (await ask(http, app, "POST", "/bridges/switch/up", on))[0] == 200
         await until(lambda: app.bridges.all["up"].status.state == "connected")
 
         wanted = {

@@ -141,7 +141,7 @@ async def subscribe(call: Call) -> web.Response:
             raise Refused(400, Code.BAD_REQUEST, str(error)) from None
     topics = {one.mapping.source for one in added}
     kept = [one for one in settings.subscriptions if one.mapping.source not in topics]
-    call.served.bridges().add(replace(settings, subscriptions=(*kept, *added)))
+    _with(call, (*kept, *added))
     return done()
 
 
@@ -151,8 +151,15 @@ async def unsubscribe(call: Call) -> web.Response:
     topics = {wanted.get("topic") for wanted in await _entries(call, "unsubscription")}
     kept = tuple(one for one in settings.subscriptions if one.mapping.source not in topics)
     if kept != settings.subscriptions:
-        call.served.bridges().add(replace(settings, subscriptions=kept))
+        _with(call, kept)
     return done()
+
+
+def _with(call: Call, subscriptions: tuple[RemoteSubscription, ...]) -> None:
+    """Give the bridge other subscriptions; it stays on or off."""
+    bridge = _known(call)
+    settings = replace(bridge.settings, enable=bridge.is_on, subscriptions=subscriptions)
+    call.served.bridges().add(settings)
 
 
 def _known(call: Call, code: Code = Code.BAD_REQUEST) -> Bridge:
