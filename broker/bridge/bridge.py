@@ -13,7 +13,7 @@ from ..engine.channel import Link as Transport
 from ..engine.engine import Engine
 from ..engine.publish import broadcast
 from ..outgoing.tls import TlsError
-from ..packets.model import SubscribeFilter
+from ..packets.model import VERSION_NAMES, SubscribeFilter
 from . import greeting
 from .asking import Asking
 from .counters import BridgeCounters
@@ -85,7 +85,6 @@ class Bridge:
         self._probe: asyncio.Task[None] | None = None
         self._uplink: Uplink | None = None
         self._down: asyncio.Future[tuple[str, bool]] | None = None
-        self._opening: tuple[int, bool] = settings.versions[0]
         self._known: dict[str, set[str]] = {}
         """The topic filters that the session at each server may have."""
         self._versions: dict[str, int] = {}
@@ -163,7 +162,7 @@ class Bridge:
         self.counters.connects += 1
         self._set(CONNECTED)
         bit = " with the bridge bit" if uplink.bridge_bit else ""
-        name = {3: "3.1", 4: "3.1.1", 5: "5.0"}[uplink.version]
+        name = VERSION_NAMES[uplink.version]
         waiting = len(self.local)
         log.info(
             "bridge %s: connected to %s, MQTT %s%s%s",

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from ..packets.encoder import encode
 from ..packets.model import Connack, Connect, Suback, Subscribe, SubscribeFilter
+from ..packets.primitives import LARGEST_PACKET
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 from .relay import MOST_IN_FLIGHT, RemoteLimits
-from .settings import LARGEST_PACKET, BridgeSettings
+from .settings import BridgeSettings
 
 AT_ONCE = 100
 """Filters of one SUBSCRIBE or UNSUBSCRIBE."""

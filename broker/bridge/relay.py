@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..packets.decoder import Decoder
-from ..packets.encoder import encode, make_publish, puback, pubcomp, pubrec, pubrel
+from ..packets.encoder import encode, forwarded, make_publish, puback, pubcomp, pubrec, pubrel
 from ..packets.errors import ProtocolError
 from ..packets.model import (
     AcknowledgementRun,
@@ -30,14 +30,14 @@ from ..packets.model import (
     Pubrel,
     Run,
 )
-from ..packets.properties import Properties
+from ..packets.primitives import LARGEST_PACKET
 from ..packets.reasons import reason_name
 from ..routing.topics import topic_error
 from .counters import BridgeCounters
 from .echoes import Echoes
 from .mapping import Mapping
 from .path import path_of, with_path
-from .settings import LARGEST_PACKET, BridgeSettings, Forward, RemoteSubscription
+from .settings import BridgeSettings, Forward, RemoteSubscription
 
 READY: dict[type, Callable[[int], bytes]] = {
     Puback: puback,
@@ -73,8 +73,8 @@ class _Copy:
     """0: the message is of QoS 0 here."""
     local_qos: int
     qos: int
-    wire: bytes
-    """Kept to be sent again, where the local session does not do that."""
+    size: int
+    """Bytes of a message of QoS 0 that no acknowledgement has come for; 0 for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class Relay:
             self._done_with(local_id, publish.qos, one_of_many)
             return
         if qos and not same:
-            self._copies[packet_id] = _Copy(local_id, publish.qos, qos, b"" if publish.qos else wire)
+            self._copies[packet_id] = _Copy(local_id, publish.qos, qos, 0 if publish.qos else len(wire))
             if not publish.qos:
                 self._raised += 1
                 self._raised_bytes += len(wire)
@@ -428,8 +428,8 @@ class Relay:
     def _copy_acknowledged(self, kind: type, packet_id: int) -> None:
         copy = self._copies[packet_id]
         if kind is Pubrec and copy.qos == 2:
-            self._raised_bytes -= len(copy.wire)
-            copy.wire = b""  # from now on only PUBREL is sent [MQTT-4.3.3-6]
+            self._raised_bytes -= copy.size
+            copy.size = 0
             self.to_remote.append(pubrel(packet_id))
         elif kind is (Puback if copy.qos == 1 else Pubcomp):
             self._copy_done(packet_id)
@@ -440,7 +440,7 @@ class Relay:
             self._done_with(copy.local_id, copy.local_qos, one_of_many=True)
         else:
             self._raised -= 1
-            self._raised_bytes -= len(copy.wire)
+            self._raised_bytes -= copy.size
 
     def _deliver_run(self, run: PublishRun) -> None:
         found = self._source_of(run.topic)
@@ -474,13 +474,15 @@ class Relay:
         topic, subscription = found
         retain = publish.retain if subscription.retain is None else subscription.retain
         wire = publish.wire
+        if properties is not None and properties.subscription_identifiers:
+            properties = forwarded(properties)  # [MQTT-3.3.4-6]
         if topic != publish.topic or retain != publish.retain or properties is not None:
             wire = make_publish(
                 topic,
                 publish.payload,
                 qos=publish.qos,
                 retain=retain,
-                properties=_from_a_client(properties),
+                properties=properties,
                 version=self._version,
                 packet_id=publish.packet_id,
                 dup=publish.dup,
@@ -512,17 +514,3 @@ class Relay:
         elif publish.qos == 2:
             self._swallowed.add(publish.packet_id)
             self.to_remote.append(pubrec(publish.packet_id))
-
-
-def _from_a_client(properties: Properties | None) -> Properties | None:
-    """What of a server's PUBLISH a client may send [MQTT-3.3.4-6]."""
-    if properties is None or not properties.subscription_identifiers:
-        return properties
-    return Properties(
-        payload_format_indicator=properties.payload_format_indicator,
-        message_expiry_interval=properties.message_expiry_interval,
-        content_type=properties.content_type,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        user_properties=properties.user_properties,
-    )

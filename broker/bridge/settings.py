@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..packets.model import Will
+from ..packets.primitives import LARGEST_PACKET
 from ..session.registry import INSIDE
 from .mapping import Mapping
-
-LARGEST_PACKET = 268_435_460
-"""Bytes; MQTT has no larger ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,10 @@ from ..packets.model import (
     Will,
     singly,
 )
+from ..packets.primitives import LARGEST_PACKET
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
 
-MAX_PACKET = 268_435_460
 READ = 1 << 16
 WAITING = 1 << 24
 """Bytes of messages that wait to be taken before reading stops."""
@@ -76,7 +76,7 @@ class Client:
         self._login = login
         self._reader = reader
         self._writer = writer
-        self._decoder = Decoder(MAX_PACKET)
+        self._decoder = Decoder(LARGEST_PACKET)
         self._decoder.version = login.version
         self._packets: list[Packet] = []
         self._last_id = 0

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..packets.model import VERSION_NAMES
 from .options import Commands, add_which, find_instance
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _clients(now: dict[str, Any], rows: int, whole: bool) -> Table:
             _cell(one["client"]),
             _cell(one["username"] or ""),
             _cell(one["peer"] if one["connected"] else "away"),
-            {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(one["version"], "?"),
+            VERSION_NAMES.get(one["version"], "?"),
             f"{one['subscriptions']:,}",
             f"{one['inflight']:,}",
             f"{one['queued']:,}",

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..bridge import mapping as topics
 from ..bridge.settings import (
-    LARGEST_PACKET,
     Address,
     BridgeSettings,
     BridgeTls,
@@ -21,6 +20,7 @@ from ..bridge.settings import (
     SocketOptions,
 )
 from ..packets.model import Will
+from ..packets.primitives import LARGEST_PACKET
 from ..packets.properties import Properties
 from ..routing.topics import topic_error
 from .errors import ConfigError

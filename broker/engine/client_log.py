@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..events import Client
 from ..packets.errors import ProtocolError
+from ..packets.model import VERSION_NAMES
 from ..packets.reasons import ReasonCode, reason_name
 
 if TYPE_CHECKING:
     from .channel import Channel
 
 log = logging.getLogger("pybroker.clients")
-
-VERSIONS = {3: "3.1", 4: "3.1.1", 5: "5.0"}
 
 
 def connected(client: Client, session_present: bool) -> None:
@@ -24,7 +23,7 @@ def connected(client: Client, session_present: bool) -> None:
         "client %s connected from %s: MQTT %s, %s%s, keepalive %d s",
         client.client_id,
         _where(client.peer, client.listener),
-        VERSIONS.get(client.protocol_version, client.protocol_version),
+        VERSION_NAMES.get(client.protocol_version, client.protocol_version),
         f"user {client.username}, " if client.username is not None else "",
         session,
         client.keepalive,

@@ -9,6 +9,7 @@ from time import localtime, strftime
 from typing import TypeVar
 
 from ..packets.model import (
+    VERSION_NAMES,
     Connack,
     Connect,
     Packet,
@@ -106,7 +107,7 @@ def told(packet: Packet | None, topic: str, *, payloads: bool = True) -> str:
             start = "clean start" if packet.clean_start else "session kept"
             user = f" user {packet.username}" if packet.username is not None else ""
             will = f" will to {packet.will.topic}" if packet.will else ""
-            version = {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(packet.version, str(packet.version))
+            version = VERSION_NAMES.get(packet.version, str(packet.version))
             return f"MQTT {version}{user} keepalive {packet.keepalive} s, {start}{will}"
         case Connack():
             return reason_name(packet.reason) + (", session present" if packet.session_present else "")

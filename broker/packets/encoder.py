@@ -128,7 +128,7 @@ def publish_shape(
     section = b""
     if five:
         if added or properties is not None:
-            properties = _forwarded(properties or Properties(), subscription_identifiers, expiry)
+            properties = forwarded(properties or Properties(), subscription_identifiers, expiry)
         section = encode_properties(properties, PacketType.PUBLISH)
     payload = wire[at:]
     topic = write_string(publish.topic)
@@ -157,8 +157,8 @@ def _rewritten(properties: Properties) -> bool:
     return properties.topic_alias is not None or bool(properties.subscription_identifiers)
 
 
-def _forwarded(
-    properties: Properties, subscription_identifiers: Sequence[int], expiry: int | None
+def forwarded(
+    properties: Properties, subscription_identifiers: Sequence[int] = (), expiry: int | None = None
 ) -> Properties:
     """What of a publisher's properties its receivers get."""
     if expiry is None:

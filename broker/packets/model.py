@@ -16,6 +16,9 @@ from .reasons import ReasonCode
 if TYPE_CHECKING:
     from ..events import Client
 
+VERSION_NAMES = {3: "3.1", 4: "3.1.1", 5: "5.0"}
+"""What people call each protocol level."""
+
 
 class Publish:
     """PUBLISH, in its own words and as bytes.

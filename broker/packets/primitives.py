@@ -10,6 +10,8 @@ from __future__ import annotations
 from .errors import MalformedPacket
 
 MAX_VARIABLE_BYTE_INTEGER = 268_435_455
+LARGEST_PACKET = 5 + MAX_VARIABLE_BYTE_INTEGER
+"""Bytes: the fixed header, and the longest that may follow it."""
 
 
 def read_byte(data: bytes, pos: int, end: int) -> tuple[int, int]:

@@ -21,12 +21,10 @@ from ..engine.engine import Engine
 from ..packets.decoder import Decoder
 from ..packets.encoder import encode
 from ..packets.model import Auth, Connect, Packet, singly
+from ..packets.primitives import LARGEST_PACKET
 from .amqtt_events import PluginEvents
 from .amqtt_views import SessionViews
 from .step import step
-
-LARGEST = 268_435_460
-"""Bytes: no MQTT packet is larger."""
 
 log = logging.getLogger("pybroker.plugins")
 
@@ -46,7 +44,7 @@ class PacketTap:
         self._tell(MQTTEvents.PACKET_RECEIVED, channel, packets)
 
     def sent(self, channel: Channel, data: bytes) -> None:
-        decoder = Decoder(LARGEST, self._engine.topics)
+        decoder = Decoder(LARGEST_PACKET, self._engine.topics)
         decoder.version = channel.connection.version or 4
         self._tell(MQTTEvents.PACKET_SENT, channel, [*singly(decoder.feed(data))])
 

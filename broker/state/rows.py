@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from ..engine.bans import Ban
 from ..events import Client
-from ..packets.encoder import make_publish
+from ..packets.encoder import forwarded, make_publish
 from ..packets.model import Publish, PublishRun, Will
 from ..packets.packet_type import PacketType
-from ..packets.properties import Properties, decode_properties, encode_properties
+from ..packets.properties import decode_properties, encode_properties
 from ..session.stretch import Stretch
 
 NEVER = -1.0
@@ -240,7 +240,7 @@ def message_row(publish: Publish, epoch: float) -> MessageRow:
     if properties is not None and properties.topic_alias is not None:
         # The wire may have the alias alone.
         whole = make_publish(
-            publish.topic, publish.payload, qos=publish.qos, properties=_without_alias(properties)
+            publish.topic, publish.payload, qos=publish.qos, properties=forwarded(properties)
         )
         payload_at, wire = whole.payload_at, whole.wire
     source = publish.source
@@ -308,14 +308,3 @@ def write_ends(ends: list[int]) -> bytes:
 
 def read_ends(data: bytes) -> list[int]:
     return list(unpack(f"<{len(data) // 4}I", data))
-
-
-def _without_alias(properties: Properties) -> Properties:
-    return Properties(
-        payload_format_indicator=properties.payload_format_indicator,
-        message_expiry_interval=properties.message_expiry_interval,
-        content_type=properties.content_type,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        user_properties=properties.user_properties,
-    )

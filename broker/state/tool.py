@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from ..packets.model import VERSION_NAMES
 from .changes import Changes
 from .database import StateDatabase
 from .dump import DumpError, dump, read_dump
@@ -185,7 +186,7 @@ def _facts(session: SessionRow) -> Iterator[tuple[str, str]]:
     yield "client", client.client_id
     if client.username is not None:
         yield "user", client.username
-    version = {3: "3.1", 4: "3.1.1", 5: "5.0"}.get(client.protocol_version, str(client.protocol_version))
+    version = VERSION_NAMES.get(client.protocol_version, str(client.protocol_version))
     yield "MQTT", version
     yield "address", client.peer or "none yet"
     if session.connected:

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 
 from pybroker.broker.bridge.bridge import BridgeStatus
 from pybroker.testing import TestBroker
+from tests.integration.support import wait_for as wait_until
+from tests.ports import free_port
 
 DEADLINE = 60.0
 
@@ -51,13 +52,6 @@ def url(broker: TestBroker) -> str:
 
 def status(broker: TestBroker, name: str = "up") -> BridgeStatus:
     return broker.running.call(lambda: broker.running.app.bridges.all[name].status)
-
-
-def wait_until(what: Callable[[], object], words: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not what():
-        assert time.monotonic() < end, f"waited in vain until {words}"
-        time.sleep(0.005)
 
 
 def wait_for_state(broker: TestBroker, state: str, name: str = "up") -> None:
@@ -123,12 +117,6 @@ class Scripted:
             else:
                 connection.sendall(answer)
                 self._open.append(connection)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _accepts(port: int) -> bool:

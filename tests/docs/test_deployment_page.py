@@ -17,6 +17,7 @@ import trustme
 from pybroker.testing import TestBroker
 from tests.integration.clients import connected
 from tests.integration.support import wait_for
+from tests.ports import free_port
 
 from .blocks import marked, of
 
@@ -42,12 +43,6 @@ def authority(tmp_path: Path) -> Path:
         part.write_to_path(tmp_path / "broker.crt", append=True)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     return tmp_path / "ca.pem"
-
-
-def free_port() -> int:
-    """For a program that cannot take port 0 and say which one it got."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...packets.primitives import LARGEST_PACKET
 from ..units import any_text, bridge_server, choice, flag, path, text, time, topic_filter, whole
 from .row import ANYTHING, Row, ignored, under
 
@@ -166,7 +167,9 @@ def _properties() -> Iterator[Row]:
     spelled = "NanoMQ spells it `{}`; both work."
     yield from under(
         "conn_properties",
-        Row("maximum_packet_size", whole(1, 268_435_460), "", "5.0: the largest packet accepted, in bytes."),
+        Row(
+            "maximum_packet_size", whole(1, LARGEST_PACKET), "", "5.0: the largest packet accepted, in bytes."
+        ),
         Row("receive_maximum", whole(1, 65535), "65535", "5.0: unacknowledged messages accepted at a time."),
         Row("topic_alias_maximum", whole(0, 65535), "0", "5.0.", accepted=True),
         Row(

@@ -1,5 +1,6 @@
 // The bridges to other brokers: how each is, what it maps, and its switch.
 import { attempt, poll } from "./api.js";
+import { Cards } from "./cards.js";
 import { ago, bytes, count, facts, h, number, toast } from "./dom.js";
 
 const STATES = { connected: "good", connecting: "warn", disconnected: "bad", disabled: "" };
@@ -12,36 +13,17 @@ export class Bridges {
   title = "Bridges";
 
   constructor(app) {
-    this.cards = new Map();
-    this.nothing = h("p", { class: "empty" }, "No bridge is configured. A section bridges.mqtt.NAME { } in the configuration adds one.");
-    this.list = h("div");
-    this.element = h("div", {}, this.nothing, this.list);
+    this.cards = new Cards("No bridge is configured. A section bridges.mqtt.NAME { } in the configuration adds one.", (one) => this.card(one));
+    this.element = this.cards.element;
     app.every(1000, () => this.shown(), this);
   }
 
   async shown() {
     const found = (await poll("/bridges"))?.bridge.nodes;
-    if (!found) return;
-    this.nothing.hidden = found.length > 0;
-    const names = new Set(found.map((one) => one.name));
-    for (const [name, card] of this.cards) {
-      if (!names.has(name)) {
-        card.element.remove();
-        this.cards.delete(name);
-      }
-    }
-    for (const one of found) {
-      let card = this.cards.get(one.name);
-      if (!card) {
-        card = this.card(one.name);
-        this.cards.set(one.name, card);
-        this.list.append(card.element);
-      }
-      card.update(one);
-    }
+    if (found) this.cards.show(found);
   }
 
-  card(name) {
+  card({ name }) {
     const state = h("span", { class: "badge" });
     const table = h("div");
     const toggle = h("button", { type: "button", onclick: async () => {

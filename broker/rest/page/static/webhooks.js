@@ -1,5 +1,6 @@
 // The endpoints of webhooks and event pushers, and their dead letters.
 import { attempt, call, poll } from "./api.js";
+import { Cards } from "./cards.js";
 import { Deliveries } from "./deliveries.js";
 import { bytes, clock, facts, h, number, toast } from "./dom.js";
 import { tree } from "./payload.js";
@@ -24,33 +25,14 @@ export class Webhooks {
 
   constructor(app) {
     this.app = app;
-    this.cards = new Map();
-    this.nothing = h("p", { class: "empty" }, "No webhook and no event pusher is configured. A section webhook { } or event_pusher.NAME { } in the configuration adds one.");
-    this.list = h("div");
-    this.element = h("div", {}, this.nothing, this.list);
+    this.cards = new Cards("No webhook and no event pusher is configured. A section webhook { } or event_pusher.NAME { } in the configuration adds one.", (one) => this.card(one));
+    this.element = this.cards.element;
     app.every(1000, () => this.shown(), this);
   }
 
   async shown() {
     const found = await poll("/webhooks");
-    if (!found) return;
-    this.nothing.hidden = found.length > 0;
-    const names = new Set(found.map((one) => one.name));
-    for (const [name, card] of this.cards) {
-      if (!names.has(name)) {
-        card.element.remove();
-        this.cards.delete(name);
-      }
-    }
-    for (const one of found) {
-      let card = this.cards.get(one.name);
-      if (!card) {
-        card = this.card(one);
-        this.cards.set(one.name, card);
-        this.list.append(card.element);
-      }
-      card.update(one);
-    }
+    if (found) this.cards.show(found);
   }
 
   card({ name, section }) {
