@@ -95,7 +95,7 @@ class App:
         self._reloading = asyncio.Lock()
         pending = HoldingPending() if settings.sqlite is not None else None
         self.engine = Engine(self.clock, self._spawn, settings.mqtt, settings.limits, pending=pending)
-        self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
+        self.engine.connection_limits.set(settings.limits, settings.listeners, self.clock.monotonic())
         self.faults = faults or (Faults() if settings.faults is not None else None)
         if open_channel is None:
             open_channel = Channel if self.faults is None else partial(WatchedChannel, self.faults, None)
@@ -189,7 +189,7 @@ class App:
             for apply in reversed(ready):
                 apply()
             self.engine.use(settings.mqtt, settings.limits)
-            self.engine.doors.set(settings.limits, settings.listeners, self.clock.monotonic())
+            self.engine.connection_limits.set(settings.limits, settings.listeners, self.clock.monotonic())
             self.settings = settings
             return changes
 

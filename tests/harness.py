@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pybroker.broker.clock import ManualClock
 from pybroker.broker.config.settings import Limits, MqttSettings
-from pybroker.broker.engine import verbs
+from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
 from pybroker.broker.engine.engine import Engine
 from pybroker.broker.hooks import Hooks
@@ -144,7 +144,7 @@ class Client:
         self.connack: Connack | None = None
         self.link = FakeLink()
         self.channel = broker.open_channel(
-            broker.engine, verbs, self.link, listener="tcp", peer="192.0.2.1:50000"
+            broker.engine, handlers, self.link, listener="tcp", peer="192.0.2.1:50000"
         )
         self.link.channel = self.channel
         self._decoder = Decoder(LARGEST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from ..engine import verbs
+from ..engine import handlers
 from ..engine.channel import Channel
 from ..engine.channel import Link as Transport
 from ..engine.engine import Engine
@@ -89,7 +89,7 @@ class LocalSession:
         if version == 5:
             properties = Properties(session_expiry_interval=0xFFFFFFFF, receive_maximum=min(window, 0xFFFF))
         self.prepare()
-        channel = Channel(self._engine, verbs, link, listener=LISTENER, inside=True)
+        channel = Channel(self._engine, handlers, link, listener=LISTENER, inside=True)
         packet = Connect("MQTT", version, False, 0, self._client_id, properties=properties)
         channel.received(encode(packet, version))
         channel.watch_keepalive(0)

@@ -234,8 +234,8 @@ class Node:
             self._tell_everyone(records.members(topic_filter, *members))
 
     def _measured(self) -> dict[str, Any]:
-        doors = self.engine.doors
-        return {**self._measure(), "connected": self.engine.connected, "doors": doors.connected()}
+        limits = self.engine.connection_limits
+        return {**self._measure(), "connected": self.engine.connected, "listeners": limits.connected()}
 
     def _tell_numbers(self) -> None:
         self._numbers_due = False
@@ -426,7 +426,7 @@ class Node:
         engine = self.engine
         everyone = [one.numbers for one in self.peers.values()]
         engine.connected_elsewhere = sum(one.get("connected", 0) for one in everyone)
-        engine.doors.elsewhere(one.get("doors", {}) for one in everyone)
+        engine.connection_limits.elsewhere(one.get("listeners", {}) for one in everyone)
         yield
 
     _HANDLERS: dict[int, Callable[[Node, Peer, bytes], Iterator[None]]] = {  # noqa: RUF012 - read only

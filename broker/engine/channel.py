@@ -17,7 +17,7 @@ from ..protocol.connection import Connection
 from ..session.session import Session
 from . import client_log
 from .auth_method import Conversation
-from .doors import MAX_UNANNOUNCED
+from .connection_limits import MAX_UNANNOUNCED
 from .rates import meter
 from .turns import Work
 
@@ -54,11 +54,11 @@ class Link(Protocol):
         """The number of written bytes that the network has not taken yet."""
 
 
-class Verbs(Protocol):
+class Handlers(Protocol):
     """The handlers of packets, as an interface, so that channel and handlers need not import each other."""
 
     @property
-    def handlers(self) -> Mapping[type, Callable[[Engine, Channel, Any], None]]: ...
+    def by_packet(self) -> Mapping[type, Callable[[Engine, Channel, Any], None]]: ...
     def publish(self, engine: Engine, channel: Channel, packet: Publish) -> None: ...
     def publish_run(self, engine: Engine, channel: Channel, run: PublishRun) -> bool: ...
     def leave(self, engine: Engine, channel: Channel, reason: str) -> None: ...
@@ -69,9 +69,9 @@ class Channel:
 
     __slots__ = (
         "_backlog",
+        "_handlers",
         "_suspended",
         "_unsent_limit",
-        "_verbs",
         "authentication",
         "certificate",
         "certified_username",
@@ -79,13 +79,13 @@ class Channel:
         "client",
         "closed",
         "connection",
-        "door",
         "engine",
         "heard_at",
         "inside",
         "lingers",
         "link",
         "listener",
+        "listener_limits",
         "meter",
         "opened_at",
         "outbox",
@@ -102,7 +102,7 @@ class Channel:
     def __init__(
         self,
         engine: Engine,
-        verbs: Verbs,
+        handlers: Handlers,
         link: Link,
         *,
         listener: str = "",
@@ -114,7 +114,7 @@ class Channel:
     ) -> None:
         mqtt = engine.mqtt
         self.engine = engine
-        self._verbs = verbs
+        self._handlers = handlers
         self.link = link
         self.listener = listener
         self.inside = inside
@@ -159,8 +159,9 @@ class Channel:
         """The time of the last packet."""
         self.meter = None if inside else meter(engine.limits, now)
         """The rate limits of the client, if there are any."""
-        self.door = engine.doors[listener]
-        self.over_rate = self.door.arrivals is not None and not self.door.arrivals.has_one(now)
+        self.listener_limits = engine.connection_limits[listener]
+        arrivals = self.listener_limits.arrivals
+        self.over_rate = arrivals is not None and not arrivals.has_one(now)
         """Whether the connection exceeds the rate of new connections."""
         if self.over_rate:
             engine.counters.limited["connect_rate"] += 1
@@ -202,7 +203,7 @@ class Channel:
         """The network connection is gone."""
         self.engine.parting.discard(self)
         if not self.closed:
-            self._verbs.leave(self.engine, self, "tcp_closed")
+            self._handlers.leave(self.engine, self, "tcp_closed")
             self.engine.flush()
 
     def paused(self) -> None:
@@ -336,11 +337,11 @@ class Channel:
         if self.closed:
             return
         self.send(last_words)
-        self._verbs.leave(self.engine, self, reason)
+        self._handlers.leave(self.engine, self, reason)
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the network connection, after :meth:`Verbs.leave`. It waits only a short time for a client
+        """Close the network connection, after :meth:`Handlers.leave`. It waits only a short time for a client
         that does not read."""
         self.engine.flush()
         if self.lingers:
@@ -354,9 +355,9 @@ class Channel:
 
     def _handle(self, packets: Iterator[Packet | Run]) -> None:
         engine = self.engine
-        publish = self._verbs.publish
-        publish_run = self._verbs.publish_run
-        handlers = self._verbs.handlers
+        publish = self._handlers.publish
+        publish_run = self._handlers.publish_run
+        handlers = self._handlers.by_packet
         now = engine.turns.now
         end = engine.turns.end()
         try:

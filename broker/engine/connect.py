@@ -18,8 +18,8 @@ from . import client_log
 from .access import Action, Credentials
 from .auth_method import Accepted
 from .channel import Channel
+from .connection_limits import is_full
 from .disconnect import cancel_departure, end_session, expiry_seconds
-from .doors import is_full
 from .engine import Engine
 from .enhanced_auth import Authentication, known_as
 from .publish import is_brokers_own
@@ -137,7 +137,7 @@ def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCo
     session = engine.sessions.get(client.client_id)
     if channel.inside or (session is not None and session.connected):
         return None  # it takes its own place
-    if text := is_full(channel.door, engine.connected + engine.connected_elsewhere, engine.limits):
+    if text := is_full(channel.listener_limits, engine.connected + engine.connected_elsewhere, engine.limits):
         engine.counters.limited["max_connections"] += 1
         return ReasonCode.QUOTA_EXCEEDED, text
     return None
@@ -306,7 +306,7 @@ def _bind(engine: Engine, channel: Channel, packet: Connect, session: Session) -
     channel.session = session
     channel.checks_topics = engine.access.checks_topics and not channel.superuser
     engine.connected += 1
-    channel.door.connected += 1
+    channel.listener_limits.connected += 1
     if engine.storage is not None:
         engine.storage.bound(session)
     if engine.neighbours is not None:

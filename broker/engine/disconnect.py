@@ -80,7 +80,7 @@ def detach(engine: Engine, channel: Channel) -> Session | None:
     session.channel = None
     session.outbox = None
     engine.connected -= 1
-    channel.door.connected -= 1
+    channel.listener_limits.connected -= 1
     if session.retry_timer is not None:
         session.retry_timer.cancel()
         session.retry_timer = None

@@ -25,7 +25,7 @@ from ..session.session import Session
 from .access import AccessControl
 from .auth_method import Method
 from .bans import Bans
-from .doors import Doors
+from .connection_limits import ConnectionLimits
 from .failures import LoginFailures
 from .rates import meter
 from .turns import Turns
@@ -115,7 +115,7 @@ class Engine:
         """Topics below `$` that tell the broker something: nobody receives such a message."""
         self.counters = Counters()
         self.topics = TopicCache(max_levels=self.limits.max_topic_levels, limited=self.counters.limited)
-        self.doors = Doors()
+        self.connection_limits = ConnectionLimits()
         self.failures = LoginFailures()
         self.bans = Bans()
         self.sessions = Registry()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.channel import Channel, Link, Verbs
+from ..engine.channel import Channel, Handlers, Link
 from ..engine.engine import Engine
 from .rules import Faults
 from .wire import Observer, Wire
@@ -20,7 +20,7 @@ class WatchedChannel(Channel):
         faults: Faults,
         observer: Observer | None,
         engine: Engine,
-        verbs: Verbs,
+        handlers: Handlers,
         link: Link,
         *,
         listener: str = "",
@@ -28,7 +28,7 @@ class WatchedChannel(Channel):
         **about: Any,
     ) -> None:
         self.wire = Wire(faults, observer, engine, link, self, peer=peer, listener=listener)
-        super().__init__(engine, verbs, self.wire, listener=listener, peer=peer, **about)
+        super().__init__(engine, handlers, self.wire, listener=listener, peer=peer, **about)
 
     # The transport calls these; what comes through the wire goes on to Channel.
 

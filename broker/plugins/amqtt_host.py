@@ -206,7 +206,7 @@ class Broker(amqtt.broker.Broker):
             self.transitions.starting_fail()
             raise
         try:
-            self.engine.doors.set(self.engine.limits, settings, self._clock.monotonic())
+            self.engine.connection_limits.set(self.engine.limits, settings, self._clock.monotonic())
             self.engine.start()
             await self.before_listening()
             self._listeners = [Listener(self.engine, one) for one in settings]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 
-from ..engine import verbs
+from ..engine import handlers
 from ..engine.channel import Channel
 from ..engine.engine import Engine
 
@@ -37,7 +37,7 @@ async def serve(
     tls = writer.get_ssl_info()
     channel = Channel(
         engine,
-        verbs,
+        handlers,
         link,
         listener=listener,
         peer=_peer(writer.get_peer_info()),

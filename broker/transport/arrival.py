@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 
 from ..engine import client_log
 from ..engine.channel import Channel
-from ..engine.doors import MAX_UNANNOUNCED
+from ..engine.connection_limits import MAX_UNANNOUNCED
 from ..engine.engine import Engine
 from ..packets.decoder import Decoder
 from ..packets.encoder import encode

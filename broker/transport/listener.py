@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config.settings import ListenerSettings, TlsServer
-from ..engine import verbs
+from ..engine import handlers
 from ..engine.channel import LINGER, Channel, Link
-from ..engine.doors import MAX_UNANNOUNCED
+from ..engine.connection_limits import MAX_UNANNOUNCED
 from ..engine.engine import Engine
 from . import tls
 from .acceptor import Acceptor
@@ -198,7 +198,7 @@ class Listener:
     def _admit(self, link: Link, origin: Origin, ssl_object: Any) -> Channel:
         return self._open_channel(
             self._engine,
-            verbs,
+            handlers,
             link,
             listener=origin.listener,
             peer=origin.peer,

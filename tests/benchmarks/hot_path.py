@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pybroker.broker.engine import verbs
+from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
 from pybroker.broker.events import MessagePublished
 from pybroker.broker.hooks import Hooks
@@ -153,7 +153,7 @@ def connect(version: int) -> Scenario:
     def run(counter: Counter) -> int:
         for _ in range(MESSAGES):
             link = FakeLink()
-            channel = Channel(broker.engine, verbs, link)
+            channel = Channel(broker.engine, handlers, link)
             counter.call(channel.received, come)
             counter.call(channel.received, go)
             assert link.written

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from pybroker.broker.engine import verbs
+from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
 from pybroker.broker.packets.decoder import Decoder
 from pybroker.broker.packets.encoder import encode, make_publish
@@ -93,7 +93,7 @@ class Peer:
         self.link = Witness(self.version, self.receive_maximum if self.version == 5 else UNLIMITED)
         self._acknowledged = deque[tuple[int, int]]()
         self._said = self._delivered = 0
-        self._channel = Channel(self.broker.engine, verbs, self.link)
+        self._channel = Channel(self.broker.engine, handlers, self.link)
         self._decoder = Decoder(LARGEST)
         self._decoder.version = self.version
         self.outgoing = bytearray()

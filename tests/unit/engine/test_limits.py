@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybroker.broker.config.settings import Limits, ListenerSettings, MqttSettings
-from pybroker.broker.engine import doors
+from pybroker.broker.engine import connection_limits
 from pybroker.broker.packets.model import Connack, Will
 from pybroker.broker.packets.reasons import ReasonCode
 from tests.harness import Broker, Client
@@ -49,15 +49,20 @@ def test_a_client_that_comes_again_takes_its_own_place() -> None:
 def test_max_connections_of_one_listener() -> None:
     free = Broker()
     other = ListenerSettings("other", "tcp")
-    free.engine.doors.set(Limits(), [ListenerSettings("tcp", "tcp", max_connections=1), other], 0.0)
+    free.engine.connection_limits.set(
+        Limits(), [ListenerSettings("tcp", "tcp", max_connections=1), other], 0.0
+    )
     first = free.connect("a")
     assert free.dial().connect("b").reason == ReasonCode.QUOTA_EXCEEDED
     elsewhere = free.dial()
-    elsewhere.channel.door = free.engine.doors["other"]
+    elsewhere.channel.listener_limits = free.engine.connection_limits["other"]
     assert elsewhere.connect("b").reason == ReasonCode.SUCCESS
     first.drop()
     free.connect("c")
-    assert (free.engine.doors["tcp"].connected, free.engine.doors["other"].connected) == (1, 1)
+    assert (
+        free.engine.connection_limits["tcp"].connected,
+        free.engine.connection_limits["other"].connected,
+    ) == (1, 1)
 
 
 def test_connections_that_say_nothing_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +75,7 @@ def test_connections_that_say_nothing_are_bounded_too(monkeypatch: pytest.Monkey
     silent[0].drop()
     assert not crowded.dial().link.aborted
     assert limited(crowded) == {"max_connections": 2}
-    assert doors.MAX_UNANNOUNCED > 3
+    assert connection_limits.MAX_UNANNOUNCED > 3
 
 
 # connect_timeout
@@ -94,7 +99,7 @@ def test_connect_timeout() -> None:
 )
 def test_connect_rate(version: int, reason: ReasonCode) -> None:
     busy = Broker()
-    busy.engine.doors.set(Limits(connect_rate=2.0), [ListenerSettings("tcp", "tcp")], 0.0)
+    busy.engine.connection_limits.set(Limits(connect_rate=2.0), [ListenerSettings("tcp", "tcp")], 0.0)
     answers = [busy.dial(version).connect(f"c{n}").reason for n in range(3)]
     assert answers == [ReasonCode.SUCCESS, ReasonCode.SUCCESS, reason]
     assert limited(busy) == {"connect_rate": 1}
@@ -106,7 +111,9 @@ def test_connect_rate(version: int, reason: ReasonCode) -> None:
 @pytest.mark.parametrize(("own", "allowed"), [(None, 1), (3.0, 3), (0.0, 9)])
 def test_connect_rate_of_one_listener(own: float | None, allowed: int) -> None:
     busy = Broker()
-    busy.engine.doors.set(Limits(connect_rate=1.0), [ListenerSettings("tcp", "tcp", connect_rate=own)], 0.0)
+    busy.engine.connection_limits.set(
+        Limits(connect_rate=1.0), [ListenerSettings("tcp", "tcp", connect_rate=own)], 0.0
+    )
     answers = [busy.dial().connect(f"c{n}").reason for n in range(9)]
     assert answers.count(ReasonCode.SUCCESS) == allowed
 

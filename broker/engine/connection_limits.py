@@ -1,4 +1,4 @@
-"""The limits of connections for each listener and for the broker: their number and rate."""
+"""The limits of connections, of each listener and for the broker: their number and rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_UNANNOUNCED = 1000
 Further connections are closed at once."""
 
 
-class Door:
+class ListenerLimits:
     """The limits of one listener."""
 
     __slots__ = ("arrivals", "connected", "elsewhere", "max_connections")
@@ -28,43 +28,46 @@ class Door:
         """The rest of the allowance for new connections; None: no limit."""
 
 
-class Doors:
+class ConnectionLimits:
     """All listeners' limits, by the listener's name. A listener without settings has no limits of its own."""
 
     def __init__(self) -> None:
-        self._doors: dict[str, Door] = {}
+        self._listeners: dict[str, ListenerLimits] = {}
 
-    def __getitem__(self, listener: str) -> Door:
-        door = self._doors.get(listener)
-        if door is None:
-            door = self._doors[listener] = Door()
-        return door
+    def __getitem__(self, listener: str) -> ListenerLimits:
+        one = self._listeners.get(listener)
+        if one is None:
+            one = self._listeners[listener] = ListenerLimits()
+        return one
 
     def connected(self) -> dict[str, int]:
         """How many clients are connected through each listener."""
-        return {name: door.connected for name, door in self._doors.items() if door.connected}
+        return {name: one.connected for name, one in self._listeners.items() if one.connected}
 
     def elsewhere(self, nodes: Iterable[Mapping[str, int]]) -> None:
         """What :meth:`connected` says on each of the neighbours."""
         found: Counter[str] = Counter()
         for node in nodes:
             found.update(node)
-        for name, door in self._doors.items():
-            door.elsewhere = found[name]
+        for name, one in self._listeners.items():
+            one.elsewhere = found[name]
 
     def set(self, limits: Limits, listeners: Iterable[ListenerSettings], now: float) -> None:
         """Use these limits from now on; connected clients stay."""
         for listener in listeners:
-            door = self[listener.name]
-            door.max_connections = listener.max_connections
+            limited = self[listener.name]
+            limited.max_connections = listener.max_connections
             rate = limits.connect_rate if listener.connect_rate is None else listener.connect_rate
-            door.arrivals = Bucket(rate, now) if rate else None
+            limited.arrivals = Bucket(rate, now) if rate else None
 
 
-def is_full(door: Door, connected: int, limits: Limits) -> str:
-    """Why no further client may connect through ``door``; empty if one may."""
+def is_full(listener: ListenerLimits, connected: int, limits: Limits) -> str:
+    """Why no further client may connect through ``listener``; empty if one may."""
     if connected >= limits.max_connections:
         return f"{limits.max_connections} clients are connected, which is the limit"
-    if door.max_connections is not None and door.connected + door.elsewhere >= door.max_connections:
-        return f"{door.max_connections} clients are connected to this listener, which is the limit"
+    if (
+        listener.max_connections is not None
+        and listener.connected + listener.elsewhere >= listener.max_connections
+    ):
+        return f"{listener.max_connections} clients are connected to this listener, which is the limit"
     return ""

@@ -37,7 +37,7 @@ def pingreq(engine: Engine, channel: Channel, packet: Pingreq) -> None:
     channel.send(PINGRESP)  # [MQTT-3.12.4-1]
 
 
-handlers: dict[type, Callable[[Engine, Channel, Any], None]] = {
+by_packet: dict[type, Callable[[Engine, Channel, Any], None]] = {
     Connect: connect,
     Publish: publish,
     Puback: puback,
