@@ -17,8 +17,6 @@ from pybroker.testing import TestBroker
 from tests.integration.support import wait_for as wait_until
 from tests.ports import free_port
 
-DEADLINE = 60.0
-
 needs_mosquitto = pytest.mark.skipif(
     shutil.which("mosquitto") is None, reason="mosquitto is not installed (Debian: mosquitto)"
 )

@@ -14,7 +14,8 @@ from pybroker.broker.commands.bridge import _lines
 from pybroker.broker.config import ConfigError
 from pybroker.testing import TestBroker, WaitTimeout
 from tests.rest.conftest import Serve, http, serve, url  # noqa: F401 - fixtures
-from tests.rest.test_api import ask, until
+from tests.rest.test_api import ask
+from tests.waiting import until
 
 from .support import bridge, bridged, comes, forward, forwards, status, subscription, wait_until
 from .support import url as server

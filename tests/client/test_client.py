@@ -10,8 +10,8 @@ import pytest
 from pybroker.broker.client.client import WAITING, Client, ClientError, Login
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Connack
+from tests.waiting import DEADLINE
 
-DEADLINE = 60.0
 Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CONNACK = encode(Connack(False, 0), 4)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from pybroker.testing import TestBroker
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 60.0
 FIVE = ["-t", "a", "-m", "x", "-V", "5", "-D", "publish"]
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from pybroker.broker.cluster.bus import Bus, Transmit
 from pybroker.broker.cluster.mesh import Mesh
+from tests.waiting import DEADLINE
 
 from .memory import Ways
 
-DEADLINE = 60.0
 MakeBus = Callable[[int], Bus]
 
 

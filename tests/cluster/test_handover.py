@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pybroker.broker.cluster.handover import Handover
-
-DEADLINE = 60.0
+from tests.waiting import DEADLINE, until
 
 
 class End:
@@ -35,12 +34,6 @@ async def ends(tmp_path: Path) -> AsyncIterator[list[End]]:
     yield made
     for end in made:
         end.close()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def fail() -> None:

@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.waiting import DEADLINE
+
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 60.0
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from pybroker.testing import TestBroker
+from tests.waiting import DEADLINE
 
 from .clients import VERSIONS, Client, connected
-from .support import DEADLINE, wait_for
+from .support import wait_for
 
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 

@@ -18,9 +18,10 @@ import pytest
 
 from pybroker.broker import __version__
 from pybroker.broker.packets import decoder
+from tests.waiting import DEADLINE
 
 from .clients import connected
-from .support import DEADLINE, ROOT, RunningBroker, wait_for
+from .support import ROOT, RunningBroker, wait_for
 
 Start = Callable[..., RunningBroker]
 

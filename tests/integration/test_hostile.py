@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from .support import DEADLINE, ROOT
+from tests.waiting import DEADLINE
+
+from .support import ROOT
 
 ATTACKS = [
     "route-cache",

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.error import HTTPError
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
-from .support import DEADLINE, RunningBroker, wait_for
+from .support import RunningBroker, wait_for
 
 Start = Callable[..., RunningBroker]
 HTTP = "http_server.port = 0\n"

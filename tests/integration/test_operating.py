@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
-from .support import DEADLINE, ROOT, Endpoint, RunningBroker, wait_for
+from .support import ROOT, Endpoint, RunningBroker, wait_for
 from .test_command import pybroker
 
 Start = Callable[..., RunningBroker]

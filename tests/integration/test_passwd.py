@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
-from .support import DEADLINE, ROOT, RunningBroker
+from .support import ROOT, RunningBroker
 from .test_command import pybroker
 
 

@@ -12,9 +12,11 @@ import pytest
 import trustme
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
 from .conftest import LISTENER
-from .support import DEADLINE, Endpoint, RunningBroker, wait_for
+from .support import Endpoint, RunningBroker, wait_for
 from .test_command import pybroker
 
 Start = Callable[..., RunningBroker]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
-from .support import DEADLINE, RunningBroker
+from .support import RunningBroker
 from .test_command import pybroker
 
 Start = Callable[..., RunningBroker]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE
+
 from .clients import connected
-from .support import DEADLINE, RunningBroker
+from .support import RunningBroker
 
 CONF = 'listeners.tcp.bind = "127.0.0.1:0"\n'
 

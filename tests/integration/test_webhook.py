@@ -16,9 +16,10 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from pybroker.webhook.body.encode import EVENTS
+from tests.waiting import DEADLINE
 
 from .clients import VERSIONS, Client, connected
-from .support import DEADLINE, ROOT, Endpoint, RunningBroker, wait_for
+from .support import ROOT, Endpoint, RunningBroker, wait_for
 
 Start = Callable[..., RunningBroker]
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5

@@ -10,9 +10,9 @@ from pybroker.broker.config.settings import AuthSettings, Settings
 from pybroker.broker.packets.model import Connack
 from pybroker.broker.plugins.amqtt_host import load_plugins
 from tests import harness
+from tests.waiting import DEADLINE
 
 SAMPLES = "tests.plugins.samples"
-DEADLINE = 60.0
 
 P = TypeVar("P")
 

@@ -16,8 +16,9 @@ from amqtt.plugins.sys.broker import BrokerSysPlugin
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from pybroker.amqtt import Broker
+from tests.waiting import until
 
-from .test_embedding import LOCAL, client, first, port_of, serving, until
+from .test_embedding import LOCAL, client, first, port_of, serving
 
 ANONYMOUS = "amqtt.plugins.authentication.AnonymousAuthPlugin"
 FILE_AUTH = "amqtt.plugins.authentication.FileAuthPlugin"

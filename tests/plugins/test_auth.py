@@ -16,9 +16,10 @@ from pybroker.broker.packets.reasons import ReasonCode
 from pybroker.broker.plugins import password_checks
 from pybroker.broker.plugins.errors import PluginError
 from tests.harness import Client, connect_packet
+from tests.waiting import DEADLINE
 
 from .samples import Recorder
-from .support import DEADLINE, SAMPLES, Hosted, settle
+from .support import SAMPLES, Hosted, settle
 
 HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
 ADA_HASH = HASHER.hash("secret")

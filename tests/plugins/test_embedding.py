@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +29,10 @@ from pybroker.broker.packets.reasons import ReasonCode
 from pybroker.broker.transport.tls import server_context
 from tests.harness import connect_packet
 from tests.transport.conftest import Certificates
+from tests.waiting import DEADLINE, until
 
 from .samples import Recorder
-from .support import DEADLINE, SAMPLES
+from .support import SAMPLES
 
 RECORDER = f"{SAMPLES}.Recorder"
 ANONYMOUS = "amqtt.plugins.authentication.AnonymousAuthPlugin"
@@ -63,12 +64,6 @@ def client(port: int, client_id: str = "", version: int = 4, **options: Any) -> 
 async def first(subscriber: aiomqtt.Client) -> aiomqtt.Message:
     async with asyncio.timeout(DEADLINE):
         return await anext(aiter(subscriber.messages))
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("version", [3, 4, 5])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE
 from tests.webhook.conftest import start  # noqa: F401 - the fixture that starts a sink serves both
 
-from .servers import DEADLINE, Nats, Rabbit, Redis, Server, running
+from .servers import Nats, Rabbit, Redis, Server, running
 from .support import forget_everything
 
 SLOW_WITH_RABBIT = (

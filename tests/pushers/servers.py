@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-
-DEADLINE = 60.0
+from tests.waiting import DEADLINE
 
 
 class Server:

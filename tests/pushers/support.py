@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from pybroker.broker import events
 from pybroker.broker.config import load
 from pybroker.webhook import EndpointStats, Sink
 from pybroker.webhook.settings import WebhookSettings
+from tests.waiting import DEADLINE
 
 from .servers import Nats, Rabbit, Redis, Server
 
-DEADLINE = 60.0
 CLIENT = events.Client("dev-17", "ann", protocol_version=5, keepalive=60, peer="192.0.2.7:50123")
 QUICK = "retry { first = 20ms, max = 200ms }, cancel_timeout = 1s, drain_timeout = 0"
 
@@ -45,12 +44,6 @@ def published(number: int, topic: str = "", client: events.Client = CLIENT) -> e
         retain=False,
         publisher=client,
     )
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def drained(sink: Sink) -> EndpointStats:

@@ -12,9 +12,10 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.webhook import Sink
+from tests.waiting import DEADLINE, until
 
 from .servers import Kafka, running
-from .support import DEADLINE, drained, published, pusher, pushers, until
+from .support import drained, published, pusher, pushers
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import random
 import pytest
 
 from pybroker.broker import events
+from tests.waiting import until
 
 from .backends import Moody, Postponing
-from .support import drained, published, pushers, until
+from .support import drained, published, pushers
 
 HERE = "tests.pushers.backends"
 EVENTS = "events = [{ event = on_message_publish }]"

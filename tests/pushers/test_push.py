@@ -14,9 +14,9 @@ from pybroker.broker.client.client import Client, ClientError, Login
 from pybroker.broker.config import load
 from pybroker.broker.packets.model import SubscribeFilter
 from pybroker.webhook import EndpointStats
+from tests.waiting import until
 
 from .push_services import MongoosePush
-from .support import until
 
 Serve = Callable[..., Awaitable[App]]
 QUICK = "retry { first = 5ms, max = 20ms }, cancel_timeout = 2s, drain_timeout = 0"

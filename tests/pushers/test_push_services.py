@@ -16,9 +16,10 @@ from pybroker.webhook import Sink, WebhookSettings
 from pybroker.webhook.backend import Verdict
 from pybroker.webhook.push.registration import Registration
 from pybroker.webhook.settings import SettingsError
+from tests.waiting import until
 
 from .push_services import Apns, Fcm, Service
-from .support import drained, pushers, until
+from .support import drained, pushers
 
 pytest.importorskip("httpx", reason='pip install "pybroker[push]"')
 

@@ -12,8 +12,9 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.webhook import SettingsError, Sink
+from tests.waiting import until
 
-from .support import CLIENT, bodies, drained, payloads, prepare, published, pusher, pushers, until
+from .support import CLIENT, bodies, drained, payloads, prepare, published, pusher, pushers
 
 QUICK = "retry { first = 20ms, max = 200ms }, cancel_timeout = 2s, drain_timeout = 0"
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from pybroker.webhook import Sink
+from tests.waiting import until
 
-from .support import bodies, drained, prepare, published, pusher, pushers, until
+from .support import bodies, drained, prepare, published, pusher, pushers
 
 
 @pytest.fixture

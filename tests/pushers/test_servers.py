@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 
+from tests.waiting import DEADLINE, until
+
 from .servers import Server
-from .support import DEADLINE, bodies, drained, payloads, prepare, published, pusher, until
+from .support import bodies, drained, payloads, prepare, published, pusher
 
 COUNT = 3000
 

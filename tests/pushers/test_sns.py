@@ -12,9 +12,10 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.webhook import Sink
+from tests.waiting import until
 
 from .servers import Moto, running
-from .support import CLIENT, QUICK, drained, published, pushers, until
+from .support import CLIENT, QUICK, drained, published, pushers
 
 pytest.importorskip("botocore", reason='pip install "pybroker[sns]"')
 KEYS = "access_key_id = a, secret_access_key = b"

@@ -14,9 +14,10 @@ import pytest
 import trustme
 
 from pybroker.webhook import Sink
+from tests.waiting import DEADLINE, until
 
 from .servers import Tansu, running
-from .support import DEADLINE, drained, published, pusher, pushers, until
+from .support import drained, published, pusher, pushers
 
 pytest.importorskip("confluent_kafka", reason='pip install "pybroker[kafka]"')
 

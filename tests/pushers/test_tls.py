@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.waiting import until
+
 from .conftest import LIBRARIES
 from .servers import Nats, Rabbit, Redis, Server, running
-from .support import drained, published, pushers, until
+from .support import drained, published, pushers
 
 QUICK = "retry { first = 20ms, max = 200ms }, cancel_timeout = 5s, drain_timeout = 0"
 

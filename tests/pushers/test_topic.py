@@ -17,8 +17,9 @@ from pybroker.broker.commands.main import main
 from pybroker.testing import TestBroker
 from pybroker.webhook import Sink
 from tests.testing.support import paho_client
+from tests.waiting import DEADLINE
 
-from .support import DEADLINE, published, pushers
+from .support import published, pushers
 
 ALL = ", ".join(
     f"{{ event = {name} }}"

@@ -12,10 +12,10 @@ import pytest
 
 from pybroker.broker.app import App
 from pybroker.broker.config import load
+from tests.waiting import DEADLINE
 
 Serve: TypeAlias = Callable[..., Awaitable[App]]
 LISTENER = 'listeners.tcp.bind = "127.0.0.1:0"\n'
-DEADLINE = 60.0
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pybroker.broker.access.errors import AccessError
 from pybroker.broker.config import ConfigError, load
+from tests.waiting import DEADLINE
 
-from .conftest import DEADLINE, Serve, basic, url
+from .conftest import Serve, basic, url
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

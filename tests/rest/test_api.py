@@ -16,8 +16,9 @@ import pytest
 from pybroker.broker.app import App
 from pybroker.broker.live.packets import MAX_CLIENTS
 from pybroker.broker.rest.listing import AT_ONCE
+from tests.waiting import DEADLINE, until
 
-from .conftest import DEADLINE, Serve, url
+from .conftest import Serve, url
 
 Http = aiohttp.ClientSession
 
@@ -39,12 +40,6 @@ async def mqtt(app: App, name: str, **options: Any) -> AsyncIterator[aiomqtt.Cli
 async def next_message(client: aiomqtt.Client) -> aiomqtt.Message:
     async with asyncio.timeout(DEADLINE):
         return await anext(client.messages)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 # ---- clients

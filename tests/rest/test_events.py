@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,8 +16,9 @@ import pytest
 from pybroker.broker.app import App
 from pybroker.broker.rest.page import events
 from pybroker.broker.rest.page.events import PAYLOAD_SHOWN
+from tests.waiting import DEADLINE, until
 
-from .conftest import DEADLINE, Serve, url
+from .conftest import Serve, url
 
 
 class Events:
@@ -176,12 +177,6 @@ async def test_a_reader_that_reads_nothing_is_let_go(serve: Serve, monkeypatch: 
         while feed.readers:
             await client.publish("a", bytes(PAYLOAD_SHOWN), qos=1)
     writer.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_stop_ends_the_streams(serve: Serve, http: aiohttp.ClientSession) -> None:

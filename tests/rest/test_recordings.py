@@ -17,8 +17,9 @@ from yarl import URL
 
 from pybroker.broker.app import App
 from pybroker.broker.engine.publish import broadcast
+from tests.waiting import DEADLINE
 
-from .conftest import DEADLINE, End, Serve
+from .conftest import End, Serve
 
 RECORDINGS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("nanomq_rest.json").read_text(encoding="utf-8")

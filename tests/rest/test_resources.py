@@ -14,10 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pybroker.broker.config import load
 from pybroker.broker.rest.api import ROUTES
+from tests.waiting import until
 
 from ..imports import ROOT
 from .conftest import End, Serve, basic, url
-from .test_api import ask, mqtt, until
+from .test_api import ask, mqtt
 
 SECRET = "username = ann\npassword = xyzzy"
 

@@ -17,8 +17,9 @@ from pybroker.broker.app import App
 from pybroker.broker.config import ConfigError, load
 from pybroker.broker.rest import calls, server
 from pybroker.broker.transport.errors import ListenError
+from tests.waiting import DEADLINE
 
-from .conftest import DEADLINE, Serve, basic, url
+from .conftest import Serve, basic, url
 
 SECRET = "username = ann\npassword = xyzzy"
 

@@ -27,8 +27,8 @@ from pybroker.broker.packets.model import (
     singly,
 )
 from pybroker.broker.packets.properties import Properties
+from tests.waiting import DEADLINE
 
-DEADLINE = 60.0
 FOR_EVER = 0xFFFF_FFFF
 
 

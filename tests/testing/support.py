@@ -15,9 +15,7 @@ from pybroker.broker.packets.encoder import encode
 from pybroker.broker.packets.model import Connect
 from pybroker.broker.packets.properties import Properties
 from pybroker.testing import TestBroker
-
-DEADLINE = 60.0
-"""Seconds after which a test gives a condition up."""
+from tests.waiting import DEADLINE
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:

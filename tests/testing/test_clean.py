@@ -19,8 +19,9 @@ from pybroker.broker.app import App
 from pybroker.broker.testing import running
 from pybroker.broker.transport.errors import ListenError
 from pybroker.testing import TestBroker
+from tests.waiting import DEADLINE
 
-from .support import DEADLINE, dial, paho_client
+from .support import dial, paho_client
 
 
 def open_files() -> int:

@@ -14,8 +14,9 @@ import pytest
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Pubrel, Subscribe, SubscribeFilter
 from pybroker.testing import FaultError, TestBroker
+from tests.waiting import DEADLINE
 
-from .support import DEADLINE, dial, paho_client
+from .support import dial, paho_client
 
 
 def until(condition: Callable[[], object]) -> None:

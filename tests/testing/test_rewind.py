@@ -15,8 +15,9 @@ from pybroker.broker.packets.properties import Properties
 from pybroker.broker.testing.clock import VirtualClock
 from pybroker.broker.testing.webhooks import Try
 from pybroker.testing import Message, SeenPacket, TestBroker
+from tests.waiting import DEADLINE
 
-from .support import DEADLINE, dial
+from .support import dial
 
 PINGREQ = b"\xc0\x00"
 

@@ -23,8 +23,9 @@ from pybroker.broker.testing.certificates import certificate
 from pybroker.broker.testing.waiting import Search
 from pybroker.broker.testing.webhooks import Try
 from pybroker.testing import ConnectionLeftBehind, Message, SeenPacket, TestBroker, WaitTimeout, Webhook
+from tests.waiting import DEADLINE
 
-from .support import DEADLINE, dial, paho_client
+from .support import dial, paho_client
 
 
 def test_a_message_with_everything_it_says(mqtt_broker: TestBroker) -> None:

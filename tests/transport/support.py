@@ -19,9 +19,9 @@ from pybroker.broker.config.settings import ListenerSettings, Settings
 from pybroker.broker.packets.encoder import encode
 from pybroker.broker.packets.model import Connack, Connect
 from pybroker.broker.transport.listener import Listener
+from tests.waiting import DEADLINE
 
 from ..integration.clients import Client
-from ..integration.support import DEADLINE
 
 T = TypeVar("T")
 

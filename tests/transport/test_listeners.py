@@ -18,9 +18,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from pybroker.broker.config.settings import Limits, ListenerSettings
 from pybroker.broker.transport.listener import ListenError
 from pybroker.broker.transport.sockets import listen_tcp
+from tests.waiting import DEADLINE
 
 from ..integration.clients import VERSIONS
-from ..integration.support import DEADLINE, wait_for
+from ..integration.support import wait_for
 from .conftest import Certificates
 from .support import DISCONNECT, PINGREQ, PINGRESP, BrokerThread, Wire, connect_packet, connected
 

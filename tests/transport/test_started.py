@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.waiting import DEADLINE
+
 from ..integration.clients import Client
-from ..integration.support import DEADLINE, RunningBroker
+from ..integration.support import RunningBroker
 from .conftest import Certificates
 
 CONF = """

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 from pybroker.broker.config.settings import ListenerSettings, TlsServer
 from pybroker.broker.transport.listener import Listener, ListenError
 from pybroker.broker.transport.tls import common_name, server_context
+from tests.waiting import DEADLINE
 
-from ..integration.support import DEADLINE, wait_for
+from ..integration.support import wait_for
 from .conftest import Certificates
 from .support import PINGREQ, PINGRESP, BrokerThread, Wire, connect_packet, connected
 

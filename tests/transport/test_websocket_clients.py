@@ -18,8 +18,9 @@ from pybroker.broker.config import load
 from pybroker.broker.config.settings import Limits, ListenerSettings, MqttSettings
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Subscribe, SubscribeFilter, Will
+from tests.waiting import DEADLINE
 
-from ..integration.support import DEADLINE, wait_for
+from ..integration.support import wait_for
 from .support import DISCONNECT, PINGREQ, PINGRESP, BrokerThread, Wire, connect_packet, connected
 from .test_websocket import frame, request
 

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from pybroker.webhook import Sink, WebhookSettings
+from tests.waiting import DEADLINE
 
 from .receiver import Receiver
-
-DEADLINE = 60.0
-"""Seconds after which a test gives a condition up."""
 
 
 @pytest.fixture
@@ -42,13 +40,6 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Sink]]]:
 
 async def drained(sink: Sink) -> None:
     await asyncio.wait_for(sink.drained(), DEADLINE)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -24,8 +24,8 @@ from pybroker.webhook.delivery.deadletters import moment
 from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.reports import render, sys_values
 from pybroker.webhook.spool.store import DeadLetter, Store
+from tests.waiting import DEADLINE, until
 
-from .conftest import DEADLINE, until
 from .receiver import Receiver
 from .recorder import Recorder
 from .samples import SAMPLES, endpoint

@@ -11,8 +11,9 @@ import pytest
 from pybroker.broker import events
 from pybroker.broker.outgoing.http import Answer
 from pybroker.webhook import Batch, Retry, Rule, Sink
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer, slowly
 from .recorder import Recorder
 from .samples import CLIENT, endpoint, published

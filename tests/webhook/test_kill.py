@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pybroker.webhook import Retry, Rule, Sink, Spool
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .receiver import Receiver, answer
 from .samples import endpoint
 

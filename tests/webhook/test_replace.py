@@ -12,8 +12,9 @@ from pybroker.broker import events
 from pybroker.webhook import Retry, Rule, SettingsError, Spool
 from pybroker.webhook.spool.files import SpoolError
 from pybroker.webhook.spool.store import Store
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .recorder import Recorder
 from .samples import SAMPLES, endpoint, published
 

@@ -11,8 +11,9 @@ from pybroker.broker import events
 from pybroker.broker.clock import ManualClock
 from pybroker.webhook import Rule, SettingsError, Sink
 from pybroker.webhook.body.encode import encoder
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .receiver import hang, slowly
 from .samples import CLIENT, SAMPLES, endpoint, published
 

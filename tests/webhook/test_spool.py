@@ -21,8 +21,9 @@ from pybroker.webhook.parcels import Delivery
 from pybroker.webhook.reports import render
 from pybroker.webhook.spool.files import SpoolError
 from pybroker.webhook.spool.store import Store
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .receiver import Receiver, answer, hang
 from .recorder import Recorder
 from .samples import endpoint, published

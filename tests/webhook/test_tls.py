@@ -11,8 +11,9 @@ import trustme
 
 from pybroker.broker.outgoing.tls import TlsError
 from pybroker.webhook import Retry, Sink, TlsClient
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .receiver import Receiver, answer, close_after, hang, reset_before_answer, reset_in_answer
 from .samples import endpoint, published
 

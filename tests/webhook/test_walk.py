@@ -17,8 +17,9 @@ from pybroker.broker import events
 from pybroker.broker.storage.journal import SMALLEST_HALF
 from pybroker.webhook import Batch, Retry, Rule, Sink, Spool, WebhookSettings
 from pybroker.webhook.spool.store import Store
+from tests.waiting import until
 
-from .conftest import drained, until
+from .conftest import drained
 from .recorder import Recorded, Recorder
 from .samples import endpoint
 
