@@ -70,11 +70,8 @@ START_ERRORS = (
 
 
 class App:
-    """One broker. Make and start it inside the event loop that is to serve it; both may raise any of
-    START_ERRORS.
-
-    A test can pass in the clock, the transport of webhooks, and the class of channels.
-    """
+    """One broker. Create and start it in the event loop that serves it; both may raise any of START_ERRORS.
+    Tests can pass in the clock, the transport of webhooks, and the class of channels."""
 
     def __init__(
         self,
@@ -89,7 +86,7 @@ class App:
         """``place``: which of the processes of a broker this is."""
         self.settings = settings
         self.end: End | None = None
-        """Set by a program that can stop and restart: requests over HTTP to do so."""
+        """Stops or restarts the program when HTTP asks for it; set by a program that can."""
         self.clock = clock or LoopClock(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -162,8 +159,9 @@ class App:
                 self.faults.add(fault)
 
     async def stop(self, grace: float | None = None) -> list[str]:
-        """Accept nobody more, tell the clients [MQTT-4.13.1-1], give the webhooks ``grace`` seconds (None:
-        as configured) to empty. Returns a line for each thing that could not be finished."""
+        """Accept no more clients, send DISCONNECT to those that are connected [MQTT-4.13.1-1], and give the
+        webhooks ``grace`` seconds (None: as configured) to send their events. Returns a line for each thing
+        that could not be finished."""
         for part in reversed(self.parts):
             await part.leave()
         for channel in list(self.engine.channels):
@@ -179,8 +177,8 @@ class App:
 
     async def reload(self, new: Settings) -> list[Change]:
         """Use ``new`` as far as possible without a restart. Returns the changes, and whether each is in
-        force; `log` is left to the caller, who has set up the log. Raises one of START_ERRORS; then nothing
-        has changed."""
+        force. The caller, who has set up the log, applies `log`. Raises one of START_ERRORS; then nothing has
+        changed."""
         async with self._reloading:
             settings, changes = compare(self.settings, new)
             ready = [await part.prepare(settings) for part in reversed(self.parts)]

@@ -1,4 +1,4 @@
-"""The interface of clocks, which are passed in: everything that happens later uses one."""
+"""The interface of clocks. Everything that depends on time is given one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the broker gets its time from; tests and fixtures hand in one they turn by hand."""
+    """The source of time. Tests and fixtures pass in one that they move themselves."""
 
     def monotonic(self) -> float:
         """Seconds that never run backwards, for deadlines."""
@@ -35,14 +35,15 @@ class Timer:
         self._timers = timers
 
     def cancel(self) -> None:
-        """Forget the call; harmless when it has already been made."""
+        """Cancel the call. This does nothing if the call has been made."""
         if self.callback is not None:
             self.callback = None
             self._timers.cancelled()
 
 
 class Timers:
-    """The due calls, earliest first; equal moments keep the order they were asked in."""
+    """The pending calls, earliest first. Calls due at the same moment keep the order in which they were
+    added."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
@@ -51,7 +52,7 @@ class Timers:
         """Cancelled timers that are still in the heap."""
 
     def __len__(self) -> int:
-        """How many places are taken, by cancelled timers too."""
+        """The number of timers in the heap, cancelled ones included."""
         return len(self._heap)
 
     def add(self, when: float, callback: Callable[[], None]) -> Timer:
@@ -60,8 +61,8 @@ class Timers:
         return timer
 
     def cancelled(self) -> None:
-        """A timer was: once they are the larger half, all are swept out. Clients that come and go would
-        leave one each behind until it is due."""
+        """Called when a timer is cancelled. Cancelled timers are removed once they are more than half of the
+        heap; otherwise each client that disconnects would leave one behind until it is due."""
         self._dead += 1
         if self._dead > 100 and self._dead * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].callback is not None]
@@ -69,7 +70,7 @@ class Timers:
             self._dead = 0
 
     def next_due(self) -> float | None:
-        """When the earliest live timer is due, or None."""
+        """When the earliest timer is due that is not cancelled; None if there is none."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heappop(heap)
@@ -77,7 +78,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def run(self, now: float) -> None:
-        """Make every call that is due at ``now``, in order, with those that they add."""
+        """Make every call that is due at ``now``, in order; also those that the calls add."""
         while (due := self.next_due()) is not None and due <= now:
             timer = heappop(self._heap)[2]
             callback, timer.callback = timer.callback, None
@@ -86,7 +87,8 @@ class Timers:
 
 
 class ManualClock:
-    """A clock whose time moves only by ``advance``: ``advance(90)`` makes all calls due by then."""
+    """A clock whose time moves only by ``advance``: ``advance(90)`` makes all calls that are due within 90
+    seconds."""
 
     def __init__(self, monotonic: float = 0.0, time: float = 1_700_000_000.0) -> None:
         self._now = monotonic
@@ -106,7 +108,7 @@ class ManualClock:
         self._timers = Timers()
 
     def advance(self, seconds: float) -> None:
-        """Move ``seconds`` on, stopping at each due moment to make its calls."""
+        """Move the time forward by ``seconds``. Each call sees the time at which it is due."""
         target = self._now + seconds
         while (due := self._timers.next_due()) is not None and due <= target:
             self._now = max(self._now, due)

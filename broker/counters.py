@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Counters:
-    """Plain numbers; `$SYS`, the log on exit and tests read them."""
+    """Plain numbers, read by `$SYS`, the log at exit, and tests."""
 
     __slots__ = (
         "bytes_received",

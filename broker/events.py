@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The client that an event is about, as known at that moment."""
+    """The client that an event is about, with what is known at the time of the event."""
 
     client_id: str
     username: str | None = None
@@ -24,7 +24,7 @@ class Client:
     peer: str = ""
     """The client's address, ``host:port``."""
     listener: str = ""
-    """The name of the listener it came through, such as ``tcp`` or ``ssl.edge``."""
+    """The name of the listener that accepted the connection, such as ``tcp`` or ``ssl.edge``."""
 
     @property
     def host(self) -> str:
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConnect(Event):
-    """A CONNECT arrived and is well formed; nothing has been decided yet."""
+    """A well-formed CONNECT has arrived. It is not decided yet whether the client may connect."""
 
     client: Client
 
@@ -65,7 +65,7 @@ class ClientConnected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDisconnected(Event):
-    """The network connection is over; ``reason`` is ``normal`` only after the client's DISCONNECT."""
+    """The network connection has ended. ``reason`` is ``normal`` only after the client's DISCONNECT."""
 
     client: Client
     reason: str
@@ -75,7 +75,7 @@ class ClientDisconnected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSubscribe(Event):
-    """One topic filter of a SUBSCRIBE arrived; nothing has been decided yet."""
+    """One topic filter of a SUBSCRIBE has arrived. It is not decided yet whether it is granted."""
 
     client: Client
     topic: str
@@ -84,7 +84,7 @@ class ClientSubscribe(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientUnsubscribe(Event):
-    """One topic filter of an UNSUBSCRIBE arrived."""
+    """One topic filter of an UNSUBSCRIBE has arrived."""
 
     client: Client
     topic: str
@@ -144,7 +144,8 @@ class MessageRetained(MessageEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageQueued(MessageEvent):
-    """A QoS 1 or 2 message waits for a client that is away; ``qos`` is what the client will get."""
+    """A QoS 1 or 2 message waits for a client that is not connected. ``qos`` is the QoS at which the client
+    will get it."""
 
     client: Client
 

@@ -10,14 +10,14 @@ from .clock import Timer, Timers
 
 
 class LoopClock:
-    """Keeps one call with the event loop, for the earliest timer, however many timers there are."""
+    """A clock with one timer of the event loop, for the earliest call, however many calls are pending."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timers = Timers()
         self._armed: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
-        """When it is due; uvloop's own handle does not say so of a moment that has passed."""
+        """When ``_armed`` is due. uvloop's handle does not tell it once the moment has passed."""
         self.monotonic = loop.time
         self.time = time.time
 

@@ -1,7 +1,7 @@
 """One connection to a broker as a client: CONNECT, PUBLISH at every QoS, SUBSCRIBE.
 
-It does not reconnect: that is for its user to decide. Take messages in one task and publish from another:
-while too much waits to be taken, nothing is read from the connection.
+It does not reconnect; its user decides about that. Take messages in one task and publish in another: while
+too many messages wait to be taken, nothing is read from the connection.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from ..packets.reasons import ReasonCode, reason_name
 
 READ = 1 << 16
 WAITING = 1 << 24
-"""Bytes of messages that wait to be taken before reading stops."""
+"""Reading stops while the messages that wait to be taken have more bytes than this."""
 MESSAGE_COST = 1024
-"""Bytes that a message takes beside its payload, about."""
+"""About the bytes that a message takes in addition to its payload."""
 ANSWER = 30.0
-"""Seconds in which the broker is reached and answers CONNECT."""
+"""Seconds to reach the broker and get the answer to CONNECT."""
 REFUSED = 0x80
 """Reason codes from here on are refusals."""
 
 
 class ClientError(Exception):
-    """The broker refused something, or the connection ended: one line for people."""
+    """The broker refused something, or the connection ended. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,21 @@ class Login:
     """The options of CONNECT."""
 
     client_id: str = ""
-    """Empty: the broker gives one, but to clients of 3.1, which need their own."""
+    """Empty: the broker assigns one. A client of 3.1 needs its own."""
     version: int = 4
     """3 (MQTT 3.1), 4 (3.1.1) or 5 (5.0)."""
     clean_start: bool = True
     keepalive: int = 60
-    """Seconds; a PINGREQ goes out when half of them have passed."""
+    """Seconds. A PINGREQ is sent after half of them without another packet."""
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     will: Will | None = None
     session_expiry: int = 0
-    """5.0: seconds that the session outlives the connection."""
+    """5.0: seconds that the session is kept after the connection ends."""
 
 
 class Client:
-    """An open connection; made by :meth:`connect`."""
+    """An open connection. Create it with :meth:`connect`."""
 
     def __init__(self, login: Login, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._login = login
@@ -83,7 +83,7 @@ class Client:
         self._answers: dict[tuple[type, int], asyncio.Future[Packet | None]] = {}
         self._messages: deque[Publish] = deque()
         self.waiting = 0
-        """Bytes of the messages that are not taken yet; see WAITING."""
+        """Bytes of the messages that have not been taken yet; see WAITING."""
         self._room = asyncio.Event()
         self._changed = asyncio.Event()
         """A message came, or the connection ended."""
@@ -97,9 +97,8 @@ class Client:
 
     @classmethod
     async def connect(cls, host: str, port: int, login: Login, tls: ssl.SSLContext | None = None) -> Client:
-        """Raises ClientError where the broker refuses or is silent, OSError where it cannot be reached,
-        ValueError where ``login`` does not fit into CONNECT.
-        """
+        """Raises ClientError if the broker refuses or does not answer, OSError if it cannot be reached,
+        ValueError if ``login`` does not fit into CONNECT."""
         try:
             async with asyncio.timeout(ANSWER):
                 reader, writer = await asyncio.open_connection(host, port, ssl=tls)
@@ -150,10 +149,8 @@ class Client:
         retain: bool = False,
         properties: Properties | None = None,
     ) -> None:
-        """Returns when the broker has the message; at QoS 0 when it is written.
-
-        Raises ClientError, and ValueError where the topic or a property does not fit into PUBLISH.
-        """
+        """Returns when the broker has acknowledged the message; at QoS 0 when it is written. Raises
+        ClientError, and ValueError if the topic or a property does not fit into PUBLISH."""
         packet_id = self._next_id() if qos else 0
         packet = make_publish(
             topic,
@@ -172,7 +169,7 @@ class Client:
             await self._ask(Pubrel(packet_id), Pubcomp, packet_id)
 
     async def subscribe(self, filters: Sequence[SubscribeFilter]) -> list[int]:
-        """The granted QoS of each. Raises ClientError where one is refused."""
+        """Returns the granted QoS of each filter. Raises ClientError if one is refused."""
         packet_id = self._next_id()
         suback = await self._ask(Subscribe(packet_id, list(filters)), Suback, packet_id)
         assert isinstance(suback, Suback)
@@ -183,10 +180,8 @@ class Client:
         return [int(reason) for reason in suback.reasons]
 
     async def messages(self) -> AsyncIterator[Publish]:
-        """The received messages, until the connection ends; then ClientError, unless this side has ended it.
-
-        The broker keeps a message of QoS 1 and 2 until it is given to :meth:`acknowledge`.
-        """
+        """The received messages. Raises ClientError when the connection ends, unless this side has ended it.
+        The broker keeps a message of QoS 1 or 2 until it is passed to :meth:`acknowledge`."""
         while True:
             while self._messages:
                 message = self._messages.popleft()
@@ -201,7 +196,7 @@ class Client:
             await self._changed.wait()
 
     async def acknowledge(self, message: Publish) -> None:
-        """Acknowledge ``message``: the broker may forget it. Does nothing at QoS 0."""
+        """Acknowledge ``message``, so that the broker may discard it. Does nothing at QoS 0."""
         if message.qos == 1:
             await self._send(Puback(message.packet_id))
         elif message.qos == 2:
@@ -209,7 +204,7 @@ class Client:
             await self._send(Pubrec(message.packet_id))
 
     async def disconnect(self) -> None:
-        """Take leave; the will is not published [MQTT-3.14.4-3]."""
+        """Send DISCONNECT and close the connection. The will is not published [MQTT-3.14.4-3]."""
         for task in self._tasks:
             task.cancel()
         with suppress(ClientError):
@@ -232,7 +227,7 @@ class Client:
             raise ClientError(f"connection lost: {error}") from error
 
     async def _ask(self, packet: Packet, kind: type, packet_id: int) -> Packet:
-        """Send ``packet``; its answer."""
+        """Send ``packet`` and return its answer."""
         answered: asyncio.Future[Packet | None] = asyncio.get_running_loop().create_future()
         self._answers[kind, packet_id] = answered
         try:

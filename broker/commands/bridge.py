@@ -1,4 +1,4 @@
-"""`pybroker bridge status`: how the bridges of the running broker are."""
+"""`pybroker bridge status`: show the state of the running broker's bridges."""
 
 from __future__ import annotations
 

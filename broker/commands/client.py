@@ -32,7 +32,7 @@ PROPERTIES: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    """The options for where to connect, and as whom."""
+    """Add the options for the address, and for the login."""
     add = parser.add_argument_group("connection").add_argument
     add("--help", action="help", help="show this help message and exit")
     add("-h", "--host", metavar="HOST", help="the broker (127.0.0.1)")
@@ -65,7 +65,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
-    """Connect, let ``work`` do its part, take leave; the exit status."""
+    """Connect, run ``work``, disconnect. Returns the exit status."""
     from ..client.client import ClientError
 
     _check(options)
@@ -117,7 +117,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def take_url(options: argparse.Namespace) -> None:
-    """Fill in what ``-L`` says, and the defaults. Exits with what is wrong."""
+    """Fill in the values of ``-L``, and the defaults. Exits with an error if a value is wrong."""
     secure = options.cafile is not None
     if options.url is not None:
         form = "write mqtt://HOST:PORT/TOPIC or mqtts://..."

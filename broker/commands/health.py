@@ -8,7 +8,7 @@ import sys
 from .options import Commands, add_which, find_instance
 
 TIMEOUT = 3.0
-"""Seconds; a broker that takes longer for one line is not well."""
+"""Seconds. A broker that takes longer to answer is not healthy."""
 
 
 def add_health(commands: Commands) -> None:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ..process.instances import Instance
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""Where a command is added."""
+"""The parser's sub-commands, to which a command is added."""
 
 CONF_VARIABLE = "NANOMQ_CONF_PATH"
 BAD_CONFIGURATION = 2
-"""The exit status where the configuration, or an option, cannot be used."""
+"""The exit status if the configuration, or an option, cannot be used."""
 
 
 def add_conf(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +31,13 @@ def add_conf(parser: argparse.ArgumentParser) -> None:
 
 
 def add_which(parser: argparse.ArgumentParser) -> None:
-    """``--conf`` and ``--pid``, for whoever runs several brokers."""
+    """``--conf`` and ``--pid``, which select one of several running brokers."""
     parser.add_argument("--conf", type=Path, metavar="FILE", help="the broker that serves this file")
     parser.add_argument("--pid", type=int, metavar="PID", help="the broker with this process number")
 
 
 def load_settings(options: argparse.Namespace, overrides: dict[str, object] | None = None) -> Settings | None:
-    """The settings, or None after every problem was printed."""
+    """The settings; None if there are problems, all of which have been printed."""
     from ..config import ConfigError, load
 
     path: Path | None = options.conf
@@ -51,7 +51,7 @@ def load_settings(options: argparse.Namespace, overrides: dict[str, object] | No
 
 
 def find_instance(conf: Path | None, pid: int | None) -> Instance | None:
-    """The one running broker that is meant, or None after saying why none is."""
+    """The running broker that the options select; None if there is none, after printing the reason."""
     from ..process.instances import running
 
     try:

@@ -8,7 +8,7 @@ import sys
 from .options import Commands, add_which, find_instance
 
 RELOAD_TIMEOUT = 120.0
-"""Webhook endpoints that are gone may take their `drain_timeout` to empty."""
+"""Seconds. Webhook endpoints that are removed may take their `drain_timeout` to send their events."""
 
 
 def add_reload(commands: Commands) -> None:

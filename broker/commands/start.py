@@ -27,7 +27,7 @@ _WITHOUT_EFFECT = (
     ("-n", "--parallel", "system.parallel"),
     ("-s", "--property_size", "mqtt.property_size"),
 )
-"""Flags of NanoMQ that tune what there is not here, and the keys they stand for."""
+"""NanoMQ's flags for settings that do not exist here, and the keys that they set."""
 
 
 def add_start(commands: Commands) -> None:
@@ -41,7 +41,7 @@ def add_start(commands: Commands) -> None:
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
-    """All that says how a broker is started."""
+    """Add the options of a start."""
     add_conf(parser)
     add = parser.add_argument
     add("--ready-file", type=Path, metavar="PATH", help="write pid and ports here once all listeners accept")
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def prepare(options: argparse.Namespace) -> tuple[Settings, StartOptions] | None:
-    """What is to be served, or None after every problem was printed."""
+    """The settings and options of the start; None if there are problems, all of which have been printed."""
     from ..config import load
     from ..process.serve import StartOptions
 
@@ -114,7 +114,7 @@ def prepare(options: argparse.Namespace) -> tuple[Settings, StartOptions] | None
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
-    """The keys of the file that the flags stand for; None where a flag is not given. Raises ValueError."""
+    """The keys that the flags set; None for a flag that is not given. Raises ValueError."""
     from ..config.listener_url import listener_of_url
 
     if options.old_conf is not None:

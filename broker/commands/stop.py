@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def stop_instance(instance: Instance) -> bool:
-    """Stop it and wait until it is gone; what came of it is printed."""
+    """Stop the broker, wait until it has ended, and print the result."""
     from ..process.instances import running
 
     os.kill(instance.pid, signal.SIGTERM)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NARROW = 90
-"""Columns of the terminal below which there is less to see."""
+"""In a terminal with fewer columns, less is shown."""
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 
@@ -80,8 +80,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def screen(before: dict[str, Any], now: dict[str, Any], height: int = 40, width: int = 120) -> RenderableType:
-    """Two looks at a broker, as one page of at most ``height`` lines where that is enough for the heads. A
-    narrow one leaves out what matters least."""
+    """Two samples of a broker's numbers, as one page of at most ``height`` lines, if the headings fit into
+    these. A narrow page leaves out the less important columns."""
     from rich.console import Group
 
     rows = max(3, (height - 12 - len(now["webhooks"])) // 2)

@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def details() -> list[tuple[str, str]]:
-    """What a report of a problem should say, by name."""
+    """The facts that a problem report should contain, by name."""
     import sqlite3
     import ssl
 
@@ -58,7 +58,7 @@ def _build() -> str:
 
 
 def _package() -> Path:
-    """The folder that was imported."""
+    """The folder from which pybroker is imported."""
     return Path(__file__).parents[2]
 
 

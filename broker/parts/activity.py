@@ -28,7 +28,7 @@ TRACE = logging.DEBUG - 5
 
 
 class Activity(Part):
-    """Listens to the engine only at debug and trace: at other levels it costs nothing."""
+    """Observes the engine only at debug and trace. At other levels it costs nothing."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine

@@ -89,8 +89,8 @@ class Admission(Part):
             self._timer = self._engine.clock.call_at(due, self._forget_in_time)
 
     def _offer_scram(self, settings: Settings) -> None:
-        """Let 5.0 clients authenticate with a password of `auth.password` by SCRAM; but not if other
-        authenticators, which need the password itself, may decide."""
+        """Let 5.0 clients authenticate by SCRAM with a password of `auth.password`, unless other
+        authenticators may decide: these need the password itself."""
         methods = self._engine.auth_methods
         methods.clear()
         auth = settings.auth
@@ -120,6 +120,6 @@ def _both(
 
 
 def _without_anonymous(auth: AuthSettings) -> AuthSettings:
-    """amqtt's plugin for anonymous clients lets in everyone whom no other plugin refuses, those with a user
-    name that nobody knows too. Ours is stricter."""
+    """amqtt's plugin for anonymous clients accepts everyone whom no other plugin refuses, even clients with
+    an unknown user name. This one accepts only clients without a user name."""
     return replace(auth, allow_anonymous=False)

@@ -42,7 +42,7 @@ class Listeners(Part):
             await listener.open()
 
     async def prepare(self, settings: Settings) -> Apply:
-        """Reads all certificates again, even if their names are the same: the files may have changed."""
+        """Read all certificates again: the files may have changed even if their names are the same."""
         tls = {one.name: one.tls for one in settings.listeners}
         loaded = [
             (listener, listener.load_certificates(named))

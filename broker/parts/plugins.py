@@ -7,7 +7,7 @@ from .admission import Admission
 
 
 class Plugins(Part):
-    """Those that access control has loaded, which may be none."""
+    """Tells the plugins that access control has loaded; there may be none."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission

@@ -85,7 +85,7 @@ class Presence(Part):
             retain(self._engine, make_publish(topic, b"", retain=True))
 
     def _say(self, client: Client, status: str, facts: dict[str, Any], *, lasts: bool) -> None:
-        """``lasts``: the client has a session, and the message is retained as long."""
+        """``lasts``: the client has a session, and the message is retained as long as the session exists."""
         self._publish(_topic_of(client), {"status": status, **facts}, self._retains and lasts)
         if self._settings.presence_events:
             event = "connected" if status == "online" else "disconnected"

@@ -29,8 +29,8 @@ class Presets(Part):
 
 
 def add_preset_sessions(engine: Engine, presets: Iterable[PresetSession]) -> None:
-    """Make missing sessions, which last until their client connects; give each its subscriptions, unless it
-    has them already."""
+    """Create the sessions that do not exist yet. A new session stays until its client connects. Each gets the
+    subscriptions that it does not have yet."""
     for preset in presets:
         session = engine.sessions.get(preset.clientid) or add_offline_session(engine, preset.clientid, inf)
         for wanted in preset.subscriptions:

@@ -1,4 +1,4 @@
-"""`$push/enable` and `$push/disable` at work: whose devices are told of messages that wait."""
+"""`$push/enable` and `$push/disable`: registers the devices that are notified of waiting messages."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ENABLE, DISABLE = "$push/enable", "$push/disable"
 
 
 class Push:
-    """Who may be pushed to. A part of the webhooks: it is there before the first of their events is sent,
-    and until the last is."""
+    """The registered devices. It starts before the webhooks, which need it for their first event, and stops
+    after them."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -40,7 +40,7 @@ class Push:
         return ENABLE in self._engine.commands
 
     async def open(self, settings: Settings) -> None:
-        """Where there is an event pusher for it. Raises StoreError."""
+        """Open the store, if an event pusher needs it. Raises StoreError."""
         if not _is_wanted(settings) or self._open:
             return
         await self.registry.open()
@@ -52,7 +52,7 @@ class Push:
             )
 
     def use(self, settings: Settings) -> None:
-        """Take registrations from now on, or no more. Call ``open`` first."""
+        """Accept registrations from now on, or stop accepting them. Call ``open`` first."""
         commands = self._engine.commands
         self.registry.bounds = _bounds(settings)
         if _is_wanted(settings):
@@ -61,7 +61,7 @@ class Push:
             self._take_no_more()
 
     async def forget_all(self) -> None:
-        """Nobody has registered anything."""
+        """Remove all registrations."""
         for device in [*self.registry]:
             await self.forget(device)
 
@@ -89,7 +89,7 @@ class Push:
         return ReasonCode.SUCCESS
 
     async def _disable(self, client: Client, payload: bytes) -> ReasonCode:
-        """One device, or with an empty payload all of the client."""
+        """Remove one device, or with an empty payload all devices of the client."""
         try:
             device = device_of(read(payload)) if payload else None
             count = await self.registry.remove_all(client.client_id, device)

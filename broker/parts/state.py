@@ -63,14 +63,14 @@ class State(Part):
         self._storage = storage
 
     def set_off(self) -> None:
-        """Wills, and ends of sessions, that were due while the broker was down."""
+        """Publish the wills and end the sessions that were due while the broker was down."""
         if self._storage is not None:
             left, self._left = self._left, []
             set_off(self._engine, left)
             self._engine.flush()
 
     async def read_again(self) -> None:
-        """Discard the state in memory and load it from the disk again; no client may be connected."""
+        """Discard the state in memory and load it again from the disk. No client may be connected."""
         if self._storage is None:
             return
         await self.stop(None)
@@ -79,7 +79,7 @@ class State(Part):
         self.set_off()
 
     async def settle(self) -> None:
-        """Wait until no packet is held back any more."""
+        """Wait until no packet is held back."""
         if self._storage is not None:
             await self._storage.settle()
 
@@ -122,8 +122,8 @@ class Overdue(Part):
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """A million new objects, none of which is garbage, need no search for garbage: neither while they are
-    made nor, where they are many, in each full collection later on."""
+    """No garbage collection while the state is loaded: of a million new objects none is garbage. If they are
+    many, later collections leave them out too."""
     enabled, before = gc.isenabled(), gc.get_count()[0]
     gc.disable()
     try:

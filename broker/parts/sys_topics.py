@@ -14,7 +14,7 @@ from ..part import Part
 ROOT = "$SYS/brokers"
 
 MoreValues = Callable[[], Iterable[tuple[str, str]]]
-"""Topics below the root and their values, as of now, that others have to tell."""
+"""The current values of other processes: topics below the root, and their values."""
 
 
 class SysTopics(Part):
@@ -41,7 +41,7 @@ class SysTopics(Part):
         self._tick()
 
     def values(self) -> dict[str, str]:
-        """Topic below `$SYS/brokers` to value, as of now."""
+        """The current value of each topic below `$SYS/brokers`."""
         engine = self._engine
         counters = engine.counters
         return {
@@ -80,8 +80,8 @@ SAME_EVERYWHERE = {"uptime", "datetime", "retained/count"}
 
 
 def summed(nodes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The values of a whole broker from those of its processes: numbers are added up, the rest is that of the
-    first."""
+    """The values of a whole broker from those of its processes. Numbers are added up; other values are those
+    of the first process."""
     total = dict(nodes[0])
     for other in nodes[1:]:
         for topic, value in other.items():

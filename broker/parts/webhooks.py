@@ -53,8 +53,8 @@ class Webhooks(Part):
         self._attach()
 
     async def start_anew(self) -> None:
-        """Start again with the endpoints of the start; events that wait for the present ones are
-        discarded."""
+        """Start again with the endpoints that the broker started with. Events that wait for the current
+        endpoints are discarded."""
         self._engine.hooks.forget(self.sink.offer)
         await self.sink.stop(0)
         await self.push.forget_all()
@@ -63,8 +63,9 @@ class Webhooks(Part):
         self._engine.router.forget_all_routes()
 
     async def prepare(self, settings: Settings) -> Apply:
-        """Replaces the endpoints at once: all of them, or none if one cannot work. So this part is the last
-        to be prepared. Events that happen meanwhile go to the old and the new endpoints."""
+        """Replaces the endpoints at once: all of them, or none if one cannot work. So this part is prepared
+        last. Events that happen between this call and the end of the reload go to the old and the new
+        endpoints."""
         await self.push.open(settings)
         hooks = self._engine.hooks
         hooks.forget(self.sink.offer)

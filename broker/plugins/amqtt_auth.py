@@ -26,7 +26,7 @@ AT_ONCE = frozenset({"amqtt.plugins.authentication", __name__})
 """Modules whose plugins answer at once, or wait without asking for the running task: they need no task."""
 
 MAX_REMEMBERED = 65_536
-"""Passwords that were right; all are forgotten when there are more."""
+"""How many correct passwords are remembered. When there are more, all are forgotten."""
 
 log = logging.getLogger("pybroker.plugins")
 
@@ -34,9 +34,9 @@ log = logging.getLogger("pybroker.plugins")
 class PasswordAuthPlugin(BaseAuthPlugin):
     """Compares user name and password with a fixed list: plain passwords, or argon2 hashes.
 
-    Without a user name, and where the list is empty, it has no opinion. Whether a password belongs to a hash
-    is slow to find out, by design. So that those who guess do not hold up those who know, and neither takes
-    all the processors, what was right once is known again, and the rest is found out by `PasswordChecks`.
+    It has no opinion about a client without a user name, or if the list is empty. A check against a hash is
+    slow by design. So a correct password is remembered, and the other checks are made by `PasswordChecks`, so
+    that clients that guess neither delay the others nor use all processors.
     """
 
     def __init__(self, context: BaseContext) -> None:
@@ -50,7 +50,7 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         self.replace(self.config.passwords)
 
     def replace(self, passwords: Mapping[str, str]) -> None:
-        """Use this list from now on. Raises ValueError naming the user whose hash cannot be read."""
+        """Use this list from now on. Raises ValueError with the user whose hash cannot be read."""
         check_passwords(passwords)
         encoded = {user: password.encode() for user, password in passwords.items()}
         self._passwords = encoded
@@ -76,7 +76,7 @@ class PasswordAuthPlugin(BaseAuthPlugin):
         return True
 
     async def close(self) -> None:
-        """Cancel the checks that wait for a thread."""
+        """Cancel the checks that still wait for a thread."""
         self._checks.close()
 
     async def _is_right(self, given: bytes, expected: bytes, session: Session) -> bool:

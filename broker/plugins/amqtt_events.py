@@ -48,7 +48,8 @@ class PluginEvents:
                     self._callbacks.setdefault(event, []).append((type(plugin).__qualname__, callback))
         self._running: dict[asyncio.Task[None], str] = {}
         self.subscribing = False
-        """Set while a plugin subscribes for a session: amqtt tells of the clients' own subscriptions."""
+        """Set while a plugin subscribes for a session, because amqtt reports only the clients' own
+        subscriptions."""
 
     def wanted(self, *events: str) -> bool:
         """Whether any plugin has a method for any of these."""
@@ -134,14 +135,14 @@ class PluginEvents:
         self.fire(BrokerEvents.CLIENT_UNSUBSCRIBED, client_id=event.client.client_id, topic=event.topic)
 
     def _retained(self, event: MessageRetained) -> None:
-        """For a topic; a message without data has cleared it."""
+        """A message was retained for a topic. A message without data has cleared it."""
         message = retained_message(event.topic, event.payload, event.qos)
         if event.publisher is not None:
             message.source_session = self._views.of_client(event.publisher)
         self.fire(BrokerEvents.RETAINED_MESSAGE, client_id=None, retained_message=message)
 
     def _queued(self, event: MessageQueued) -> None:
-        """For a client that is away."""
+        """A message was queued for a client that is not connected."""
         message = retained_message(event.topic, event.payload, event.qos)
         self.fire(BrokerEvents.RETAINED_MESSAGE, client_id=event.client.client_id, retained_message=message)
 
@@ -151,7 +152,7 @@ class PluginEvents:
             self._tell_of_message(event, BrokerEvents.MESSAGE_BROADCAST)
 
     def _denied(self, event: MessageDropped) -> None:
-        """A message counts as received even where its client may not publish it."""
+        """A message counts as received even if its client may not publish it."""
         if event.reason == "not_authorized" and event.client is not None:
             self._tell_of_message(event, BrokerEvents.MESSAGE_RECEIVED, event.client.client_id)
 

@@ -85,13 +85,13 @@ def load_plugins(engine: Engine, settings: Settings) -> Broker:
 
 
 class Broker(amqtt.broker.Broker):
-    """Stands where ``amqtt.broker.Broker`` stood, and serves by our engine.
+    """Replaces ``amqtt.broker.Broker``; pybroker's engine serves the clients.
 
-    Differs from amqtt's: plugins are those that the configuration names and no others. Where it names
-    none, anonymous clients may connect, as with amqtt's own default list. What plugins do in their
-    post-start event is done before the first client is accepted.
+    It differs from amqtt's: the plugins are those that the configuration names and no others. If it names
+    none, anonymous clients may connect, as with amqtt's default list. The post-start event of the plugins
+    ends before the first client is accepted.
 
-    ``engine`` is one that has its listeners elsewhere: this object then hosts the plugins only.
+    ``engine`` is an engine that has its own listeners; then this object only hosts the plugins.
     """
 
     def __init__(
@@ -136,15 +136,15 @@ class Broker(amqtt.broker.Broker):
             engine.taps += (PacketTap(engine, self._events, self._views),)
 
     def _ask_again(self, event: ClientConnected) -> None:
-        """A session may be another user's now: its view has forgotten the answers, the routes must too."""
+        """Make the routes again: the session may belong to another user now, for whom the answers differ."""
         if event.session_present:
             self.engine.router.forget_all_routes()
 
     # The life of the plugins, for whoever owns the listeners.
 
     async def before_listening(self) -> None:
-        """Tell the plugins that the broker starts and has started. Both come before the listeners open:
-        what a plugin restores is there when the first client comes."""
+        """Tell the plugins that the broker starts and has started. Both happen before the listeners open, so
+        that what a plugin restores is there when the first client connects."""
         await self._events.fire_and_wait(BrokerEvents.PRE_START)
         await self._events.fire_and_wait(BrokerEvents.POST_START)
         self.engine.flush()
@@ -170,8 +170,8 @@ class Broker(amqtt.broker.Broker):
         return any(isinstance(plugin, BaseAuthPlugin) and type(plugin) not in own for plugin in plugins)
 
     def reload(self, auth: AuthSettings) -> None:
-        """Go by these settings from now on; what plugins said of topics is asked again. Raises PluginError,
-        with everything as it was, where a password cannot be read."""
+        """Use these settings from now on, and ask the plugins about topics again. Raises PluginError if a
+        password cannot be read; then nothing has changed."""
         for plugin in self.plugins_manager.plugins:
             if type(plugin) is PasswordAuthPlugin:
                 try:
@@ -190,7 +190,7 @@ class Broker(amqtt.broker.Broker):
         self.engine.forget_answers()
         self.engine.router.forget_all_routes()
 
-    # amqtt's broker, for whoever embeds it.
+    # The interface of amqtt's broker, for programs that embed it.
 
     async def start(self) -> None:
         """Start the plugins, then open the listeners. Raises amqtt's BrokerError."""
@@ -232,18 +232,19 @@ class Broker(amqtt.broker.Broker):
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Listener to the host and port it serves; the port the system chose where 0 was configured."""
+        """The host and port of each listener. For a configured port of 0, it is the port that the system
+        chose."""
         return {one.settings.name: (one.settings.host, one.port) for one in self._listeners}
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
     ) -> None:
-        """Serve the client on these streams until it is gone."""
+        """Serve the client on these streams until its connection ends."""
         read = partial(reader.read, READ_SIZE)
         await self._serve(read, StreamWriterAdapter(writer), listener_name, writer.transport.abort)
 
     async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
-        """Serve the client on this WebSocket until it is gone."""
+        """Serve the client on this WebSocket until its connection ends."""
 
         async def read() -> bytes:
             try:
@@ -258,7 +259,7 @@ class Broker(amqtt.broker.Broker):
     async def external_connected(
         self, reader: ReaderAdapter, writer: WriterAdapter, listener_name: str
     ) -> None:
-        """Serve the client behind these adapters until it is gone."""
+        """Serve the client behind these adapters until its connection ends."""
         read = partial(packet, reader, self.engine.mqtt.max_packet_size)
         await self._serve(read, writer, listener_name)
 
@@ -319,11 +320,12 @@ class Broker(amqtt.broker.Broker):
         return Handler(view), view
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
-        """Subscribe in the name of a session; where there is none of its client, one is made that waits for
-        it. The QoS that is granted, or 0x80.
+        """Subscribe for a session. If the client has none, a session is created that waits for it. Returns
+        the granted QoS, or 0x80.
 
-        Topic plugins are not asked: whoever calls this is the broker. They are asked what the session may
-        receive."""
+        Topic plugins are not asked whether the session may subscribe, because the broker itself calls this.
+        They are asked what it may receive.
+        """
         topic_filter, qos = subscription
         if not session.client_id or filter_error(topic_filter) or qos not in (0, 1, 2):
             return REFUSED
@@ -412,7 +414,7 @@ def _listener(name: str, listener: ListenerConfig, host: str, port: int) -> List
 
 
 def _tls(name: str, listener: ListenerConfig) -> TlsServer:
-    """As amqtt has it: a client may show a certificate, which must then be good."""
+    """As in amqtt, a client may present a certificate, which must then be valid."""
     if listener.certfile is None or listener.keyfile is None:
         raise BrokerError(f"listener '{name}': ssl needs certfile and keyfile")
     if listener.capath or listener.cadata:

@@ -1,7 +1,7 @@
 """amqtt's packet events: `on_mqtt_packet_received` and `on_mqtt_packet_sent`.
 
-amqtt's packets are those of MQTT 3.1.1. What a 5.0 client sends and gets is told of in the same words,
-without reasons and properties; AUTH, which 3.1.1 does not have, is not told of.
+amqtt's packets are those of MQTT 3.1.1. The packets of a 5.0 client are reported as such, without reason
+codes and properties. AUTH, which 3.1.1 does not have, is not reported.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PacketTap:
                 continue
             try:
                 translated = amqtt_packet(packet)
-            except Exception:  # what amqtt cannot read must not hurt the client
+            except Exception:  # a packet that amqtt cannot read must not harm the client
                 log.exception("a packet cannot be shown to plugins: %s", type(packet).__name__)
             else:
                 self._events.fire(event, packet=translated, session=session)

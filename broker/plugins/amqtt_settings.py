@@ -41,12 +41,11 @@ def _plain(value: Any) -> Any:
 
 
 def _with_enums(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """``settings`` for the dataclass ``kind``. Raises ValueError naming a key whose text is no member."""
+    """``settings`` for the dataclass ``kind``. Raises ValueError with the key whose text is no member of its
+    enum."""
     try:
         hints = get_type_hints(kind)
-    except (
-        NameError
-    ):  # a type that the module imports for type checkers only: dacite says what it thinks of it
+    except NameError:  # a type that the module imports for type checkers only: dacite reports it
         return settings
     return {key: _as_hinted(key, hints.get(key), value) for key, value in settings.items()}
 

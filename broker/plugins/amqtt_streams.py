@@ -19,7 +19,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds an adapter may take to close its connection."""
 
 Read = Callable[[], Awaitable[bytes]]
-"""What came next; nothing at the end."""
+"""The next bytes; empty at the end."""
 
 log = logging.getLogger("pybroker.plugins")
 
@@ -55,10 +55,9 @@ async def serve(
 
 
 async def packet(reader: ReaderAdapter, max_size: int) -> bytes:
-    """The next packet; of one larger than ``max_size`` bytes only the head, which is enough to refuse it.
-
-    amqtt's readers give exactly as many bytes as they are asked for, so the packet's length comes first.
-    """
+    """The next packet. Of a packet larger than ``max_size`` bytes it is only the fixed header, which is
+    enough to refuse it. amqtt's readers return exactly as many bytes as requested, so the packet's length is
+    read first."""
     try:
         head = await reader.read(1)
         length = 0
@@ -100,7 +99,7 @@ class StreamLink:
         self._wake = asyncio.Event()
 
     def start(self, channel: Channel) -> None:
-        """Send what is written from now on."""
+        """Begin to send what is written."""
         self._channel = channel
         self._sending = asyncio.create_task(self._send_all())
 
@@ -141,13 +140,13 @@ class StreamLink:
         return self._unsent
 
     async def _send_all(self) -> None:
-        """Until everything is sent after :meth:`close`, or nothing can be any more."""
+        """Send until everything is sent after :meth:`close`, or the connection is lost."""
         try:
             while not self._closing or self._chunks:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._send()
-        except Exception as error:  # whatever an adapter raises when its other end is gone
+        except Exception as error:  # whatever an adapter raises when its peer has closed the connection
             log.debug("a connection broke: %r", error)
         finally:
             try:

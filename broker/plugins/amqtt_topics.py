@@ -27,7 +27,7 @@ log = logging.getLogger("pybroker.plugins")
 
 
 class TopicPlugins:
-    """The topic plugins: the first refusal decides, otherwise one consent is enough; None is no opinion."""
+    """The topic plugins. The first refusal decides, else one permission is enough. None is no opinion."""
 
     def __init__(self, plugins: Sequence[BaseTopicPlugin], views: SessionViews) -> None:
         self.plugins = tuple(plugins)
@@ -65,7 +65,7 @@ class TopicPlugins:
         return step(answer) if self._at_once else answer
 
     async def _ask_receive(self, session: Session, topic: str) -> bool:
-        """Who was allowed to subscribe may receive, unless somebody says no."""
+        """A client that was allowed to subscribe may receive, unless a plugin refuses."""
         return await self._ask(self._views.of(session), topic, Action.RECEIVE) is not False
 
     async def _ask(self, session: SessionView, topic: str, action: Action) -> bool | None:

@@ -1,7 +1,7 @@
 """The engine's sessions and messages with the attributes that amqtt's plugins expect.
 
-Nothing is copied that can be looked up when asked for: a broker with a hundred thousand clients keeps a
-small object for each, and none where no plugin can see it.
+Values are looked up when a plugin asks for them. So each client takes one small object, and none if no plugin
+can see it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class SessionView(Session):
         return len(self.session.inflight) if self.session is not None else 0
 
     def renew(self, newer: SessionView) -> None:
-        """The client is back: what it says now counts, and what plugins noted of the same user stays."""
+        """The client has connected again. Its new CONNECT counts; attributes that plugins set for the same
+        user stay."""
         attributes = newer.attributes
         if newer.username == self.username:
             attributes = {**self.attributes, **attributes}
@@ -99,7 +100,7 @@ class SessionView(Session):
 
 
 class State:
-    """`session.transitions`: where the session stands, which only the engine changes."""
+    """`session.transitions`: the state of the session, which only the engine changes."""
 
     def __init__(self, session: EngineSession | None) -> None:
         if session is None:
@@ -118,7 +119,8 @@ class State:
 
 
 class WaitingMessages:
-    """`session.retained_messages`: what waits for the client, with the face of an asyncio queue."""
+    """`session.retained_messages`: the messages that wait for the client, with the interface of an asyncio
+    queue."""
 
     def __init__(self, view: SessionView) -> None:
         self._engine = view.engine
@@ -166,20 +168,20 @@ class WaitingMessages:
 
 
 class Handler:
-    """What stands for amqtt's protocol handler of a session."""
+    """Replaces amqtt's protocol handler of a session."""
 
     def __init__(self, session: SessionView) -> None:
         self.session = session
 
     async def stop(self) -> None:
-        """Send the client away, if it is connected."""
+        """Disconnect the client, if it is connected."""
         session = self.session.session
         if session is not None and session.channel is not None:
             session.channel.close(ReasonCode.ADMINISTRATIVE_ACTION, "kicked")
 
 
 class SessionViews:
-    """The views there are, so that what one plugin notes of a session is seen by the others."""
+    """All views, so that every plugin sees the attributes that another one has set."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -194,7 +196,7 @@ class SessionViews:
         return iter(list(self._sessions.values()))
 
     def arriving(self, credentials: Credentials) -> SessionView:
-        """For a client that is not admitted yet."""
+        """A view for a client that is not admitted yet."""
         view = SessionView(self._engine, credentials.client, credentials.password, credentials.tls)
         if self.keep:
             self._connections[id(credentials.client)] = view
@@ -391,7 +393,7 @@ _LOOK_UP: dict[str, Callable[[SessionView], Any]] = {
     "inflight_out": _inflight_out,
     "inflight_in": _inflight_in,
     "retained_messages": WaitingMessages,
-    "delivered_message_queue": lambda view: asyncio.Queue(),  # nothing waits for a plugin to fetch it
+    "delivered_message_queue": lambda view: asyncio.Queue(),  # no message waits for a plugin to fetch it
     "parent": lambda view: 0,
     "publish_retry_delay": lambda view: 0,
     "_packet_id": lambda view: 0,

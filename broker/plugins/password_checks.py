@@ -17,7 +17,7 @@ MAX_FOR_AN_ADDRESS = 16
 MAX_WAITING = 256
 """Waiting checks in all, at most; beyond that, the address with the most of them loses one."""
 IPV6_PREFIX = 64
-"""Addresses alike in so many bits count as one: they are one customer's."""
+"""IPv6 addresses with the same first bits, as many as this, count as one: they belong to one customer."""
 
 Check = tuple[Callable[[], bool], "asyncio.Future[bool]"]
 
@@ -27,14 +27,14 @@ class TooManyLoginsError(UnavailableError):
 
 
 class PasswordChecks:
-    """Makes checks one after another in each of ``threads`` threads. Addresses have their turns one after
-    another, and so have the user names that one address tries."""
+    """Makes checks one after another in each of ``threads`` threads. Addresses take turns, and so do the user
+    names of one address."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "password")
         self._idle = threads
         self._addresses: OrderedDict[str, _Waiting] = OrderedDict()
-        """Whose turn it is next comes first."""
+        """The addresses with waiting checks. The first is the next to get a turn."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class PasswordChecks:
         return self._count
 
     async def make(self, check: Callable[[], bool], host: str, user: str) -> bool:
-        """What ``check`` returns, in its turn. Raises TooManyLoginsError."""
+        """Make ``check`` when its turn comes, and return its result. Raises TooManyLoginsError."""
         address = network_of(host)
         waiting = self._addresses.get(address)
         if waiting is None:
@@ -60,14 +60,14 @@ class PasswordChecks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self) -> None:
-        """Give work to idle threads."""
+        """Start waiting checks in idle threads."""
         while self._idle and self._addresses:
             address, waiting = self._addresses.popitem(last=False)
             check, answer = waiting.next()
             self._count -= 1
             if len(waiting):
                 self._addresses[address] = waiting
-            if answer.done():  # nobody waits for it any more
+            if answer.done():  # its caller has stopped waiting
                 continue
             self._idle -= 1
             made = asyncio.get_running_loop().run_in_executor(self._pool, check)
@@ -87,8 +87,8 @@ class PasswordChecks:
             self._begin()
 
     def _make_room(self, waiting: _Waiting, user: str) -> None:
-        """Let the latest of those that have most give way, where there is no room. Raises TooManyLoginsError
-        where that would be the newcomer."""
+        """If too many checks wait, cancel the latest check of the address with the most. Raises
+        TooManyLoginsError if that is the new check."""
         own = waiting.of(user)
         crowded: _Waiting | None = None
         if len(waiting) >= MAX_FOR_AN_ADDRESS:
@@ -116,12 +116,12 @@ class _Waiting:
         return self._count
 
     def of(self, user: str) -> int:
-        """How many there are of one user."""
+        """The number of checks of one user."""
         return len(self._users.get(user, ()))
 
     @property
     def most(self) -> int:
-        """How many there are of the user that has most."""
+        """The number of checks of the user that has the most."""
         return max(map(len, self._users.values()), default=0)
 
     def add(self, user: str, check: Check) -> None:
@@ -148,7 +148,7 @@ class _Waiting:
 
 
 def network_of(host: str) -> str:
-    """The address that counts: of an IPv6 client its network's. All unix sockets count as one."""
+    """The address by which a client is counted: the network's for IPv6. All unix sockets count as one."""
     if ":" not in host:
         return host
     try:

@@ -1,4 +1,4 @@
-"""Runs coroutines that mostly have their answer at once, without a task."""
+"""Runs coroutines that mostly finish without waiting; for these it needs no task."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ T = TypeVar("T")
 
 
 def step(coroutine: Coroutine[Any, Any, T]) -> T | Coroutine[Any, Any, T]:
-    """Run ``coroutine`` up to where it first waits: its result, or a coroutine that does the rest.
-
-    Up to there no task is running, so it must not ask for one, as ``asyncio.timeout`` does.
-    """
+    """Run ``coroutine`` until it waits for the first time. Returns its result, or a coroutine that does the
+    rest. Until then no task runs it, so it must not ask for the current task, as ``asyncio.timeout`` does."""
     try:
         waited_for = coroutine.send(None)
     except StopIteration as done:
@@ -27,7 +25,7 @@ async def _finish(rest: _Rest[T]) -> T:
 
 
 class _Rest(Generic[T]):
-    """Awaits a coroutine that was already started by hand."""
+    """Awaits a coroutine that :func:`step` has started."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], waited_for: Any) -> None:
         self._coroutine = coroutine
@@ -39,7 +37,7 @@ class _Rest(Generic[T]):
             proceed: Callable[[], Any]
             try:
                 answer = yield waited_for
-            except BaseException as error:  # a cancellation, most likely: the coroutine's own affair
+            except BaseException as error:  # most likely a cancellation: the coroutine handles it
                 proceed = partial(self._coroutine.throw, error)
             else:
                 proceed = partial(self._coroutine.send, answer)

@@ -24,7 +24,7 @@ def to_background() -> Callable[[], None]:
     os.close(reader)
     os.setsid()
     if os.fork():
-        os._exit(0)  # so that no terminal can ever be ours again
+        os._exit(0)  # so that this process never gets a controlling terminal again
 
     def ready() -> None:
         leave_terminal()
@@ -35,7 +35,7 @@ def to_background() -> Callable[[], None]:
 
 
 def leave_terminal() -> None:
-    """Read and write nothing there any more."""
+    """Stop reading from the terminal and writing to it."""
     sys.stdout.flush()
     sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_RDWR)

@@ -13,11 +13,12 @@ LINES_PER_SECOND = 200
 TELL_AFTER = 1.0
 """Seconds until a line says how many were left out."""
 MAX_KINDS = 1000
-"""Kinds that are told apart; there are some ten, unless a plugin's lines have values in their text."""
+"""The most kinds that are told apart. There are about ten, unless a plugin puts values into the text of its
+lines."""
 
 
 class Kind:
-    """Lines made from one text, with different values."""
+    """Log lines with the same text and different values."""
 
     __slots__ = ("bucket", "last", "left_out")
 
@@ -36,10 +37,10 @@ class Flood(logging.Filter):
         super().__init__()
         self.logger = logger
         self._kinds: dict[str, Kind] = {}
-        """By the text, as it stands in the source: there are not many."""
+        """By the text in the source, before values are filled in; there are few."""
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0
-        """When the first line was left out, of those that are not told yet."""
+        """When the first of the lines was left out that have not been reported yet."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.INFO:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PID_VARIABLE = "PYBROKER_PID"
-"""Set by `pybroker run` for the command that it runs: which broker is meant there."""
+"""Set by `pybroker run` for the command that it runs: the process id of the broker to use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ LEVELS = {
     "fatal": logging.CRITICAL,
 }
 worker: int | None = None
-"""Which of several processes of a broker this is, from 1 on, as each line says; 0 is their supervisor."""
+"""The number of this worker, from 1 on, which each line shows; 0 is the supervisor."""
 OURS = ("pybroker", "amqtt")
 """The loggers that `log.level` applies to."""
 SYSLOG = "/dev/log"
@@ -35,7 +35,7 @@ TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _floods = [
     Flood(logging.getLogger(name)) for name in ("pybroker.clients", "pybroker.access", "pybroker.rest")
 ]
-"""The loggers whose lines clients can cause."""
+"""The filters of the loggers whose lines clients can cause."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line a message: what a client may have put into its names begins no line of its own."""
+    """One line a message: a line break in a client's name does not begin a new line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         record.message = printable(record.message, keep="\t")
@@ -95,8 +95,9 @@ def configure(settings: LogSettings) -> None:
 
 
 def spare() -> None:
-    """Do without what no line of ours shows: where in the code it comes from, which thread and process.
-    Finding that out takes a third of a line's time. For the whole process, which has to be ours."""
+    """Do not look up the source line, thread and process of each log line, which no format shows. The look-up
+    takes a third of a line's time. This holds for the whole process, so only a program may call it, not a
+    library."""
     logging._srcfile = None  # the documented way, in Python's logging HOWTO
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -159,7 +160,7 @@ def _open_into(handlers: list[logging.Handler], settings: LogSettings) -> None:
 
 def _file(settings: LogSettings) -> logging.Handler:
     settings.dir.mkdir(parents=True, exist_ok=True)
-    if worker is not None and worker != 1:  # the first one rotates the file, the others go along
+    if worker is not None and worker != 1:  # the first worker rotates the file, and the others follow
         return logging.handlers.WatchedFileHandler(settings.dir / settings.file, encoding="utf-8")
     handler = logging.handlers.RotatingFileHandler(
         settings.dir / settings.file,
@@ -168,7 +169,7 @@ def _file(settings: LogSettings) -> logging.Handler:
         encoding="utf-8",
     )
     if not settings.rotation_count:
-        handler.mode = "w"  # nothing is put aside: the file begins anew
+        handler.mode = "w"  # no older file is kept: the file is emptied
     return handler
 
 

@@ -34,7 +34,7 @@ def fail(message: str, status: int = 1) -> int:
 
 
 def abandon_output() -> None:
-    """The reader of standard output has gone, as `| head` does: discard later output."""
+    """Discard later output: the reader of standard output has ended, as `| head` does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -20,9 +20,10 @@ from .log import SYSLOG
 
 
 def preflight(settings: Settings) -> list[str]:
-    """A line for each thing that a start would refuse: certificates and their keys, password hashes, tokens'
-    keys, plugins, filters and transforms of webhooks, folders that cannot be written. Plugins and filters are
-    imported for it, plugins made. Ports are not tried: who is to be replaced still has them."""
+    """A line for each error that would prevent a start: certificates and their keys, password hashes, keys of
+    tokens, plugins, filters and transforms of webhooks, folders that cannot be written. Plugins and filters
+    are imported, and plugins are created. Ports are not tried, because a broker that is to be replaced still
+    uses them."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -32,8 +33,8 @@ def preflight(settings: Settings) -> list[str]:
 
 
 def unfit_files(settings: Settings) -> list[str]:
-    """A line for each certificate, key and folder that would prevent a start. Nothing is imported or made: a
-    running broker may call it, in a thread."""
+    """A line for each certificate, key and folder that would prevent a start. Nothing is imported or created,
+    so a running broker may call it in a thread."""
     return [*_certificates(settings), *_places(settings)]
 
 
@@ -50,7 +51,7 @@ def _certificates(settings: Settings) -> Iterator[str]:
 
 
 async def _parts(settings: Settings) -> list[str]:
-    """The parts, made and not started: access control, each plugin and each endpoint by itself."""
+    """Create the parts without starting them: access control, each plugin and each endpoint by itself."""
     alone = replace(settings, webhooks=(), event_pushers=(), plugins={}, sqlite=None)
     apps = [alone] + [
         replace(alone, auth=AuthSettings(), plugins={path: config})

@@ -79,7 +79,8 @@ def serve(settings: Settings, options: StartOptions) -> int:
 
 
 def _allow_open_files(connections: int) -> None:
-    """Each connection takes an open file, of which the system first allows few: often 1024."""
+    """Allow as many open files as the system permits. Each connection takes one, and the default is often
+    1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -114,8 +115,9 @@ def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 def keep_freed_memory() -> None:
-    """glibc gives freed memory back to the system and asks for it again with the next read: with packets of
-    64 KiB that takes a third of the time. Elsewhere nothing is done."""
+    """Make glibc keep freed memory. Otherwise it returns large blocks to the system and requests them again
+    at the next read, which takes a third of the time with packets of 64 KiB. Without glibc this does nothing.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
@@ -125,8 +127,8 @@ def keep_freed_memory() -> None:
 
 
 def settle_garbage_collector() -> None:
-    """What is there at the start stays; what comes later is mostly freed by counting. Looking for cycles
-    after every 700 new objects costs a tenth of the time under load."""
+    """Collect garbage less often. Objects of the start stay, and later ones are mostly freed by reference
+    counting. A search for cycles after every 700 new objects takes a tenth of the time under load."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -192,7 +194,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
 
 
 class Ending:
-    """What HTTP may ask for: a stop, after which the process may begin anew."""
+    """What HTTP may request: a stop, or a stop and a restart of the process."""
 
     def __init__(self, stopping: asyncio.Event, reread: Callable[[], Settings] | None) -> None:
         self._stopping = stopping
@@ -204,7 +206,7 @@ class Ending:
         self._stopping.set()
 
     async def problems(self) -> list[str]:
-        """What the file, certificates and folders would be refused for, were the broker started now."""
+        """The errors in the file, certificates and folders that would prevent a start now."""
         return await asyncio.to_thread(self._problems)
 
     def _problems(self) -> list[str]:
@@ -232,7 +234,7 @@ async def _stop(app: App) -> None:
 
 
 def _waited_for(app: App) -> Iterator[str]:
-    """What the stop waits for."""
+    """What the stop still waits for."""
     for stats in app.webhooks.sink.stats():
         waiting = stats.queued + stats.in_flight
         if waiting:
@@ -241,7 +243,7 @@ def _waited_for(app: App) -> Iterator[str]:
 
 
 def with_holder(text: str, settings: Settings) -> str:
-    """``text`` with the name of the listener or broker of ours that has the address, where one has it."""
+    """``text``, with the name of the listener or other pybroker that uses the address, if there is one."""
     found = re.search(rf"(?:port (\d+) on|the socket) (\S+) is in use by {ANOTHER}", text)
     if found is None:
         return text

@@ -11,7 +11,7 @@ STOPPING = "STOPPING=1"
 
 
 def notify(state: str) -> None:
-    """Send READY or STOPPING, where a service manager asks; that it is gone is no reason to fail."""
+    """Send READY or STOPPING, if a service manager asks for it. Errors are ignored."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

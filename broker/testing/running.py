@@ -41,7 +41,7 @@ IDLE_LOOKS = 3
 """So often, so many seconds apart, this process must be seen idle: then it is closing no client."""
 START_TIMEOUT = 30.0
 CLEANING = 5.0
-"""Seconds for a start that came to nothing to leave nothing behind."""
+"""Seconds that a failed start may take to close what it has opened."""
 NOT_RUNNING = "the test broker is not running in this process; start() it, or use it in a with block"
 
 
@@ -70,7 +70,7 @@ class Running:
 
     @property
     def app(self) -> App:
-        """Still there after the end. Raises RuntimeError where the broker was never started."""
+        """The app, also after the broker has stopped. Raises RuntimeError if the broker was never started."""
         if self._app is None:
             raise RuntimeError(NOT_RUNNING)
         return self._app
@@ -153,7 +153,7 @@ class Running:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(self._serve(started))
         except asyncio.CancelledError:
-            pass  # given up: nobody wants to know
+            pass  # the caller has stopped waiting
         except BaseException as error:
             if started.done():
                 raise
