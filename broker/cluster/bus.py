@@ -1,4 +1,4 @@
-"""What carries frames between the nodes of one broker: unix sockets, or memory in tests."""
+"""What carries frames between the nodes of one broker: unix sockets, NATS, or memory in tests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ Transmit = Callable[[bytes], None]
 class Node(Protocol):
     """Who is at this end of the bus."""
 
-    def up(self, peer: int, transmit: Transmit) -> None:
+    def up(self, peer: str, transmit: Transmit) -> None:
         """There is a way to this node, from now on by ``transmit``."""
 
-    def down(self, peer: int) -> None:
+    def down(self, peer: str) -> None:
         """There is none any more; frames on their way may be lost."""
 
-    def received(self, peer: int, frame: bytes) -> None:
+    def received(self, peer: str, frame: bytes) -> None:
         """A frame, whole. Those of one node come in the order in which they were sent; some may be missing
         where the way was broken."""
+
+    def alone(self, is_alone: bool) -> None:
+        """The bus itself is broken, so that no node can be reached; or it works again."""
 
 
 class Bus(Protocol):

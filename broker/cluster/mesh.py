@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from struct import Struct
@@ -14,43 +15,45 @@ AGAIN = 0.02
 """Seconds until a node that was not there is looked for again."""
 MAX_FRAME = 1 << 30
 _LENGTH = Struct("<I")
-_INDEX = Struct("<H")
 
 
 class Mesh:
-    """A connection for each pair of nodes, made by the one with the higher index."""
+    """A connection for each pair of nodes, made by the one that comes later in the list."""
 
-    def __init__(self, folder: Path, index: int, count: int) -> None:
+    def __init__(self, folder: Path, name: str, names: Sequence[str]) -> None:
+        """``names`` are those of all nodes, in the same order for each."""
         self._folder = folder
-        self._index = index
-        self._count = count
+        self._name = name
+        self._names = names
         self._node: Node | None = None
         self._server: asyncio.Server | None = None
         self._looking: list[asyncio.Task[None]] = []
-        self._ways: dict[int, _Way] = {}
+        self._ways: dict[str, _Way] = {}
 
     async def open(self, node: Node) -> None:
         self._node = node
         loop = asyncio.get_running_loop()
-        path = self._path(self._index)
+        path = self._path(self._name)
         path.unlink(missing_ok=True)
         self._server = await loop.create_unix_server(partial(_Way, self), str(path))
         path.chmod(0o600)
-        self._looking = [loop.create_task(self._look_for(other)) for other in range(self._index)]
+        self._looking = [
+            loop.create_task(self._look_for(other)) for other in self._names[: self._names.index(self._name)]
+        ]
 
     async def close(self) -> None:
         for task in self._looking:
             task.cancel()
         if self._server is not None:
             self._server.close()
-        self._path(self._index).unlink(missing_ok=True)
+        self._path(self._name).unlink(missing_ok=True)
         for way in list(self._ways.values()):
             way.close()
 
-    def _path(self, index: int) -> Path:
-        return self._folder / f"{index}.mesh"
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.mesh"
 
-    async def _look_for(self, other: int) -> None:
+    async def _look_for(self, other: str) -> None:
         """Connect to the node whenever there is no connection."""
         loop = asyncio.get_running_loop()
         while True:
@@ -59,13 +62,13 @@ class Mesh:
             except OSError:
                 await asyncio.sleep(AGAIN)
                 continue
-            way.transmit(_INDEX.pack(self._index))
+            way.transmit(self._name.encode())
             self.begun(way, other)
             await way.ended.wait()
 
-    def begun(self, way: _Way, other: int) -> None:
+    def begun(self, way: _Way, other: str) -> None:
         """The connection is that node's; one before it is no more."""
-        if self._node is None or other == self._index or other >= self._count:
+        if self._node is None or other == self._name or other not in self._names:
             way.close()
             return
         before = self._ways.pop(other, None)
@@ -86,10 +89,8 @@ class Mesh:
         if way.peer is not None:
             assert self._node is not None
             self._node.received(way.peer, frame)
-        elif len(frame) == _INDEX.size:
-            self.begun(way, _INDEX.unpack(frame)[0])
         else:
-            way.close()
+            self.begun(way, frame.decode(errors="replace"))
 
 
 class _Way(asyncio.Protocol):
@@ -99,7 +100,7 @@ class _Way(asyncio.Protocol):
         self._mesh = mesh
         self._transport: asyncio.Transport | None = None
         self._rest = bytearray()
-        self.peer: int | None = None
+        self.peer: str | None = None
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -24,9 +24,9 @@ MOST_MEMBERS = 1000
 class Peer:
     """Has the peer's topic filters in the router, and takes what is for it."""
 
-    def __init__(self, engine: Engine, index: int, incarnation: int) -> None:
+    def __init__(self, engine: Engine, name: str, incarnation: int) -> None:
         self._engine = engine
-        self.index = index
+        self.name = name
         self.link = Link(incarnation)
         self.session = Neighbour(engine.pending, self, engine.counters)
         self.filters: set[str] = set()
@@ -150,15 +150,18 @@ class Peer:
         if members:
             self._members[topic_filter] = members
 
-    def doubt_routes(self) -> bool:
-        """It may not have what it had, and is about to tell what it has. Whether there is anything."""
+    @property
+    def has_routes(self) -> bool:
+        return bool(self.filters or self.groups)
+
+    def doubt_routes(self) -> None:
+        """It may not have what it had, and is about to tell what it has."""
         self._doubtful = {*self.filters, *self.groups}
-        return bool(self._doubtful)
 
     def forget_doubtful(self) -> Iterator[None]:
         """What it has not told again it has no more; a filter a step."""
-        doubtful, self._doubtful = self._doubtful, set()
-        for topic_filter in doubtful:
+        while self._doubtful:
+            topic_filter = self._doubtful.pop()  # what it tells again meanwhile is not in doubt
             if topic_filter in self.groups:
                 self.has_members(topic_filter, 0, 0)
                 yield

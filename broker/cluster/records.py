@@ -32,9 +32,9 @@ from ..packets.topic_cache import TopicCache
 
 _HEAD = Struct("<BI")
 _TEXT = Struct("<I")
-_RETAINED = Struct("<QBdII")  # stamp, layout, expiry by the clock on the wall, lengths of topic and source
+_RETAINED = Struct("<16sBdII")  # stamp, layout, expiry by the clock on the wall, lengths of topic and source
 _MEMBERS = Struct("<III")  # length of the filter, members that are connected, and that are away
-_STAMP = Struct("<Q")
+_STAMP_SIZE = 16
 
 
 class RecordError(Exception):
@@ -88,7 +88,9 @@ def retained(publish: Publish, packet: bytes, stamp: int, epoch: float) -> bytes
     """``epoch`` is what the time is more than the monotonic clock."""
     expires = inf if publish.expires_at is None else publish.expires_at + epoch
     topic, who = publish.topic.encode(), _client(publish.source)
-    head = _RETAINED.pack(stamp, 5 if publish.version == 5 else 4, expires, len(topic), len(who))
+    head = _RETAINED.pack(
+        stamp.to_bytes(_STAMP_SIZE), 5 if publish.version == 5 else 4, expires, len(topic), len(who)
+    )
     return pack(RETAINED, b"".join((head, topic, who, packet)))
 
 
@@ -99,16 +101,16 @@ def read_retained(body: bytes, epoch: float) -> tuple[int, Publish]:
     publish = read_packet(body[at + who :], layout)
     publish.source = read_source(body[at : at + who])
     publish.expires_at = None if expires == inf else expires - epoch
-    return stamp, publish
+    return int.from_bytes(stamp), publish
 
 
 def unretained(topic: str, stamp: int) -> bytes:
-    return pack(UNRETAINED, _STAMP.pack(stamp) + topic.encode())
+    return pack(UNRETAINED, stamp.to_bytes(_STAMP_SIZE) + topic.encode())
 
 
 def read_unretained(body: bytes) -> tuple[int, str]:
     """Stamp and topic."""
-    return _STAMP.unpack_from(body)[0], body[_STAMP.size :].decode()
+    return int.from_bytes(body[:_STAMP_SIZE]), body[_STAMP_SIZE:].decode()
 
 
 def members(topic_filter: str, connected: int, away: int) -> bytes:

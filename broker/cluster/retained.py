@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,10 @@ AHEAD = 4 << 20
 class RetainedCopies:
     """Watches the engine's retained messages, and keeps them the same on all nodes."""
 
-    def __init__(self, engine: Engine, index: int, tell: Callable[[bytes], None], *, owns: bool) -> None:
+    def __init__(self, engine: Engine, name: str, tell: Callable[[bytes], None], *, owns: bool) -> None:
         self._engine = engine
-        self._index = index
+        self._mark = int.from_bytes(blake2b(name.encode(), digest_size=4).digest())
+        """Tells the stamps of two nodes apart that are of one moment."""
         self._tell = tell
         self.knows = owns
         """Whether this node has all messages: it tells them to one that comes."""
@@ -66,7 +68,8 @@ class RetainedCopies:
         topic = publish.topic
         self._told.add(topic)
         self._last = max(self._last, stamp)
-        if stamp <= self._stamp_of(topic):
+        known = self._stamp_of(topic)
+        if stamp < known or (stamp == known and not self._is_preferred(publish)):
             return
         self._note(topic, stamp, publish)
         self._applies = True
@@ -111,6 +114,11 @@ class RetainedCopies:
             return FROM_DISK
         return stamp
 
+    def _is_preferred(self, publish: Publish) -> bool:
+        """Of two messages from disk nobody knows which is later. All nodes keep the same of them."""
+        own = self._engine.retained.get(publish.topic)
+        return own is not None and as_it_came(publish) > as_it_came(own)
+
     def _changed(self, topic: str, publish: Publish | None) -> None:
         """By one of our own clients, or because it has expired."""
         if self._applies:
@@ -150,9 +158,9 @@ class RetainedCopies:
         self._gone[topic] = stamp, self._engine.clock.monotonic()
 
     def _next_stamp(self) -> int:
-        """Later than all that this node has seen: the time, and the node to tell two of one moment apart."""
-        now = int(self._engine.clock.time() * 1_000_000) << 8
-        self._last = max((self._last | 0xFF) + 1, now) | self._index
+        """Later than all that this node has seen: the time in microseconds, and the mark of the node."""
+        now = int(self._engine.clock.time() * 1_000_000) << 32
+        self._last = max((self._last | 0xFFFFFFFF) + 1, now) | self._mark
         return self._last
 
     def _each(self, peer: Peer) -> Iterator[None]:

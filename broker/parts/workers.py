@@ -47,6 +47,15 @@ class Place:
     replaced: int = 0
     """How many of them have died so far."""
 
+    @property
+    def names(self) -> list[str]:
+        """Of all of them as nodes."""
+        return [str(index) for index in range(self.count)]
+
+    @property
+    def name(self) -> str:
+        return str(self.index)
+
     def http_path(self, index: int) -> Path:
         """Where a worker answers what the first one is asked over HTTP."""
         return self.folder / f"{index}.http"
@@ -65,9 +74,16 @@ class Workers(Part):
         owns = place.first and place.index == 0
         incarnation = int.from_bytes(os.urandom(8)) | 1
         self.node = Node(
-            engine, place.index, place.count, incarnation, owns_retained=owns, measure=measure, keeps=keeps
+            engine,
+            place.name,
+            incarnation,
+            others=[name for name in place.names if name != place.name],
+            is_mine=lambda client_id: self.owner_of(client_id) == place.index,
+            owns_retained=owns,
+            measure=measure,
+            keeps=keeps,
         )
-        self._mesh = Mesh(place.folder, place.index, place.count)
+        self._mesh = Mesh(place.folder, place.name, place.names)
         self.handover: Handover | None = None
 
     async def start(self) -> None:

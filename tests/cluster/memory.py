@@ -43,7 +43,7 @@ class Ways:
             self._frames[source, target] = deque()
         for source, target in ((one, other), (other, one)):
             frames = self._frames[source, target]
-            self._nodes[source].up(target, frames.append)
+            self._nodes[source].up(str(target), frames.append)
 
     def cut(self, one: int, other: int) -> None:
         """The way is broken, and frames on it are lost."""
@@ -54,7 +54,7 @@ class Ways:
         for source, target in ((one, other), (other, one)):
             del self._frames[source, target]
             if source in self._nodes:
-                self._nodes[source].down(target)
+                self._nodes[source].down(str(target))
 
     def lose(self, source: int, target: int) -> bool:
         """The next frame is lost; whether there was any."""
@@ -68,7 +68,7 @@ class Ways:
         if not frames:
             return False
         self.delivered += 1
-        self._nodes[target].received(source, frames.popleft())
+        self._nodes[target].received(str(source), frames.popleft())
         return True
 
     def deliver(self) -> None:

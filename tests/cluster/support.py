@@ -15,17 +15,18 @@ from .memory import Ways
 class Cluster:
     """``nodes[i]`` is a broker as tests without sockets use it. Call :meth:`settle` before reading."""
 
-    def __init__(self, count: int = 3, *, keeps: bool = False, **options: Any) -> None:
+    def __init__(self, count: int = 3, *, keeps: bool = False, fixed: bool = True, **options: Any) -> None:
         self.clock = ManualClock()
         self.ways = Ways()
         self.count = count
         self._options = options
         self._keeps = keeps
+        self._fixed = fixed
         self._incarnation = 0
         self.nodes: list[Broker] = []
         self.ends: list[Node] = []
         for index in range(count):
-            broker, end = self._make(index, first=index == 0)
+            broker, end = self.make(index, first=index == 0)
             self.nodes.append(broker)
             self.ends.append(end)
             self.ways.enter(index, end)
@@ -70,7 +71,7 @@ class Cluster:
 
     def replace(self, index: int) -> None:
         """A new process takes the place of the one that died."""
-        self.nodes[index], self.ends[index] = self._make(index, first=False)
+        self.nodes[index], self.ends[index] = self.make(index, first=False)
         self.ways.enter(index, self.ends[index])
         self.settle()
 
@@ -78,11 +79,17 @@ class Cluster:
         self.clock.advance(seconds)
         self.settle()
 
-    def _make(self, index: int, *, first: bool) -> tuple[Broker, Node]:
-        self._incarnation += 1
+    def make(self, index: int, *, first: bool) -> tuple[Broker, Node]:
+        self._incarnation += 1000
         broker = Broker(clock=self.clock, **self._options)
         end = Node(
-            broker.engine, index, self.count, self._incarnation, owns_retained=first, keeps=self._keeps
+            broker.engine,
+            str(index),
+            self._incarnation,
+            others=[str(one) for one in range(self.count) if one != index] if self._fixed else None,
+            is_mine=(lambda client_id: owner_of(client_id, self.count) == index) if self._fixed else None,
+            owns_retained=first,
+            keeps=self._keeps,
         )
         end.start()
         return broker, end

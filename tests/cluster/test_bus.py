@@ -15,6 +15,7 @@ from tests.waiting import DEADLINE
 
 from .memory import Ways
 
+NAMES = ["0", "1", "2"]
 MakeBus = Callable[[int], Bus]
 
 
@@ -22,20 +23,22 @@ class Node:
     """Keeps what the bus says."""
 
     def __init__(self) -> None:
-        self.ways: dict[int, Transmit] = {}
-        self.frames: list[tuple[int, bytes]] = []
+        self.ways: dict[str, Transmit] = {}
+        self.frames: list[tuple[str, bytes]] = []
         self.ups = self.downs = 0
 
-    def up(self, peer: int, transmit: Transmit) -> None:
+    def up(self, peer: str, transmit: Transmit) -> None:
         self.ups += 1
         self.ways[peer] = transmit
 
-    def down(self, peer: int) -> None:
+    def down(self, peer: str) -> None:
         self.downs += 1
         del self.ways[peer]
 
-    def received(self, peer: int, frame: bytes) -> None:
+    def received(self, peer: str, frame: bytes) -> None:
         self.frames.append((peer, frame))
+
+    def alone(self, is_alone: bool) -> None: ...
 
 
 @pytest.fixture(params=["memory", "mesh"])
@@ -52,7 +55,7 @@ def bus(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MakeBus, Callab
     async def pass_on() -> None:
         await asyncio.sleep(0)
 
-    return lambda index: Mesh(tmp_path, index, 3), pass_on
+    return lambda index: Mesh(tmp_path, str(index), NAMES), pass_on
 
 
 async def until(condition: Callable[[], Any], deliver: Callable[[], Awaitable[None]]) -> None:
@@ -83,11 +86,11 @@ async def test_frames_come_whole_and_in_order(bus: Two) -> None:
     await until(lambda: all(node.ways for node in nodes), deliver)
     frames = [b"", b"x", bytes(100_000), b"y" * 3_000_000, *(b"%d" % n for n in range(1000))]
     for frame in frames:
-        nodes[0].ways[1](frame)
-        nodes[1].ways[0](frame)
+        nodes[0].ways["1"](frame)
+        nodes[1].ways["0"](frame)
     await until(lambda: all(len(node.frames) == len(frames) for node in nodes), deliver)
-    assert nodes[1].frames == [(0, frame) for frame in frames]
-    assert nodes[0].frames == [(1, frame) for frame in frames]
+    assert nodes[1].frames == [("0", frame) for frame in frames]
+    assert nodes[0].frames == [("1", frame) for frame in frames]
     for one in buses:
         await one.close()
 
@@ -105,15 +108,15 @@ async def test_a_node_that_ends_is_down_and_another_in_its_place_is_found(bus: T
         nodes[ends], buses[ends] = Node(), make(ends)
         await buses[ends].open(nodes[ends])
         await until(lambda stays=stays, ends=ends: stays.ways and nodes[ends].ways, deliver)
-        stays.ways[ends](b"hello")
-        await until(lambda ends=ends: nodes[ends].frames == [(1 - ends, b"hello")], deliver)
+        stays.ways[str(ends)](b"hello")
+        await until(lambda ends=ends: nodes[ends].frames == [(str(1 - ends), b"hello")], deliver)
         assert gone.frames == []
     for one in buses:
         await one.close()
 
 
 async def test_who_does_not_say_who_it_is_is_sent_away(tmp_path: Path) -> None:
-    node, mesh = Node(), Mesh(tmp_path, 0, 2)
+    node, mesh = Node(), Mesh(tmp_path, "0", NAMES)
     await mesh.open(node)
     for said in (b"\3\0\0\0abc", b"\2\0\0\0\7\0", b"\xff\xff\xff\xff"):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "0.mesh")

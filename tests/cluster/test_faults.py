@@ -45,8 +45,8 @@ def test_routes_of_a_dead_node_go_and_those_of_its_replacement_count() -> None:
     cluster.die(1)
     cluster.replace(1)
     for index in (0, 2):
-        assert not cluster.ends[index].peers[1].filters
-        assert not cluster.ends[index].peers[1].groups
+        assert not cluster.ends[index].peers["1"].filters
+        assert not cluster.ends[index].peers["1"].groups
         assert cluster[index].engine.router.elsewhere == 0
     new = cluster.connect(1, "new")
     cluster.subscribe(new, "both")
@@ -75,7 +75,7 @@ def test_what_waits_for_a_node_that_does_not_come_back_is_given_up_and_counted()
     publisher.publish("t", b"x", 1)
     for _ in range(40):
         cluster.pass_time(1)
-    assert cluster.ends[0].peers[1].link.held == 0
+    assert cluster.ends[0].peers["1"].link.held == 0
     assert cluster[0].dropped("neighbour_gone") == 1
     assert cluster[0].engine.router.elsewhere == 0
     assert not cluster[0].engine.router.is_wanted("t")

@@ -27,13 +27,13 @@ class End:
         self.link.reset = self._reset
         self.link.tell_all = lambda: told or []
 
-    def up(self, peer: int, transmit: object) -> None:
+    def up(self, peer: str, transmit: object) -> None:
         self.link.up(transmit)  # type: ignore[arg-type]
 
-    def down(self, peer: int) -> None:
+    def down(self, peer: str) -> None:
         self.link.down()
 
-    def received(self, peer: int, frame: bytes) -> None:
+    def received(self, peer: str, frame: bytes) -> None:
         self.link.received(frame, self.now)
 
     def send(self, *records: bytes) -> None:

@@ -88,7 +88,7 @@ def test_what_is_on_the_disk_of_one_that_was_dead_does_not_come_back() -> None:
     cluster.die(0)
     publisher.publish("gone", b"", retain=True)
     cluster.pass_time(100)  # longer than anybody remembers that it was cleared
-    cluster.nodes[0], cluster.ends[0] = cluster._make(0, first=False)
+    cluster.nodes[0], cluster.ends[0] = cluster.make(0, first=False)
     for topic, message in left.items():
         assert message is not None
         cluster[0].engine.retained._messages.pop(topic, None)

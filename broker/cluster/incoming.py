@@ -1,0 +1,211 @@
+"""What a node does with the records of the others: it delivers their messages to its own clients, and keeps
+their routes, retained messages and numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from struct import error
+
+from ..delivery.neighbour import NOBODY
+from ..engine.engine import Engine
+from ..engine.publish import MAX_AT_ONE_GO, stamp
+from ..packets.model import Publish, PublishRun
+from ..routing.router import Route, UnansweredError
+from ..routing.shared import Share
+from ..session.session import Session
+from . import records
+from .peer import Peer, is_elsewhere
+from .retained import RetainedCopies
+
+log = logging.getLogger("pybroker.cluster")
+
+
+class Incoming:
+    """Handles the batches that wait in each peer's inbox, in their order."""
+
+    def __init__(
+        self, engine: Engine, peers: Mapping[str, Peer], retained: RetainedCopies, *, one_limit: bool
+    ) -> None:
+        """``one_limit``: the limits of connections hold for all nodes together, else for each by itself."""
+        self.engine = engine
+        self._peers = peers
+        self._retained_copies = retained
+        self._one_limit = one_limit
+        self._turns: dict[str, int] = {}
+        """Of each shared group: whose turn it is of those that are here."""
+
+    def forget_turn(self, topic_filter: str) -> None:
+        """The shared subscription has no member here any more."""
+        self._turns.pop(topic_filter, None)
+
+    def work(self, peer: Peer) -> None:
+        """Deal with what has come, until the turn is over."""
+        if not peer.works and peer.inbox:
+            peer.works = True
+            self._go_on(peer, self._steps(peer))
+
+    def _go_on(self, peer: Peer, steps: Iterator[None]) -> None:
+        turns = self.engine.turns
+        end = turns.end()
+        for _ in steps:
+            if turns.now() > end:
+                turns.later(lambda: self._go_on(peer, steps))
+                self.engine.flush()
+                return
+        peer.works = False
+        self.work(peer)
+
+    def _steps(self, peer: Peer) -> Iterator[None]:
+        link = peer.link
+        while peer.inbox:
+            number, batch = peer.inbox.popleft()
+            incarnation = link.peer
+            peer.source = None
+            try:
+                for kind, body in records.unpack(batch):
+                    yield from self._HANDLERS[kind](self, peer, body)
+            except (records.RecordError, LookupError, TypeError, ValueError, error) as unfit:
+                log.error("node %s has sent what cannot be read; it is ignored: %s", peer.name, unfit)
+            self.engine.flush()
+            if incarnation == link.peer:
+                self.engine.pending.when_written(link, partial(link.handled, number))
+
+    def _packets(self, layout: int, peer: Peer, body: bytes) -> Iterator[None]:
+        counters = self.engine.counters
+        for packet in peer.readers[layout].feed(body):
+            # Where it came from it was counted as sent; it is sent from here, and counted again.
+            many = len(packet) if isinstance(packet, PublishRun) else 1
+            counters.publish_sent -= many
+            counters.packets_sent -= many
+            if isinstance(packet, PublishRun):
+                yield from self._deliver_run(peer, packet)
+            elif isinstance(packet, Publish):
+                packet.source = peer.source
+                self._deliver(packet)
+                yield
+
+    def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[None]:
+        fanout = self.engine.fanout
+        route = self.engine.router.routes.get(run.topic)
+        plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
+        if plan is not None and not run.qos:
+            waiting = fanout.forward(plan, run)
+            if waiting:
+                for _ in fanout.forward_later(waiting, run):
+                    yield
+            yield
+            return
+        few = plan is not None and len(run) * len(plan.renumber) <= MAX_AT_ONE_GO
+        if plan is not None and few:
+            fanout.renumber(plan, run, peer.source or NOBODY)
+            yield
+            return
+        for packet in run:
+            packet.source = peer.source
+            self._deliver(packet)
+            yield
+
+    def _deliver(self, packet: Publish) -> None:
+        """To our own clients."""
+        engine = self.engine
+        try:
+            route = self._local(engine.router.route(packet.topic))
+        except UnansweredError as unanswered:
+            engine.spawn(_all(unanswered.answers), lambda _: self._deliver_later(packet))
+            return
+        if route.targets:
+            if packet.properties is not None and packet.expires_at is None:
+                stamp(engine, packet)
+            engine.fanout.deliver(route, packet, None)
+
+    def _deliver_later(self, packet: Publish) -> None:
+        self._deliver(packet)
+        self.engine.flush()
+
+    def _local(self, route: Route[Session]) -> Route[Session]:
+        local = route.local
+        if local is None:
+            targets = tuple(target for target in route.targets if not is_elsewhere(target.session))
+            local = route.local = Route(targets, (), ())
+        return local
+
+    def _to_group(self, layout: int, peer: Peer, body: bytes) -> Iterator[None]:
+        topic_filter, data = records.read_group(body)
+        packet = records.read_packet(data, layout)
+        packet.source = peer.source
+        if packet.properties is not None:
+            stamp(self.engine, packet)
+        group = self.engine.router.group(topic_filter)
+        if group is None:
+            self.engine.reports.dropped("no_subscribers", packet)
+            return
+        members = group.share_of(packet.topic).members
+        ours = [one for one in members if not is_elsewhere(one[0])]
+        if ours:
+            turn, group.turn = group.turn, self._turns.get(topic_filter, 0)
+            self.engine.fanout.to_group(Share(group, ours), packet)
+            self._turns[topic_filter], group.turn = group.turn, turn
+        else:  # they have left meanwhile
+            others = [one for one in members if one[0].elsewhere is not peer.session]
+            self.engine.fanout.to_group(Share(group, others), packet)
+        yield
+
+    def _source(self, peer: Peer, body: bytes) -> Iterator[None]:
+        peer.source = records.read_source(body)
+        return iter(())
+
+    def _retained(self, peer: Peer, body: bytes) -> Iterator[None]:
+        self._retained_copies.told(body)
+        yield
+
+    def _unretained(self, peer: Peer, body: bytes) -> Iterator[None]:
+        self._retained_copies.told_gone(body)
+        yield
+
+    def _all_retained(self, peer: Peer, body: bytes) -> Iterator[None]:
+        yield from self._retained_copies.all_told()
+
+    def _subscribed(self, peer: Peer, body: bytes) -> Iterator[None]:
+        yield from peer.subscribed(body.decode().split("\0") if body else ())
+
+    def _unsubscribed(self, peer: Peer, body: bytes) -> Iterator[None]:
+        yield from peer.unsubscribed(body.decode().split("\0"))
+
+    def _all_routes(self, peer: Peer, body: bytes) -> Iterator[None]:
+        yield from peer.forget_doubtful()
+
+    def _members(self, peer: Peer, body: bytes) -> Iterator[None]:
+        peer.has_members(*records.read_members(body))
+        yield
+
+    def _numbers(self, peer: Peer, body: bytes) -> Iterator[None]:
+        peer.numbers = records.read_numbers(body)
+        engine = self.engine
+        everyone = [one.numbers for one in self._peers.values()]
+        if self._one_limit:
+            engine.connected_elsewhere = sum(one.get("connected", 0) for one in everyone)
+            engine.connection_limits.elsewhere(one.get("listeners", {}) for one in everyone)
+        yield
+
+    _HANDLERS: dict[int, Callable[[Incoming, Peer, bytes], Iterator[None]]] = {  # noqa: RUF012 - read only
+        records.PACKETS_3: lambda self, peer, body: self._packets(4, peer, body),
+        records.PACKETS_5: lambda self, peer, body: self._packets(5, peer, body),
+        records.GROUP_3: lambda self, peer, body: self._to_group(4, peer, body),
+        records.GROUP_5: lambda self, peer, body: self._to_group(5, peer, body),
+        records.SOURCE: _source,
+        records.RETAINED: _retained,
+        records.UNRETAINED: _unretained,
+        records.ALL_RETAINED: _all_retained,
+        records.SUBSCRIBED: _subscribed,
+        records.UNSUBSCRIBED: _unsubscribed,
+        records.ALL_ROUTES: _all_routes,
+        records.MEMBERS: _members,
+        records.NUMBERS: _numbers,
+    }
+
+
+async def _all(answers: list[Awaitable[bool]]) -> None:
+    for answer in answers:
+        await answer
