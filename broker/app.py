@@ -215,7 +215,8 @@ class App:
         from .rest.workers import Workers as AllWorkers  # takes aiohttp, for those who serve HTTP
 
         place = self.workers.place
-        return AllWorkers(self.workers.owner_of, [place.http_path(index) for index in range(place.count)])
+        paths = [place.http_path(index) for index in range(place.count)]
+        return AllWorkers(self.workers.owner_of, paths, place.index)
 
     def _sys_values(self) -> Iterable[tuple[str, str]]:
         for part in self.parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -63,6 +63,8 @@ ignored."""
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[web.StreamResponse]]
+Join: TypeAlias = Callable[[Call, Sequence[Any]], Awaitable[web.StreamResponse]]
+"""Makes one answer of the ``data`` of all workers' answers, in the order of the workers."""
 
 
 class Where(Enum):
@@ -71,9 +73,10 @@ class Where(Enum):
     HERE = "the one that serves HTTP: all know the same"
     OWNER = "the one that has the client that the path names first"
     OWNER_IN_BODY = "the one that has the client that the body names"
-    ALL = "all of them; their lists are put together"
+    OWNERS_IN_BODY = "for each object of the array in the body, the one that has the client that it names"
+    ALL = "all of them; their answers are joined"
+    NAMED = "the one that the query names as `worker`, or all of them"
     EACH = "all of them do it"
-    ALONE = "none: it is served by a broker of one process only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +93,7 @@ class Route:
     changes: bool = False
     """Whether it changes something: users who may only read are refused."""
     where: Where = Where.HERE
+    join: Join | None = None
+    """Where all are asked; None puts their lists one after another."""
+    patience: float = 10.0
+    """Seconds that a worker may take to answer."""

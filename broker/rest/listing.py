@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,13 +14,15 @@ from .answers import Code, Refused
 
 AT_ONCE = 200
 """Elements that are made between two turns of the event loop."""
+HEAD, TAIL = '{"code":0,"data":[', "]}"
 
 
-async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Response:
-    """All of them, or with ``_page`` and ``_limit`` one page with EMQX's ``meta``. Raises Refused."""
-    page, limit = number(query, "_page", 1), number(query, "_limit", 0)
-    if "_page" in query and not limit:
-        limit = 100
+async def listing(
+    query: Mapping[str, str], elements: Iterable[Any], total: int | None = None
+) -> web.Response:
+    """All of them, or with ``_page`` and ``_limit`` one page with EMQX's ``meta``. ``total`` is their number
+    where ``elements`` has only those up to the end of the page. Raises Refused."""
+    page, limit = page_of(query)
     first = (page - 1) * limit
     found: list[str] = []
     count = 0
@@ -33,9 +35,27 @@ async def listing(query: Mapping[str, str], elements: Iterable[Any]) -> web.Resp
         ]
         count += len(part)
         await asyncio.sleep(0)
-    meta = f',"meta":{{"page":{page},"limit":{limit},"count":{count}}}' if limit else ""
-    body = f'{{"code":0,"data":[{",".join(found)}]{meta}}}'
+    total = count if total is None else total
+    tail = f'],"meta":{{"page":{page},"limit":{limit},"count":{total}}}}}' if limit else TAIL
+    body = f"{HEAD}{','.join(found)}{tail}"
     return web.Response(body=body.encode(), content_type="application/json")
+
+
+def put_together(bodies: Sequence[bytes]) -> web.Response:
+    """One list of several without pages, each as ``listing`` writes it. They are not parsed, which would hold
+    up the event loop."""
+    inner = [body[len(HEAD) : -len(TAIL)] for body in bodies]
+    body = b"".join((HEAD.encode(), b",".join(one for one in inner if one), TAIL.encode()))
+    return web.Response(body=body, content_type="application/json")
+
+
+def page_of(query: Mapping[str, str]) -> tuple[int, int]:
+    """The page that is asked for, from 1 on, and how many elements a page has: 0 where all are wanted. Raises
+    Refused."""
+    page, limit = number(query, "_page", 1), number(query, "_limit", 0)
+    if "_page" in query and not limit:
+        limit = 100
+    return page, limit
 
 
 def number(query: Mapping[str, str], key: str, default: int) -> int:

@@ -59,6 +59,8 @@ _REFUSALS = {
     "503": "Too many others ask for the like.",
 }
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+_NUMBERS = {"type": "string", "pattern": "^[0-9]{1,9}(,[0-9]{1,9})*$"}
+"""One for each worker."""
 _PAGED = (
     "/clients",
     "/subscriptions",
@@ -117,8 +119,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     ]
     if route.method == "GET" and route.path in _PAGED:
         found += [{"name": name, "in": "query", "schema": _NUMBER} for name in ("_page", "_limit")]
-    if route.path.endswith(("/packets", "/deliveries")):
+    if route.path.endswith("/packets"):
         found.append({"name": "after", "in": "query", "schema": _NUMBER})
+    if route.path.endswith("/deliveries"):
+        found.append({"name": "after", "in": "query", "schema": _NUMBERS})
     if route.path == "/retained/:topic" and route.method == "GET":
         found.append({"name": "limit", "in": "query", "schema": _NUMBER})
     return found

@@ -239,7 +239,7 @@ ROUTES = (
         "mqtt_subscribe_batch",
         "Several",
         True,
-        where=Where.ALONE,
+        where=Where.OWNERS_IN_BODY,
     ),
     Route(
         "POST",
@@ -257,6 +257,6 @@ ROUTES = (
         "mqtt_unsubscribe_batch",
         "Several",
         True,
-        where=Where.ALONE,
+        where=Where.OWNERS_IN_BODY,
     ),
 )

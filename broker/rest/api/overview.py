@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
 from aiohttp import web
 
 from ...live.numbers import busiest_clients, overview
@@ -20,6 +24,11 @@ async def get_busiest(call: Call) -> web.Response:
     return data(busiest_clients(call.served.engine, CLIENTS))
 
 
+async def _busiest_of_all(call: Call, lists: Sequence[list[dict[str, Any]]]) -> web.Response:
+    found = sorted(chain.from_iterable(lists), key=lambda one: one["queued"] + one["inflight"], reverse=True)
+    return data(found[:CLIENTS])
+
+
 ROUTES = (
     Route("GET", "/overview", get_overview, "overview", "Counts and counters of the whole broker"),
     Route(
@@ -29,5 +38,6 @@ ROUTES = (
         "busiest_clients",
         "Those with most messages waiting",
         where=Where.ALL,
+        join=_busiest_of_all,
     ),
 )

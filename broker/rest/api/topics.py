@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
@@ -41,13 +42,39 @@ async def topic_tree(call: Call) -> web.Response:
             level.clients.append(session.client_id)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
+    return data(await _levels(root))
+
+
+async def _levels(root: _Level) -> list[list[dict[str, Any]]]:
     found: list[list[dict[str, Any]]] = []
     depth = [("", root)]
     while depth:
         found.append([_element(name, level) for name, level in depth])
         depth = [below for _, level in depth for below in level.ordered()]
         await asyncio.sleep(0)
-    return data([*found, []])
+    return [*found, []]
+
+
+async def _one_tree(call: Call, trees: Sequence[list[list[dict[str, Any]]]]) -> web.Response:
+    """Of several. An array has the levels below the first element of the array before it, then those below
+    the second: so many as their ``cld_cnt`` says."""
+    root = _Level()
+    for tree in trees:
+        above = [root]
+        for depth, elements in enumerate(tree):
+            if depth:
+                parents = chain.from_iterable(
+                    [level] * element["cld_cnt"]
+                    for level, element in zip(above, tree[depth - 1], strict=True)
+                )
+                above = [
+                    parent.below.setdefault(element["topic"], _Level())
+                    for parent, element in zip(parents, elements, strict=True)
+                ]
+            for level, element in zip(above, elements, strict=True):
+                level.clients += element.get("clientid", ())
+            await asyncio.sleep(0)
+    return data(await _levels(root))
 
 
 def _element(name: str, level: _Level) -> dict[str, Any]:
@@ -70,6 +97,11 @@ async def routes(call: Call) -> web.Response:
     return await listing(call.request.rel_url.query, _filters(call))
 
 
+async def _each_once(call: Call, lists: Sequence[list[dict[str, Any]]]) -> web.Response:
+    found = {element["topic"]: element for element in chain.from_iterable(lists)}
+    return await listing(call.request.rel_url.query, found.values())
+
+
 ROUTES = (
     Route(
         "GET",
@@ -77,7 +109,8 @@ ROUTES = (
         topic_tree,
         "list_topic-tree",
         "The topic filters, level by level",
-        where=Where.ALONE,
+        where=Where.ALL,
+        join=_one_tree,
     ),
     Route(
         "GET",
@@ -86,5 +119,6 @@ ROUTES = (
         "list_routes",
         "Each topic filter that somebody has subscribed to",
         where=Where.ALL,
+        join=_each_once,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,8 @@ from ..listing import number
 
 MOST_SHOWN = 500
 """Dead letters in one answer; the newest are left out where there are more."""
+RETRY_PATIENCE = 600.0
+"""Seconds that another worker may take to send its dead letters again."""
 
 
 async def webhooks(call: Call) -> web.Response:
@@ -45,8 +48,26 @@ def _endpoint(call: Call) -> Endpoint:
 async def deliveries(call: Call) -> web.Response:
     """The last tries, oldest first: failures, and from the first such request on all of them."""
     endpoint = _endpoint(call)
-    after = number(call.request.rel_url.query, "after", 0)
-    return data([_try(endpoint, one) for one in endpoint.last_tries(after)])
+    return data([_try(endpoint, one) for one in endpoint.last_tries(_after(call))])
+
+
+def _after(call: Call) -> int:
+    """Of ``after`` in the query, a number for each worker, the one that is for this process. Raises
+    Refused."""
+    workers = call.served.workers
+    index = 0 if workers is None else workers.index
+    texts = call.request.rel_url.query.get("after", "").split(",")
+    own = texts[index] if index < len(texts) else ""
+    return number({"after": own}, "after", 0) if own.strip("0") else 0
+
+
+async def _tries_of_all(call: Call, lists: Sequence[list[dict[str, Any]]]) -> web.Response:
+    return data(sorted(_with_worker(lists), key=lambda one: one["at"]))
+
+
+def _with_worker(lists: Sequence[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Each with the number of its worker, from 1 on."""
+    return ({**one, "worker": worker} for worker, found in enumerate(lists, 1) for one in found)
 
 
 def _try(endpoint: Endpoint, one: Try) -> dict[str, Any]:
@@ -133,6 +154,10 @@ async def dead_letters(call: Call) -> web.Response:
         raise Refused(500, Code.RPC_ERROR, str(error)) from None
 
 
+async def _dead_letters_of_all(call: Call, lists: Sequence[list[dict[str, Any]]]) -> web.Response:
+    return data(sorted(_with_worker(lists), key=lambda one: one["at"])[:MOST_SHOWN])
+
+
 async def retry(call: Call) -> web.Response:
     """Sends them again; those that are taken are dead letters no more."""
     dead = _dead(call)
@@ -141,6 +166,11 @@ async def retry(call: Call) -> web.Response:
     except DeadLetterError as error:
         raise Refused(500, Code.RPC_ERROR, str(error)) from None
     return data({"delivered": found.delivered, "failed": found.failed, "stopped": found.stopped})
+
+
+async def _retried_by_all(call: Call, results: Sequence[dict[str, Any]]) -> web.Response:
+    found: dict[str, Any] = {key: sum(one[key] for one in results) for key in ("delivered", "failed")}
+    return data({**found, "stopped": next((one["stopped"] for one in results if one["stopped"]), None)})
 
 
 async def purge(call: Call) -> web.Response:
@@ -154,6 +184,10 @@ async def purge(call: Call) -> web.Response:
     return done()
 
 
+async def _purged_by_all(call: Call, results: Sequence[Any]) -> web.Response:
+    return done()
+
+
 ROUTES = (
     Route("GET", "/webhooks", webhooks, "list_webhooks", "Each endpoint with its counters"),
     Route("GET", "/webhooks/:name", webhook, "get_webhook", "One endpoint with its counters"),
@@ -163,7 +197,8 @@ ROUTES = (
         deliveries,
         "list_deliveries",
         "Its last tries, while asked for",
-        where=Where.ALONE,
+        where=Where.ALL,
+        join=_tries_of_all,
     ),
     Route(
         "GET",
@@ -171,7 +206,8 @@ ROUTES = (
         dead_letters,
         "list_dead_letters",
         "Its dead letters, oldest first",
-        where=Where.ALONE,
+        where=Where.ALL,
+        join=_dead_letters_of_all,
     ),
     Route(
         "POST",
@@ -180,7 +216,9 @@ ROUTES = (
         "retry_dead_letters",
         "Send them again",
         True,
-        where=Where.ALONE,
+        where=Where.NAMED,
+        join=_retried_by_all,
+        patience=RETRY_PATIENCE,
     ),
     Route(
         "DELETE",
@@ -189,6 +227,7 @@ ROUTES = (
         "purge_dead_letters",
         "Throw them away",
         True,
-        where=Where.ALONE,
+        where=Where.NAMED,
+        join=_purged_by_all,
     ),
 )

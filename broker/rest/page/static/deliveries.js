@@ -9,7 +9,7 @@ export class Deliveries {
   constructor(app, name) {
     this.app = app;
     this.name = name;
-    this.last = 0;
+    this.last = []; // the number of the last one, of each worker
     this.note = h("p", { class: "note" });
     this.rows = h("ul", { class: "rows" });
     this.element = h("section", { "aria-label": `Last deliveries of ${name}`, hidden: true }, h("h3", {}, "Last deliveries"), this.note, this.rows);
@@ -27,14 +27,15 @@ export class Deliveries {
   async look() {
     let found;
     try {
-      found = await this.app.call("GET", `/webhooks/${encodeURIComponent(this.name)}/deliveries${this.last ? `?after=${this.last}` : ""}`);
+      found = await this.app.call("GET", `/webhooks/${encodeURIComponent(this.name)}/deliveries${this.last.length ? `?after=${Array.from(this.last, (one) => one ?? 0)}` : ""}`);
     } catch (error) {
       this.note.textContent = error.message;
       return;
     }
-    const fresh = found.filter((one) => one.number > this.last);
+    const at = (one) => (one.worker ?? 1) - 1;
+    const fresh = found.filter((one) => one.number > (this.last[at(one)] ?? 0));
     if (fresh.length) {
-      this.last = fresh.at(-1).number;
+      for (const one of fresh) this.last[at(one)] = Math.max(one.number, this.last[at(one)] ?? 0);
       this.rows.prepend(...fresh.reverse().map((one) => this.row(one)));
       while (this.rows.childElementCount > KEPT) this.rows.lastElementChild.remove();
     }
@@ -48,7 +49,7 @@ export class Deliveries {
       h("summary", {}, h("span", { class: "mono time" }, clock(one.at)), h("span", { class: `badge ${kind}` }, words),
         h("span", { class: "mono what" }, `${one.event} ${one.topic ?? one.client}${more}`), h("span", { class: "why" }, `${one.why}, ${duration(one.seconds)}`)),
       h("div", { class: "exchange" },
-        facts([["event", one.id], ["client", one.client], ["try", String(one.try)], ["why", one.why]]),
+        facts([["event", one.id], ["client", one.client], ["worker", one.worker && String(one.worker)], ["try", String(one.try)], ["why", one.why]]),
         h("h4", {}, "Request"), headers(one.request.headers), body(one.request, one.events > 1 ? "The first event:" : ""),
         h("h4", {}, one.status === null ? "Answer" : `Answer ${one.status}`), h("pre", {}, one.answer || (one.status === null ? "(none)" : "(empty)")))));
   }

@@ -84,12 +84,12 @@ export class Webhooks {
       }
       again();
     };
-    const rows = found.map((letter) => h("tr", {}, h("td", { class: "number" }, String(letter.number)), h("td", {}, clock(letter.died_at)), h("td", {}, letter.event),
+    const rows = found.map((letter) => h("tr", {}, h("td", { class: "number" }, letter.worker ? `${letter.worker}: ${letter.number}` : String(letter.number)), h("td", {}, clock(letter.died_at)), h("td", {}, letter.event),
       h("td", { class: "mono" }, letter.topic ?? letter.client),
       h("td", {}, letter.why, letter.answer ? h("details", {}, h("summary", {}, "answer"), h("pre", {}, letter.answer)) : null),
       h("td", {}, h("details", {}, h("summary", {}, "body"), tree(letter.body))),
-      h("td", {}, h("button", { type: "button", class: "small", onclick: (event) => retry(`?number=${letter.number}`, event.currentTarget) }, "Retry"))));
-    const heads = ["number", "died", "event", "topic or client", "why", "body", "action"].map((head) => h("th", { scope: "col" }, head));
+      h("td", {}, h("button", { type: "button", class: "small", onclick: (event) => retry(`?number=${letter.number}${letter.worker ? `&worker=${letter.worker}` : ""}`, event.currentTarget) }, "Retry"))));
+    const heads = [found[0].worker ? "worker: number" : "number", "died", "event", "topic or client", "why", "body", "action"].map((head) => h("th", { scope: "col" }, head));
     const purge = async () => {
       if (!window.confirm(`Throw away all dead letters of ${name}?`)) return;
       await attempt("DELETE", `${path}?all=true`);
