@@ -31,8 +31,8 @@ class Verdict(Enum):
     DISABLE = "disable"
     """The server wants no more events at all."""
     LATER = "later"
-    """It is not due yet and waits for ``Outcome.after``. This is no failure and no try. Not for endpoints
-    that keep an order."""
+    """The event is not due yet and waits for ``Outcome.after``. This counts neither as a failure nor as a
+    try. Not for endpoints that keep an order."""
     UNWANTED = "unwanted"
     """The event is no longer needed: it counts as filtered."""
 

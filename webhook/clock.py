@@ -10,7 +10,7 @@ from typing import Protocol
 
 class Timer(Protocol):
     def cancel(self) -> None:
-        """Forget the call; harmless when it has already been made."""
+        """Cancel the call. This does nothing if the call has been made."""
 
 
 class Clock(Protocol):

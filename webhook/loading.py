@@ -22,7 +22,7 @@ def load(reference: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         hint = "install it, or name its directory in PYTHONPATH"
         raise LoadError(f'"{reference}": cannot import {module_name}: {error}; {hint}') from error
-    except Exception as error:  # the module runs when it is imported: anything may come out of it
+    except Exception as error:  # the import runs the module, which may raise anything
         raise LoadError(f'"{reference}": cannot import {module_name}: {error}') from error
     for name in path.split("."):
         try:
@@ -31,7 +31,7 @@ def load(reference: str) -> Callable[..., Any]:
             raise LoadError(f'"{reference}": {module_name} has no {path}') from None
     if not callable(found):
         raise LoadError(f'"{reference}": {path} is not callable')
-    if iscoroutinefunction(found):  # what it gives is true, whatever it would decide
+    if iscoroutinefunction(found):  # a coroutine is true, whatever it would return
         raise LoadError(f'"{reference}": {path} is an "async def"; it must be a plain function')
     checked: Callable[..., Any] = found
     return checked

@@ -96,7 +96,7 @@ class EndpointStats:
     failed: int = 0
     """Events whose try failed; one that fails three times counts three times."""
     timeouts: int = 0
-    """Of those, where no answer came in time."""
+    """The number of these without an answer in time."""
     delivered_tries: int = 0
     """Requests that delivered something."""
     delivered_seconds: float = 0.0
@@ -149,7 +149,7 @@ class EndpointStats:
         return float("inf")
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """A dict that can be written as JSON."""
         return asdict(self)
 
     @classmethod
@@ -162,7 +162,7 @@ class EndpointStats:
 
 
 def total(parts: Sequence[EndpointStats]) -> EndpointStats:
-    """One endpoint of several processes: figures are added up, and it is as well as the worst of them."""
+    """The stats of one endpoint in several processes. Numbers are added up, and the state is the worst."""
     found = parts[0].to_dict()
     for other in parts[1:]:
         for name, value in other.to_dict().items():

@@ -77,7 +77,7 @@ class Sink:
         return Endpoint(settings, self._clock, self.make_sender)
 
     def make_sender(self, settings: WebhookSettings) -> Sender:
-        """One more for the same endpoint, such as for its dead letters."""
+        """Make another sender for the same endpoint, such as for its dead letters."""
         return sender_for(settings, self._clock, self._make_transport, self._publish, self._audience)
 
     # ---- events
@@ -190,7 +190,7 @@ class Sink:
     # ---- seen
 
     def endpoint(self, name: str) -> Endpoint | None:
-        """The one of this name."""
+        """The endpoint of this name."""
         return next((endpoint for endpoint in self._endpoints if endpoint.name == name), None)
 
     def stats(self) -> list[EndpointStats]:
@@ -210,7 +210,7 @@ def _compile(endpoints: Sequence[Endpoint]) -> Rules[Endpoint]:
 
 
 async def _open(endpoints: Sequence[Endpoint]) -> None:
-    """Open all or none."""
+    """Open all endpoints, or none."""
     opened = []
     try:
         for endpoint in endpoints:

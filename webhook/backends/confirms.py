@@ -1,8 +1,9 @@
-"""A batch of messages published to RabbitMQ in one write, and their confirms gathered.
+"""Publishes a batch of messages to RabbitMQ in one write, and gathers their confirms.
 
-aiormq's own ``basic_publish`` takes one message, a task and two futures each; for a batch that costs twice as
-much. Here the same frames go the same way, through the channel's queue, and its books are kept as it keeps
-them: delivery tags counted, confirmations entered under their tags. Tests hold this to the version in use.
+aiormq's ``basic_publish`` takes one message, with a task and two futures each; a batch costs twice as much.
+This module sends the same frames through the channel's queue and keeps the channel's records as aiormq does:
+it counts the delivery tags, and enters each confirmation under its tag. Tests check this against the version
+in use.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def custom(settings: WebhookSettings) -> Backend:
         made: Backend = cls() if options is None and not given else cls(_options(options, given, settings))
     except SettingsError:
         raise
-    except Exception as error:  # it is someone else's
+    except Exception as error:  # the class is not ours
         kind = type(error).__name__
         raise SettingsError(f'{where}: "{settings.backend}" cannot be made: {kind}: {error}') from error
     return made

@@ -28,7 +28,7 @@ class Exchange:
 
 
 def exchanges(settings: WebhookSettings) -> tuple[tuple[Exchange, ...], Route]:
-    """The exchanges to declare at each connect, and the way of each event."""
+    """The exchanges to declare at each connect, and the route of each event."""
     options = settings.options
     name = options["exchange.name"] or ""
     own = []
@@ -86,6 +86,6 @@ def _word(name: str, value: str) -> str:
 
 
 def _shortened(key: str) -> str:
-    """AMQP cannot carry a longer one."""
+    """The routing key, cut to the length that AMQP can carry."""
     data = key.encode()
     return key if len(data) <= KEY_BYTES else data[:KEY_BYTES].decode(errors="ignore")

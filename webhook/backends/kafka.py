@@ -115,7 +115,7 @@ class KafkaBackend:
     async def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()  # what was given up must not be sent behind our back
+            producer.purge()  # an event that was given up must not be sent later
             await asyncio.to_thread(producer.flush, 0.5)
 
 

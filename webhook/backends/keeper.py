@@ -73,7 +73,7 @@ class Keeper:
         except Exception as error:
             self._ready = False
             return self._failed("sending failed", error)
-        except BaseException:  # given up: what comes late must not be taken for the answer to something else
+        except BaseException:  # the batch is given up: a late answer must not be taken for that of another
             self._ready = False
             raise
         finally:

@@ -63,7 +63,7 @@ class NatsBackend:
         try:
             self._client = await nats.connect(
                 servers=self._servers,
-                allow_reconnect=False,  # the delivery opens anew
+                allow_reconnect=False,  # the delivery opens a new connection
                 max_reconnect_attempts=1,  # else it tries forever
                 reconnect_time_wait=0,
                 connect_timeout=max(1, round(self._timeout)),
@@ -123,7 +123,7 @@ class NatsBackend:
 
 
 def _header_size(headers: dict[str, str]) -> int:
-    """With the line of the version and the empty one."""
+    """The bytes of the headers, with the version line and the empty line."""
     return 14 + sum([len(name) + len(value.encode()) + 4 for name, value in headers.items()])
 
 

@@ -30,25 +30,26 @@ log = logging.getLogger("pybroker.webhook")
 AT_A_TIME = 32
 """Requests under way."""
 MOST_DONE = 10_000
-"""Events that wait for some of their client's devices, of which it is known which others have them."""
+"""The most events for which it is remembered which of their client's devices have them, while others are
+tried again."""
 
 NOT_SERVED = Outcome.dead("neither MongoosePush nor this service is configured")
 
 
 class Audience(Protocol):
-    """Who may be pushed to; the broker knows."""
+    """The clients that can be notified, as known by the broker."""
 
     def devices(self, client: str) -> Sequence[Registration]:
-        """Those that the client has registered."""
+        """The devices that the client has registered."""
 
     def away(self, client: str) -> bool:
         """Whether the client is not connected."""
 
     def waiting(self, client: str) -> int:
-        """How many messages wait for it."""
+        """The number of messages that wait for the client."""
 
     async def forget(self, device: Registration) -> None:
-        """The service says that it is gone."""
+        """Remove a device; the service has said that it does not exist any more."""
 
 
 class PushBackend:
@@ -74,10 +75,10 @@ class PushBackend:
         self._providers = _providers(settings, clock, make_transport)
         self._room = asyncio.Semaphore(AT_A_TIME)
         self._done: OrderedDict[str, dict[tuple[str, str], bool]] = OrderedDict()
-        """Event to the devices that need not be tried again, and whether they have it."""
+        """For each event the devices that need not be tried again, and whether they have it."""
 
     def wants(self, event: events.Event) -> bool:
-        """Whether anybody is there to be pushed to."""
+        """Whether the event has a client that can be notified."""
         client: events.Client | None = getattr(event, "client", None)
         return (
             client is not None
@@ -90,7 +91,7 @@ class PushBackend:
         return self._texts.address(event)
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Does nothing: connections are made when they are needed."""
 
     async def send(self, events: Sequence[Delivery]) -> Sequence[Outcome]:
         audience = self._audience
@@ -108,7 +109,7 @@ class PushBackend:
     async def _send_group(
         self, audience: Audience, key: tuple[str, str], group: list[Delivery], found: dict[str, Outcome]
     ) -> None:
-        """Those of one client and key."""
+        """Send the events of one client and collapse key."""
         decisions = self._collapse.decide(key, group, self._clock.monotonic())
         try:
             for event, decision in zip(group, decisions, strict=True):
@@ -128,7 +129,7 @@ class PushBackend:
     async def _push(
         self, audience: Audience, key: tuple[str, str], event: Delivery, content: Delivery
     ) -> Outcome:
-        """To all devices of the client that do not have it yet."""
+        """Send to all devices of the client that do not have the notification yet."""
         client = key[0]
         if not audience.away(client):
             self._collapse.pushed(key, content)
@@ -179,7 +180,7 @@ class PushBackend:
 
 
 def _of_all(outcomes: Sequence[Outcome], some_have_it: bool) -> Outcome:
-    """What became of an event whose devices have these outcomes."""
+    """The outcome of an event from the outcomes of its devices."""
     again = [one for one in outcomes if one.verdict is Verdict.RETRY]
     if again:
         return max(again, key=lambda one: one.after)
@@ -215,11 +216,11 @@ def _check(settings: WebhookSettings) -> None:
 
 
 PUSHED = ("on_message_queued", "on_message_dropped")
-"""Events with a message that a client has not received."""
+"""The events with a message that a client has not received."""
 
 
 def _providers(settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> dict[str, Provider]:
-    """Service to what serves it. Raises SettingsError or TlsError."""
+    """The provider of each service. Raises SettingsError or TlsError."""
     found: dict[str, Provider] = {}
     if settings.url:
         found = dict.fromkeys(SERVICES, MongoosePush(settings, clock, make_transport))

@@ -16,7 +16,7 @@ from ..settings import SettingsError, WebhookSettings
 
 DEFAULT = "$events/{action}/{clientid}"
 AT_ONCE = 10
-"""The number of messages after which other work has its turn."""
+"""After so many messages the event loop runs other work."""
 
 PUBLISHER = events.Client("$event_pusher")
 """The publisher of events. Events about its messages are ignored: otherwise they would never end."""

@@ -145,7 +145,7 @@ def _address(client: events.Client) -> str:
 def _plain(payload: bytes) -> str:
     try:
         return quote(payload.decode())
-    except UnicodeDecodeError:  # no byte may be lost
+    except UnicodeDecodeError:  # every byte must be kept
         return f'"{b64encode(payload).decode()}","payload_encoding":"base64"'
 
 

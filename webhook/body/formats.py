@@ -116,8 +116,8 @@ def _form() -> Format:
 
 
 def _mongooseim(settings: WebhookSettings) -> Format:
-    """The bodies of MongooseIM's event pusher. Who receives a message is a client where the event names one,
-    else the topic; events that MongooseIM has not are as NanoMQ writes them."""
+    """The bodies of MongooseIM's event pusher. The receiver of a message is the client that the event names,
+    otherwise the topic. Events that MongooseIM does not have are written as NanoMQ writes them."""
     encoders = encoder(settings.encoding)
     payload = PAYLOADS[settings.encoding]
 

@@ -13,11 +13,12 @@ from .template import compile_template
 
 
 class HeaderTemplates:
-    """The ``headers`` of a configuration, with ``{topic}`` and so on filled in; and the user properties of a
-    message, where they have a prefix."""
+    """The ``headers`` of a configuration, with ``{topic}`` and other fields filled in; also the user
+    properties of a message, if a prefix for them is configured."""
 
     def __init__(self, headers: Iterable[tuple[str, str]], user_properties: str | None = None) -> None:
-        """``user_properties`` is what stands before the name of each: so none can pass for another header."""
+        """``user_properties`` is the prefix of the name of each user property, so that none is mistaken for
+        another header."""
         self._templates = [(name.lower(), compile_template(value)) for name, value in headers]
         self._prefix = user_properties
 
@@ -29,12 +30,12 @@ class HeaderTemplates:
 
 
 MAX_NAME = 100
-"""Characters of the name of a user property; AMQP's headers have short names."""
+"""The longest name of a user property, in characters; AMQP's headers have short names."""
 _OTHER = re.compile(r"[^A-Za-z0-9_.~-]")
 
 
 def _token(name: str) -> str:
-    """A name that every protocol takes: other characters as in a URL."""
+    """A name that every protocol accepts; other characters are escaped as in a URL."""
     return quote(name, safe="")[:MAX_NAME] if _OTHER.search(name) else name[:MAX_NAME]
 
 

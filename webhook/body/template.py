@@ -42,11 +42,11 @@ FIELDS: dict[str, Render] = {
     "qos": lambda event: str(getattr(event, "qos", "")),
     "retain": lambda event: str(getattr(event, "retain", "")).lower(),
 }
-"""What may stand in braces. What an event does not have is empty."""
+"""The fields that a template may have in braces. A field that an event does not have is empty."""
 
 USER_PROPERTY = "user_property."
-"""What comes before the name of a user property: ``{user_property.unit}``. Of several with one name it is
-the first."""
+"""The prefix of a user property's name: ``{user_property.unit}``. Of several with the same name it is the
+first."""
 
 
 def compile_template(
@@ -54,8 +54,8 @@ def compile_template(
     shape: Callable[[str, str], str] = lambda name, value: value,
     more: Mapping[str, Render] = MappingProxyType({}),
 ) -> Render:
-    """From an event to the text. ``shape(name, value)`` changes each value on its way in; ``more`` may stand
-    in braces, too. Raises TemplateError."""
+    """A function from an event to the text. ``shape(name, value)`` changes each value before it is inserted;
+    ``more`` are further fields. Raises TemplateError."""
     fields = {**FIELDS, **more}
     pieces = re.split(r"\{([^{}]*)\}", text)
     if any("{" in piece or "}" in piece for piece in pieces[::2]):

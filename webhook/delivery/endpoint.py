@@ -96,7 +96,7 @@ class Endpoint:
     def _is_wanted(self, event: events.Event, wanted: Callable[[events.Event], bool]) -> bool:
         try:
             return bool(wanted(event))
-        except Exception:  # a backend of someone else's
+        except Exception:  # the backend is not ours
             self._counters.callable_errors += 1
             words = "wants() of the backend failed; the event is sent"
             self._complaints.warn("wants", words, exc_info=True)
@@ -284,12 +284,12 @@ class Endpoint:
         )
 
     def last_tries(self, after: int = 0) -> list[Try]:
-        """Those with numbers above ``after``, oldest first: failures, and from the first call to some seconds
-        after the last one every try."""
+        """The last tries with numbers above ``after``, oldest first. Failures are always kept; other tries
+        only from the first call of this method until some seconds after the last call."""
         return self._tries.look(after)
 
     def shown_headers(self, one: Try) -> list[tuple[str, str]]:
-        """What went with it beside the body: the backend's address and headers, without secrets."""
+        """The backend's address and headers that were sent with the body, without secrets."""
         headers_of = getattr(self._sender, "headers_of", None)
         headers = one.headers if headers_of is None else headers_of(one.id, one.headers, one.at)
         return shown_headers(headers, self.settings)

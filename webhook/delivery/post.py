@@ -27,7 +27,7 @@ class Poster:
         except TimeoutError:
             why = f"no answer within {self._timeout:g} s"
             return Outcome.retry(why), why
-        except Exception as error:  # a backend of someone else's
+        except Exception as error:  # the backend is not ours
             return Outcome.retry(words(error)), words(error)
         outcome = outcomes if isinstance(outcomes, Outcome) else outcomes[0]
         took = (time.monotonic() - started) * 1000

@@ -1,4 +1,4 @@
-"""Headers that are sent, for eyes and logs: without secrets."""
+"""Headers of requests without their secrets, to be shown and logged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ..settings import WebhookSettings
 
 MASKED = "******"
 _PLAIN = frozenset({"accept", "content-encoding", "content-language", "content-type", "user-agent"})
-"""Headers of the configuration that are no secret."""
+"""Headers of the configuration that are never secret."""
 _SECRET = re.compile("auth|cookie|credential|key|passw|secret|signature|token")
-"""In the name of a header that may be one."""
+"""Words in the name of a header that may be secret."""
 
 
 def shown_headers(headers: Headers, settings: WebhookSettings) -> list[tuple[str, str]]:
-    """``headers`` with ``******`` in place of what may be a secret: what the configuration sets, and what is
-    called like one. An address (``:routing-key``) is none."""
+    """``headers``, with ``******`` instead of values that may be secret: those that the configuration sets,
+    and those whose name suggests it. An address (``:routing-key``) is not secret."""
     configured = {name.lower() for name, _ in settings.headers} - _PLAIN
     return [
         (name, MASKED if name[:1] != ":" and (name in configured or _SECRET.search(name)) else value)

@@ -1,4 +1,4 @@
-"""The last tries of one endpoint: those that failed always, all of them while somebody looks."""
+"""The last tries of one endpoint. Failed tries are always kept, others only while somebody looks."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from ..clock import Clock, Timer
 from ..parcels import Delivery, Headers
 
 FAILURES = 10
-"""That are kept though nobody looks."""
+"""The number of failed tries that are kept while nobody looks."""
 KEPT = 50
-"""While somebody does."""
+"""The number of tries that are kept while somebody looks."""
 FORGOTTEN_AFTER = 10.0
-"""Seconds without a look."""
+"""After so many seconds without a look, successful tries are discarded."""
 BODY_BYTES = 4096
-"""Of an event's body that are kept."""
+"""The bytes of an event's body that are kept."""
 MAX_HEADERS = 50
 HEADER_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """What was sent, and what became of it."""
+    """A request and its outcome."""
 
     number: int
-    """Counts the tries that were noted."""
+    """The number of the try, counted from 1."""
     at: float
-    """When it began: seconds since the epoch."""
+    """When the try began, in seconds since the epoch."""
     seconds: float
-    """How long it took."""
+    """Its duration."""
     tries: int
-    """The how many-th for these events."""
+    """The number of tries so far for these events, this one included."""
     events: int
-    """Of its batch; what follows is about the first."""
+    """The number of events of its batch. The following fields are about the first of them."""
     id: str
     event: str
     topic: str | None
     client: str
     headers: Headers
-    """The event's own."""
+    """The headers of the event."""
     body: bytes
-    """The beginning."""
+    """The beginning of its body."""
     body_size: int
     outcome: Outcome
 
 
 class Tries:
-    """Costs one truth test for a success that nobody looks at."""
+    """Keeps the last tries. While nobody looks, a successful try costs one truth test."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -60,11 +60,11 @@ class Tries:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody looks."""
+        """Whether somebody looks at the tries."""
         return self._timer is not None
 
     def look(self, after: int = 0) -> list[Try]:
-        """Those that are kept, oldest first, with numbers above ``after``."""
+        """The kept tries with numbers above ``after``, oldest first."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.call_at(self._clock.monotonic() + FORGOTTEN_AFTER, self.stop)
@@ -72,14 +72,14 @@ class Tries:
         return [kept[number] for number in sorted(kept) if number > after]
 
     def stop(self) -> None:
-        """Nobody looks any more."""
+        """Stop keeping successful tries."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._all.clear()
 
     def note(self, items: Sequence[Delivery], tries: int, outcome: Outcome, seconds: float) -> None:
-        """A try, which took ``seconds``, has come to its end."""
+        """Keep a finished try, which took ``seconds``."""
         self._number += 1
         first = items[0]
         one = Try(

@@ -28,9 +28,9 @@ from .tries import Tries
 log = logging.getLogger("pybroker.webhook")
 
 _OF_ALL = (Verdict.DELIVERED, Verdict.RETRY)
-"""Where every event of a batch has one of these, it is the batch's."""
+"""The verdicts that hold for a batch if every event of it has the same."""
 _OF_EACH = (Verdict.LATER, Verdict.UNWANTED)
-"""What the sender says without having asked the other side."""
+"""The verdicts that the sender gives without asking the server."""
 
 
 class Ends(Protocol):
@@ -240,7 +240,7 @@ class Pool:
         except asyncio.CancelledError:
             self._put_back(parcel)
             raise
-        except Exception as error:  # a sender of someone else's: its fault must not end the worker
+        except Exception as error:  # the sender may not be ours: its error must not end the worker
             log.exception("%s: the transport failed", self._settings.label)
             outcomes = Outcome.retry(f"{type(error).__name__}: {error}")
         seconds = clock.monotonic() - started

@@ -38,8 +38,7 @@ class HttpBackend:
         return outcome_of(answer, self._clock.time())
 
     def headers_of(self, id: str, own: Headers, at: float) -> Headers:
-        """Those of a request that was made for the event ``id``, which has ``own``, with an empty
-        signature."""
+        """The headers of a request for the event ``id`` with the headers ``own``; the signature is empty."""
         return self._packer.headers_of(id, own, int(at))
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ class Packer:
         return Request(headers, body)
 
     def headers_of(self, id: str, own: Headers, stamp: int) -> Headers:
-        """Those of a request whose first event is ``id``, with an empty signature."""
+        """The headers of a request whose first event is ``id``; the signature is empty."""
         headers = self._headers(id, self._batch_headers if self._batched else own, stamp)
         if self._signer:
             headers["webhook-signature"] = ""

@@ -33,7 +33,7 @@ _PASSING = ("IdleTimeout", "ExpiredProviderToken", "InvalidProviderToken", "Miss
 
 
 class Apns:
-    """Raises SettingsError where the key cannot be used."""
+    """Sends to APNs. Raises SettingsError if the key cannot be used."""
 
     def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
         options = settings.options
@@ -86,8 +86,8 @@ def _key(path: Path, label: str) -> str:
 
 
 def headers(note: Notification, now: float) -> dict[str, str]:
-    """Those of APNs; ``now`` is seconds since the epoch."""
-    high = note.priority == "high" and not note.silent  # what shows nothing must not be urgent
+    """The headers for APNs; ``now`` is seconds since the epoch."""
+    high = note.priority == "high" and not note.silent  # a silent notification must not have a high priority
     found = {
         "apns-topic": note.topic or "",
         "apns-push-type": "background" if note.silent else "alert",
@@ -113,7 +113,7 @@ def payload(note: Notification) -> dict[str, Any]:
 
 
 def outcome(answer: Answer, device: Registration, now: float) -> Outcome:
-    """What Apple's reasons mean, .../usernotifications/handling-notification-responses-from-apns"""
+    """The outcome by Apple's reason, .../usernotifications/handling-notification-responses-from-apns"""
     status = answer.status
     if status == 200:
         return Outcome.delivered("answered 200", status)

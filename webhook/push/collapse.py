@@ -1,6 +1,6 @@
-"""Which notification goes out when several of one kind come close together. Pure: the time is handed in.
+"""Selects the notification to send when several of one kind come close together. Pure: the time is passed in.
 
-Of the events of one key one is pushed each ``interval``; it says what the newest of them says.
+Of the events with the same key, one is pushed in each ``interval``, with the content of the newest.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ Key = tuple[str, str]
 """Client and collapse key."""
 
 MOST_KEYS: Final = 10_000
-"""Keys that are remembered; of more, the oldest are forgotten, and may be pushed sooner."""
+"""The most keys that are remembered. Beyond it the oldest are forgotten, and their next event may be pushed
+too early."""
 REMEMBERED: Final = 60.0
-"""Seconds beyond the interval: so long a newer notification keeps back an older one that is tried again."""
+"""Seconds after the interval in which an older notification, tried again, is not sent because a newer one
+was."""
 
 
 class _Slot:
@@ -29,25 +31,25 @@ class _Slot:
         self.pushed = 0
         """The number of the newest event that was pushed."""
         self.held: str | None = None
-        """The event that waits for ``next_at``, and carries what all others say."""
+        """The event that waits for ``next_at`` and stands for all others."""
         self.next_at = 0.0
 
 
 class Collapse:
-    """What becomes of each event: it is pushed now, put off, or carried by another."""
+    """Decides about each event: it is pushed now, put off, or replaced by another."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._slots: OrderedDict[Key, _Slot] = OrderedDict()
-        """The one that was pushed last is the last."""
+        """In the order of their last push."""
 
     def forget(self) -> None:
-        """Whatever is held comes to another place."""
+        """Forget everything: the events that wait are moved elsewhere."""
         self._slots.clear()
 
     def decide(self, key: Key, group: Sequence[Delivery], now: float) -> list[Delivery | float | None]:
-        """For each event of ``group``, all of one key: what to push in its place, the seconds it has to
-        wait, or None where another event carries what it says."""
+        """Decide about each event of ``group``, which have the same key: the event to push in its place, the
+        seconds that it has to wait, or None if another event replaces it."""
         if not self._interval:
             return list(group)
         self._forget_old(now)
@@ -57,7 +59,7 @@ class Collapse:
         newest = max(group, key=lambda event: event.seq)
         if newest.seq > (slot.pushed if slot.latest is None else slot.latest.seq):
             slot.latest = _without_body(newest)
-        # The one that is held must not vanish in another of its batch: it is all there is of others.
+        # The held event must not be replaced by another of its batch: it stands for earlier ones.
         carrier = next((event for event in group if event.id == slot.held), group[-1])
         return [self._decide(key, slot, event, now) if event is carrier else None for event in group]
 
@@ -75,19 +77,19 @@ class Collapse:
         return slot.latest
 
     def pushed(self, key: Key, content: Delivery) -> None:
-        """``content`` has arrived."""
+        """``content`` has been delivered."""
         if slot := self._slots.get(key):
             slot.pushed = max(slot.pushed, content.seq)
             if slot.latest is not None and slot.latest.seq <= slot.pushed:
                 slot.latest = None
 
     def failed(self, key: Key, now: float) -> None:
-        """What was pushed has not arrived: the next try need not wait."""
+        """The push has failed: the next try need not wait."""
         if slot := self._slots.get(key):
             slot.next_at = now
 
     def cut_off(self, key: Key, event: Delivery) -> None:
-        """Nobody hears what was decided of ``event``: it comes again, or is given up."""
+        """The try of ``event`` was interrupted: it is tried again, or given up."""
         if (slot := self._slots.get(key)) and slot.held == event.id:
             slot.held = None
 
@@ -100,6 +102,6 @@ class Collapse:
 
 
 def _without_body(event: Delivery) -> Delivery:
-    """A slot may keep it long after the event has left the queue, which counts its bytes."""
+    """A slot may keep the event long after it has left the queue, which counts its bytes."""
     e = event
     return Delivery(e.seq, e.id, e.at, e.event, e.topic, e.client, e.headers, b"")

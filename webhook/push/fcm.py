@@ -28,7 +28,7 @@ from .registration import Registration
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600
-"""Seconds that a grant is good for; Google allows no more."""
+"""Seconds that a grant is valid; Google allows no more."""
 MARGIN = 300.0
 """Seconds before its end at which a token is renewed."""
 _QUOTA_WAIT = 60.0
@@ -36,7 +36,7 @@ _QUOTA_WAIT = 60.0
 
 
 class Fcm:
-    """Raises SettingsError where the service account's file cannot be used."""
+    """Sends to FCM. Raises SettingsError if the service account's file cannot be used."""
 
     def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
         self._account = _account(Path(settings.options["fcm.credentials"]), settings.label)
@@ -53,7 +53,7 @@ class Fcm:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         answer = await self._client.post(self._url, headers, body)
         if answer.status == 401 and token == self._token:
-            self._token_until = 0.0  # the next try asks for another
+            self._token_until = 0.0  # the next try requests another token
         return outcome(answer, self._clock.time())
 
     async def _valid_token(self) -> str:
@@ -124,7 +124,7 @@ def message(device: Registration, note: Notification) -> dict[str, Any]:
 
 
 def outcome(answer: Answer, now: float) -> Outcome:
-    """What FCM's error codes mean, https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode"""
+    """The outcome by FCM's error code, https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode"""
     status = answer.status
     if status == 200:
         return Outcome.delivered("answered 200", status)
@@ -134,7 +134,7 @@ def outcome(answer: Answer, now: float) -> Outcome:
         return gone(status, why)
     if status in (400, 413) or code == "SENDER_ID_MISMATCH":
         return refused(status, why)
-    # What is left passes, or is a fault of the configuration: credentials, rights, the project.
+    # All other errors are temporary, or errors of the configuration: credentials, permissions, the project.
     after = retry_after(answer.headers.get("retry-after"), now)
     return again(status, why, after or (_QUOTA_WAIT if status == 429 else 0.0))
 

@@ -1,4 +1,5 @@
-"""POSTs over HTTP/2, by httpx: APNs asks for it, FCM serves it. Imported where one is configured."""
+"""POSTs over HTTP/2, by httpx. APNs requires HTTP/2, FCM supports it. Imported only if one of them is
+configured."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Client:
             self._client = httpx.AsyncClient(
                 http2=True, verify=self._tls, timeout=self._timeout, limits=limits, trust_env=False
             )
-        plain = {**headers, "accept-encoding": "identity"}  # nothing that could grow
+        plain = {**headers, "accept-encoding": "identity"}  # a compressed answer could expand without bound
         try:
             async with self._client.stream("POST", url, headers=plain, content=content) as response:
                 body = b""
@@ -55,7 +56,7 @@ class Client:
 
 
 def said(answer: Answer) -> dict[str, Any]:
-    """The JSON object of an answer; empty where it has none."""
+    """The JSON object of an answer; empty if it has none."""
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):

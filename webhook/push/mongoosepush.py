@@ -20,7 +20,7 @@ from .registration import Registration
 
 
 class MongoosePush:
-    """Raises SettingsError or TlsError where the URL or the certificates cannot be used."""
+    """Sends to MongoosePush. Raises SettingsError or TlsError if the URL or a certificate cannot be used."""
 
     def __init__(self, settings: WebhookSettings, clock: Clock, make_transport: MakeTransport) -> None:
         url = f"{settings.url.rstrip('/')}/v3/notification/"
@@ -41,7 +41,7 @@ class MongoosePush:
 
 
 def payload(device: Registration, note: Notification) -> dict[str, Any]:
-    """The body of the request. Keys that say nothing are left out: MongoosePush refuses them."""
+    """The body of the request. Empty values are left out, because MongoosePush refuses them."""
     found: dict[str, Any] = {"service": device.service, "mode": note.mode, "priority": note.priority}
     if not note.silent:
         alert: dict[str, Any] = {"title": note.title, "body": note.body}
@@ -64,7 +64,7 @@ def _said(**values: Any) -> dict[str, Any]:
 
 
 def outcome(answer: Answer, now: float) -> Outcome:
-    """What its statuses mean."""
+    """The outcome by the status."""
     status = answer.status
     if 200 <= status < 300:
         return Outcome.delivered(f"answered {status}", status)
@@ -77,7 +77,7 @@ def outcome(answer: Answer, now: float) -> Outcome:
 
 
 def _reason(body: bytes) -> str:
-    """``reason`` of the answer, or where its validation says the fault is."""
+    """``reason`` of the answer, or the place of the error that its validation names."""
     try:
         said = json.loads(body)
         if "reason" in said:

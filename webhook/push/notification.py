@@ -1,4 +1,5 @@
-"""What one device is shown: the event's texts, and what device and event pusher say of the rest. Pure."""
+"""The notification for one device: texts from the event, and options of the device and the event pusher.
+Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +17,16 @@ from ..settings import SettingsError, WebhookSettings
 from .registration import Registration
 
 TITLE_BYTES, BODY_BYTES = 256, 2048
-"""What is longer is cut: FCM and APNs take 4096 bytes in all."""
+"""Longer texts are cut: FCM and APNs accept 4096 bytes in all."""
 DATA_BYTES = 4096
-"""Of one value of the data; more than that no service takes."""
+"""The most bytes of one value of the data; no service accepts more."""
 KEY_BYTES = 64
-"""Of a collapse key, by APNs."""
+"""The most bytes of a collapse key, by APNs."""
 _RESERVED = ("aps", "from", "message_type", "notification")
-"""Keys of data that APNs and FCM keep for themselves."""
+"""Keys of data that APNs and FCM reserve."""
 
 Waiting = Callable[[str], int]
-"""How many messages wait for a client."""
+"""A function from a client identifier to the number of messages that wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,15 @@ class Notification:
     body: str
     badge: int | None
     tag: str
-    """A newer one with the same takes its place on the device."""
+    """A newer notification with the same tag replaces it on the device."""
     data: dict[str, str]
     silent: bool
-    """Nothing is shown: the app is woken and handed ``data``."""
+    """Nothing is shown: the app is started and gets ``data``."""
     mode: str
     topic: str | None
     priority: str
     time_to_live: int | None
-    """Seconds that a device may be away; None: as long as the service keeps it."""
+    """Seconds that the service keeps it for an unreachable device; None: the service's default."""
     sound: str | None
     click_action: str | None
     mutable_content: bool
@@ -85,7 +86,7 @@ class Texts:
 
 
 def compose(content: Delivery, device: Registration, options: Any) -> Notification:
-    """``options`` are those of the event pusher; the device's own come first."""
+    """``options`` are those of the event pusher; the options of the device override them."""
     badge = address_of(content, "badge")
     ttl: float | None = options["time_to_live"]
     mutable = device.mutable_content

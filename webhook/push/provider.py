@@ -1,4 +1,4 @@
-"""The seam between notifications and the services that carry them."""
+"""The interface between notifications and the services that send them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ class Provider(Protocol):
     """Sends one notification to one device. A caller bounds each call in time by cancelling it."""
 
     async def push(self, device: Registration, note: Notification) -> Outcome:
-        """DISABLE says that the device is gone: it is forgotten. An exception means that it may be tried
-        again."""
+        """Send it. DISABLE means that the device does not exist any more, so it is removed. An exception
+        means that the try may be repeated."""
 
     async def close(self) -> None:
-        """Let go of all connections. ``push`` may be called again later."""
+        """Close all connections. ``push`` may be called again later."""
 
 
 def gone(status: int, why: str) -> Outcome:
-    """The app is not on that device any more."""
+    """The outcome if the app is not on that device any more."""
     return Outcome(Verdict.DISABLE, why, status=status)
 
 
 def refused(status: int, why: str) -> Outcome:
-    """The service will never take it."""
+    """The outcome if the service will never accept the notification."""
     return Outcome(Verdict.DEAD, why, status=status)
 
 
 def again(status: int, why: str, after: float = 0.0) -> Outcome:
-    """The service may take it later."""
+    """The outcome if the service may accept the notification later."""
     return Outcome(Verdict.RETRY, why, after, status)

@@ -17,12 +17,12 @@ _CHOICES = {"service": SERVICES, "mode": ("prod", "dev"), "priority": ("normal",
 
 
 class BadRegistrationError(ValueError):
-    """It is no registration; the message says why. No device identifier stands in it."""
+    """The text is not a registration. The message says why, and contains no device identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One device of one client. What is None is as the event pusher has it."""
+    """One device of one client. Options that are None are those of the event pusher."""
 
     client: str
     service: str
@@ -31,29 +31,29 @@ class Registration:
     at: float = 0.0
     """When it was registered: seconds since the epoch."""
     mode: str | None = None
-    """``prod`` or ``dev``, of APNs."""
+    """``prod`` or ``dev``; for APNs."""
     topic: str | None = None
-    """The app's bundle identifier, of APNs."""
+    """The app's bundle identifier; for APNs."""
     priority: str | None = None
     sound: str | None = None
     click_action: str | None = None
     silent: bool = False
-    """It is woken, and shows nothing."""
+    """The app is started, and nothing is shown."""
     mutable_content: bool | None = None
-    """The app changes the notification before it is shown, of APNs."""
+    """The app may change the notification before it is shown; for APNs."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is known by among those of its client."""
+        """Identifies it among the devices of its client."""
         return self.service, self.device_id
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory, about."""
+        """About the bytes that it takes in memory."""
         return 600 + 2 * (len(self.client) + len(self.device_id))
 
     def options(self) -> dict[str, Any]:
-        """What has been said of it beside client, service and device."""
+        """The options that were given, besides client, service and device."""
         every = asdict(self)
         return {name: every[name] for name in _OPTIONS if every[name] not in (None, False)}
 
@@ -65,7 +65,7 @@ FIELDS = ("service", "device_id", *_OPTIONS)
 
 
 def read(payload: bytes) -> dict[str, Any]:
-    """The JSON object of a message. Raises BadRegistrationError."""
+    """Parse the JSON object of a message. Raises BadRegistrationError."""
     if len(payload) > MAX_PAYLOAD:
         raise BadRegistrationError(f"it has {len(payload)} bytes; {MAX_PAYLOAD} are allowed")
     try:
@@ -78,7 +78,7 @@ def read(payload: bytes) -> dict[str, Any]:
 
 
 def registration(client: str, wanted: Mapping[str, Any], at: float) -> Registration:
-    """What ``wanted`` asks for, such as ``{"service": "fcm", "device_id": "..."}``. Raises
+    """The registration from a JSON object such as ``{"service": "fcm", "device_id": "..."}``. Raises
     BadRegistrationError."""
     _refuse_others(wanted, FIELDS)
     values = {key: _checked(key, value) for key, value in wanted.items() if value is not None}
@@ -89,7 +89,7 @@ def registration(client: str, wanted: Mapping[str, Any], at: float) -> Registrat
 
 
 def device_of(wanted: Mapping[str, Any]) -> str | None:
-    """Which device is to be forgotten; None: all of the client. Raises BadRegistrationError."""
+    """The device to remove; None: all devices of the client. Raises BadRegistrationError."""
     _refuse_others(wanted, ("service", "device_id"))
     device = wanted.get("device_id")
     return None if device is None else str(_checked("device_id", device))

@@ -1,4 +1,4 @@
-"""Who is registered for notifications: in memory, and on disk where there is a directory for it."""
+"""The devices that are registered for notifications: in memory, and on disk if a directory is configured."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .store import Store, StoreError
 
 
 class FullError(Exception):
-    """There is no room for one more registration; the message says which bound is met."""
+    """There is no room for another registration. The message names the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many registrations there may be."""
+    """The limits of registrations."""
 
     all: int = 100_000
     per_client: int = 10
     bytes: int = 256 << 20
-    """Memory that they may take."""
+    """The memory that they may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One change that somebody waits for."""
+    """A change, and the future of its caller."""
 
     registration: Registration
     kept: bool
@@ -36,7 +36,7 @@ class _Wanted:
 
 
 class Registry:
-    """Every change is on disk before it is answered; changes that come at once are one commit."""
+    """Each change is on disk before its caller continues. Changes made at the same time are one commit."""
 
     def __init__(self, directory: Path | None, bounds: Bounds) -> None:
         self.directory = directory
@@ -68,18 +68,18 @@ class Registry:
     # ---- changed
 
     async def add(self, registration: Registration) -> None:
-        """A device that is registered already is replaced. Raises FullError, or StoreError where it cannot be
-        written down; then nothing has changed."""
+        """Add a device, or replace its registration. Raises FullError, or StoreError if it cannot be written
+        to disk; then nothing has changed."""
         await self._change(registration, True)
 
     async def remove(self, registration: Registration) -> None:
-        """Unless it was registered anew meanwhile. Raises StoreError where that cannot be written down; then
-        nothing has changed."""
+        """Remove a registration, unless the device was registered again meanwhile. Raises StoreError if it
+        cannot be written to disk; then nothing has changed."""
         if registration in self.of(registration.client):
             await self._change(registration, False)
 
     async def remove_all(self, client: str, device: str | None = None) -> int:
-        """Every device of a client, or one; how many there were. Raises StoreError."""
+        """Remove every device of a client, or one. Returns how many there were. Raises StoreError."""
         found = [one for one in self.of(client) if device in (None, one.device_id)]
         await asyncio.gather(*(self.remove(one) for one in found))
         return len(found)
@@ -87,7 +87,7 @@ class Registry:
     # ---- life
 
     async def open(self) -> None:
-        """Raises StoreError where the file cannot be used."""
+        """Read the registrations. Raises StoreError if the file cannot be used."""
         if self._thread is not None or self.directory is None:
             return
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="push")
@@ -111,7 +111,7 @@ class Registry:
         return found
 
     async def close(self) -> None:
-        """What was asked for is written first."""
+        """Close the file after the pending changes are written."""
         if self._writer is not None:
             await self._writer
         thread, self._thread = self._thread, None
@@ -130,7 +130,8 @@ class Registry:
         await wanted.done
 
     async def _write(self) -> None:
-        """Nobody else changes anything, so that a commit that fails can be undone in the reverse order."""
+        """Write all pending changes. Only this task makes changes, so that a failed commit can be undone in
+        the reverse order."""
         while self._wanted:
             wanted, self._wanted = self._wanted, []
             made: list[tuple[_Wanted, Callable[[], None]]] = []
@@ -162,7 +163,7 @@ class Registry:
     # ---- in memory
 
     def _put(self, new: Registration) -> Callable[[], None]:
-        """Returns what undoes it. Raises FullError where it is one more than may be."""
+        """Add or replace it, and return a function that undoes this. Raises FullError."""
         devices = self._clients.get(new.client, {})
         old = devices.get(new.key)
         if old is None:
@@ -185,7 +186,7 @@ class Registry:
         return lambda: self._restore(gone, old)
 
     def _restore(self, one: Registration, old: Registration | None) -> None:
-        """Make the place of ``one`` what it was."""
+        """Undo a change of ``one``."""
         devices = self._clients.setdefault(one.client, {})
         self._account(devices.pop(one.key, None), old)
         if old is not None:

@@ -1,4 +1,4 @@
-"""Registrations on disk. Blocking, for one thread."""
+"""Registrations on disk. All calls block, and must come from one thread."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class StoreError(Exception):
 
 
 class Store:
-    """One open file, which no other process may use meanwhile."""
+    """An open file, locked against other processes."""
 
     def __init__(self, directory: Path) -> None:
-        """Opens or makes it. Raises StoreError."""
+        """Open or create the file. Raises StoreError."""
         path = directory / NAME
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class Store:
             raise StoreError(f"{path}: {error}; move it away to begin anew") from error
 
     def read(self) -> list[Registration]:
-        """All of them; what a later version has added to one is left out. Raises StoreError."""
+        """All registrations. Fields that a later version has added are left out. Raises StoreError."""
         try:
             rows = self._database.db.execute("SELECT client, service, device, at, options FROM registrations")
             return [_registration(*row) for row in rows]
@@ -60,8 +60,8 @@ class Store:
             raise StoreError(f"{NAME}: {error}; move it away to begin anew") from error
 
     def write(self, changes: Iterable[tuple[Registration, bool]]) -> None:
-        """Put or, where False stands beside it, delete; all or nothing, on disk afterwards. Raises
-        sqlite3.Error."""
+        """Write each registration, or delete it if False stands beside it. All or nothing; on disk when this
+        returns. Raises sqlite3.Error."""
         with self._database.transaction() as db:
             for one, kept in changes:
                 key = one.client, *one.key

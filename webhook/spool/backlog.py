@@ -14,7 +14,7 @@ from ..settings import WebhookSettings
 from .queue import Queue
 
 Announce = Callable[[int], None]
-"""Told how many more events wait in the queue."""
+"""Called with the number of events that have been added to the queue."""
 
 
 def new_id_prefix() -> str:
@@ -84,7 +84,7 @@ class MemoryBacklog:
         return None
 
     async def open(self) -> None:
-        """Memory is always ready."""
+        """Does nothing: memory is always ready."""
 
     def has_room(self) -> bool:
         settings, counters = self._settings, self._counters
@@ -112,7 +112,7 @@ class MemoryBacklog:
         self._announce(1)
 
     def delivered(self, items: Sequence[Delivery]) -> None:
-        """Nothing is left to forget."""
+        """Does nothing: the events are already removed."""
 
     def died(self, items: Sequence[Delivery], outcome: Outcome, expired: bool) -> None:
         if expired:

@@ -21,7 +21,7 @@ class SpoolError(Exception):
     def __init__(self, label: str, text: str) -> None:
         super().__init__(f"{label}: {text}")
         self.text = text
-        """Without whose it is."""
+        """The message without the name of the endpoint."""
 
 
 class SpoolFullError(SpoolError):
@@ -29,7 +29,7 @@ class SpoolFullError(SpoolError):
 
 
 FULL = 1 << 20
-"""A disk with fewer free bytes is full."""
+"""A disk with fewer free bytes counts as full."""
 
 
 def database_path(directory: Path, name: str) -> Path:
@@ -44,7 +44,7 @@ def forgotten(known: Collection[Path]) -> list[Path]:
 
 
 def _is_left(database: Path) -> bool:
-    """Whether events wait in it. False where another process has it, or where it is no database of ours."""
+    """Whether events wait in it. False if another process uses it, or if it is not a spool's database."""
     journal_path = database.with_suffix(".journal")
     if not journal_path.exists():
         return False
@@ -59,8 +59,8 @@ def _is_left(database: Path) -> bool:
 
 @contextmanager
 def reported(directory: Path, name: str, label: str) -> Iterator[None]:
-    """Make a SpoolError of what goes wrong with the files of the endpoint ``name``, called ``label``;
-    SpoolFullError where the disk is full."""
+    """Turn errors with the files of the endpoint ``name``, called ``label``, into SpoolError; SpoolFullError
+    if the disk is full."""
     spool = f"the spool {directory}"
     try:
         yield
@@ -82,7 +82,7 @@ def reported(directory: Path, name: str, label: str) -> Iterator[None]:
 
 
 def _is_full(error: OSError | sqlite3.Error, directory: Path) -> bool:
-    """SQLite says of a full disk that it is full, or, about the files beside the database, an I/O error."""
+    """Whether the disk is full. For files beside the database SQLite reports that as an I/O error."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -18,28 +18,28 @@ BATCH_BYTES = 4 << 20
 
 class Queue(Protocol):
     def __len__(self) -> int:
-        """Events that wait here."""
+        """The number of waiting events."""
 
     @property
     def available(self) -> int:
-        """Events that may go now."""
+        """The number of events that may be taken now."""
 
     @property
     def oldest(self) -> Delivery | None:
         """The event that has waited longest."""
 
     def put(self, delivery: Delivery) -> None:
-        """Add behind all others."""
+        """Add the event at the end."""
 
     def take(self, limit: int) -> list[Delivery]:
         """Remove and return up to ``limit`` events, or BATCH_BYTES of them, that may go now; empty if there
         are none."""
 
     def lane(self, delivery: Delivery) -> str | None:
-        """The key of its order; None without an order."""
+        """The key whose events keep their order with this one; None without an order."""
 
     def finished(self, taken: Sequence[Delivery]) -> None:
-        """A taken event is settled: the next of its key may go."""
+        """A taken event is settled: the next of its key may be taken."""
 
     def drop_oldest(self) -> Delivery | None:
         """Remove and return the event that has waited longest; None when nothing waits."""
@@ -81,10 +81,10 @@ class FifoQueue:
         return taken
 
     def lane(self, delivery: Delivery) -> None:
-        """There are none."""
+        """None: a queue without order has no lanes."""
 
     def finished(self, taken: Sequence[Delivery]) -> None:
-        """Nothing waits for another."""
+        """Does nothing: no event waits for another."""
 
     def drop_oldest(self) -> Delivery | None:
         taken = self.take(1)

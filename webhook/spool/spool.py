@@ -1,8 +1,9 @@
-"""The disk log in front of an endpoint: what waits outlives the process.
+"""The disk spool of an endpoint: waiting events outlive the process.
 
-An event is first copied to the journal (memory that the kernel keeps when the process is killed), then
-written to the database by a thread of its own, at most COMMIT_INTERVAL later. What the endpoint took before
-that never touches the disk. Memory holds the oldest part of what waits, the rest is read back as it empties.
+An event is first copied to the journal (memory that the kernel keeps when the process is killed), then a
+thread writes it to the database, at most COMMIT_INTERVAL later. Events that are delivered before that are
+never written to the database. Memory holds the oldest waiting events; the others are read back when there is
+room.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .store import DeadLetter, Store
 T = TypeVar("T")
 
 COMMIT_INTERVAL = 1.0
-"""Seconds until a commit begins, at most, with ``fsync = interval``."""
+"""The most seconds until a commit begins, with ``fsync = interval``."""
 RETRY_INTERVAL = 2.0
 """Seconds until a failed commit is tried again."""
 TIDY_INTERVAL = 60.0
@@ -67,19 +68,19 @@ class SpoolBacklog:
         self.dead_letters = 0
 
         self._early: list[Delivery] | None = []
-        """What came before the spool was open; None once it is."""
+        """The events that came before the spool was open; None once it is."""
         self._early_bytes = 0
         self._has_files = False
-        """Whether journal and database are open; the spool's thread says so."""
+        """Whether journal and database are open; set by the spool's thread."""
         self._changes = Changes()
         self._commit: Commit | None = None
-        """What is being committed, or waits for the disk to have room again."""
+        """The commit that is being written, or waits for the disk to have room again."""
         self._loaded = 0
         """The highest number that memory holds or has held."""
         self._behind = False
-        """More waits on disk than memory holds: new events go to the disk alone."""
+        """Whether more events wait on disk than memory holds; then new events go to the disk only."""
         self._wanted = asyncio.Event()
-        """The writer has something to do: to read on, or, with ``_commit_due``, to commit."""
+        """Wakes the writer, to read more events or, with ``_commit_due``, to commit."""
         self._commit_due = False
         self._timer: Timer | None = None
         self._tidy_due = False
@@ -102,7 +103,7 @@ class SpoolBacklog:
         self._writer = asyncio.get_running_loop().create_task(work(), name="webhook spool")
 
     async def _open_later(self) -> None:
-        """The disk is full. What happens waits in memory, and all else goes on, until there is room."""
+        """The disk is full: new events wait in memory until there is room. Everything else goes on."""
         while self._early is not None:
             await self._wanted.wait()
             self._wanted.clear()
@@ -120,7 +121,8 @@ class SpoolBacklog:
         self._timer = self._clock.call_at(self._clock.monotonic() + RETRY_INTERVAL, self._on_timer)
 
     def _begin(self, count: int, first: list[Delivery], damaged: int) -> None:
-        """The files are open, and ``count`` events of an earlier run wait, ``first`` the first of them."""
+        """Begin, with open files, in which ``count`` events of an earlier run wait; ``first`` is the first of
+        them."""
         self._counters.matched += count
         self._counters.queued += count
         self._tell_damaged(damaged)
@@ -136,7 +138,8 @@ class SpoolBacklog:
         self._plan_tidy()
 
     def _open(self) -> tuple[int, list[Delivery], int]:
-        """Blocking. How many events wait, the first of them, and how many damaged places the journal has."""
+        """Open the files. Blocking. Returns the number of waiting events, the first of them, and the number
+        of damaged places in the journal."""
         directory, name = self._spool.path, self._settings.name
         path = database_path(directory, name)
         with reported(directory, name, self._settings.label):
@@ -202,7 +205,7 @@ class SpoolBacklog:
         return self._only_in_memory() + len(self._early or ())
 
     def _only_in_memory(self) -> int:
-        """How many of the waiting events are neither in the journal nor committed."""
+        """The number of waiting events that are neither in the journal nor committed."""
         commit = self._commit.unjournaled.difference(self._changes.gone) if self._commit else ()
         return len(commit) + len(self._changes.unjournaled)
 
@@ -275,7 +278,7 @@ class SpoolBacklog:
         self._want_commit()
 
     def _forget(self, items: Iterable[Delivery]) -> None:
-        """They wait no longer."""
+        """Remove the events: they no longer wait."""
         for item in items:
             self.spooled_bytes -= item.size
             self._changes.forget(item)
@@ -285,7 +288,7 @@ class SpoolBacklog:
     # ---- memory's part
 
     def _release(self, delivery: Delivery) -> None:
-        """To the queue, where memory has room and nothing older is still on disk."""
+        """Move events to the queue, if memory has room and no older ones are still on disk."""
         if self._behind or self._memory_is_full():
             self._behind = True
         else:
@@ -307,7 +310,7 @@ class SpoolBacklog:
         return count >= self._settings.queue_max_events
 
     async def _read_on(self) -> None:
-        """Bring memory the next part of what waits on disk."""
+        """Read the next waiting events from the disk into memory."""
         while self._behind and len(self._queue) < READ_AT_ONCE // 2 and not self._memory_is_full():
             try:
                 found = await self._in_thread(self._read_part)
@@ -323,7 +326,8 @@ class SpoolBacklog:
         return self._store.read(self._loaded, min(READ_AT_ONCE, self._settings.queue_max_events), READ_BYTES)
 
     def _uncommitted_remain(self) -> bool:
-        """The disk is read to its end; what is newer is still in memory. Whether some of it has to wait."""
+        """Called when the disk is read to its end and newer events are only in memory. Returns whether some
+        of them have to wait."""
         newer = [delivery for delivery in self._uncommitted() if delivery.seq > self._loaded]
         if self._spool.fsync == "always":
             return bool(newer)  # the commit releases them
@@ -335,11 +339,12 @@ class SpoolBacklog:
 
     @property
     def oldest_held(self) -> Delivery | None:
-        """As far as memory knows it: what lies on disk alone is younger than what the queue has."""
+        """The oldest event in memory that is not in the queue. Events that are only on disk are younger than
+        those in the queue."""
         return next((one for one in (self._early or self._uncommitted()) if one.seq > self._loaded), None)
 
     def _uncommitted(self) -> Iterator[Delivery]:
-        """Oldest first."""
+        """The events that are not committed yet, oldest first."""
         return chain(self._commit.puts if self._commit else (), self._changes.puts.values())
 
     # ---- the writer
@@ -374,9 +379,9 @@ class SpoolBacklog:
                 self._plan_tidy()
 
     async def _flush(self) -> None:
-        """Commit what happened; after a failure, the same again before anything newer."""
+        """Commit the changes. After a failure, the same changes are committed before newer ones."""
         if not self._changes:
-            self._journal.restart()  # all that it holds has come and gone
+            self._journal.restart()  # all its events have been delivered
         if self._commit is None:
             if not self._changes:
                 return
@@ -399,7 +404,7 @@ class SpoolBacklog:
         self._tell_evicted(evicted)
         if self._spool.fsync == "always":
             for delivery in commit.puts:
-                if delivery.seq > self._loaded:  # else it went before fsync was changed
+                if delivery.seq > self._loaded:  # otherwise it was sent before fsync was changed
                     self._release(delivery)
         if self._changes:
             self._want_commit(now=self._spool.fsync == "always" or self._journal.filled > 0.75)
@@ -429,8 +434,8 @@ class SpoolBacklog:
         self._wanted.set()
 
     async def _tidy(self) -> None:
-        """Now and then: what is older than ``max_age`` goes, dead letters make room for what waits, and free
-        space goes back to the disk."""
+        """Called now and then: delete dead letters older than ``max_age``, or the oldest if events need the
+        room, and return free space to the disk."""
         too_old = self._clock.time() - self._spool.max_age
         while (oldest := self._queue.oldest) is not None and oldest.at < too_old:
             self._queue.drop_oldest()

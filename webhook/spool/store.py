@@ -34,14 +34,14 @@ DEAD_SIZE = f"{SIZE} + length(headers) + length(answer)"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that was given up, and why."""
+    """An event that was given up, and the reason."""
 
     delivery: Delivery
     died_at: float
     """Seconds since the epoch."""
     why: str
     status: int | None
-    """The last answer's; None where there was no answer."""
+    """The status of the last answer; None without an answer."""
     answer: bytes
     """The beginning of the last answer's body."""
 
@@ -56,7 +56,7 @@ class Store(Database):
     # ---- what waits
 
     def committed_generation(self) -> int:
-        """The last generation of the journal that is in here."""
+        """The last generation of the journal that is in the database."""
         return self.meta("generation")
 
     def last_seq(self) -> int:
@@ -67,13 +67,13 @@ class Store(Database):
         return max(self.meta("last_seq"), *(seq or 0 for seq in highest))
 
     def waiting(self) -> tuple[int, int]:
-        """How many events wait, and the bytes they take."""
+        """The number of waiting events, and their bytes."""
         size = f"{SIZE} + header_bytes(headers)"
         count, size = self.db.execute(f"SELECT count(*), coalesce(sum({size}), 0) FROM waiting").fetchone()
         return count, size
 
     def read(self, after: int, limit: int, max_bytes: int) -> list[Delivery]:
-        """The waiting events after ``after``, oldest first; fewer than ``limit`` where they are large."""
+        """The waiting events after ``after``, oldest first; fewer than ``limit`` if they are large."""
         rows = self.db.execute(
             f"SELECT {COLUMNS} FROM waiting WHERE seq > ? ORDER BY seq LIMIT ?",
             (after, limit),
@@ -97,8 +97,8 @@ class Store(Database):
         last_seq: int,
         max_dead_bytes: int,
     ) -> int:
-        """Write all of it or nothing; on disk when this returns. ``gone`` are numbers of events that wait no
-        longer. Where dead letters take more than ``max_dead_bytes`` the oldest are deleted: returns how
+        """Write all changes or nothing; on disk when this returns. ``gone`` are the numbers of events that no
+        longer wait. If dead letters take more than ``max_dead_bytes``, the oldest are deleted; returns how
         many."""
         with self.transaction() as db:
             self.insert("waiting", 8, map(_row, puts))
@@ -112,8 +112,8 @@ class Store(Database):
         return evicted
 
     def tidy(self, died_before: float, max_dead_bytes: int) -> int:
-        """Delete dead letters from before ``died_before``, give free pages back to the disk. Where dead
-        letters take more than ``max_dead_bytes`` the oldest are deleted: returns how many."""
+        """Delete dead letters from before ``died_before``, and return free pages to the disk. If dead letters
+        take more than ``max_dead_bytes``, the oldest are deleted; returns how many."""
         self.db.execute("DELETE FROM dead WHERE died_at < ?", (died_before,))
         evicted = self._evict(max_dead_bytes)
         self.db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
@@ -122,12 +122,12 @@ class Store(Database):
     # ---- dead letters
 
     def dead(self) -> tuple[int, int]:
-        """How many dead letters there are, and the bytes they take."""
+        """The number of dead letters, and their bytes."""
         count, size = self.db.execute(f"SELECT count(*), coalesce(sum({DEAD_SIZE}), 0) FROM dead").fetchone()
         return count, size
 
     def dead_letters(self) -> Iterator[DeadLetter]:
-        """All of them, oldest first; read piece by piece, so that others may write meanwhile."""
+        """All dead letters, oldest first. They are read in pieces, so that others can write meanwhile."""
         after = -1
         while True:
             rows = self.db.execute(
@@ -172,7 +172,7 @@ def _header_bytes(headers: str) -> int:
         return 0
     try:
         return header_bytes(tuple((str(name), str(value)) for name, value in json.loads(headers)))
-    except (ValueError, TypeError):  # who reads the event says that it is damaged
+    except (ValueError, TypeError):  # the reader of the event reports that it is damaged
         return 0
 
 
