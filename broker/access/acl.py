@@ -53,7 +53,7 @@ class Acl:
         screen: _Screen | None = session.screen
         if screen is None or screen.acl is not self:
             client = session.client
-            known = bool(client.listener)  # else it waits for its first client
+            known = bool(client.listener)  # otherwise the session waits for its first client
             rules = tuple(
                 self._rules_for(client, Action.SUBSCRIBE) if known else self._rules_for_somebody(client)
             )
@@ -83,8 +83,9 @@ class Acl:
                 yield rule.topics_for(client)
 
     def _rules_for_somebody(self, client: Client) -> Iterator[_Topics]:
-        """About receiving, where only the client identifier is known: user name and address are taken to be
-        those that are allowed most. What waits for a client must not be lost because it has not come yet."""
+        """The rules for receiving if only the client identifier is known. They assume the user name and
+        address that are allowed the most, so that no message is lost because its client has not connected
+        yet."""
         for rule in self._rules:
             if Action.SUBSCRIBE in rule.actions and all(holds(client) for holds in rule.conditions_at_best):
                 yield rule.topics_for(client, at_best=True)
@@ -122,14 +123,14 @@ class _Rule:
         self.allows = rule.permit == "allow"
         self.conditions = _conditions(rule)
         self.conditions_at_best = _conditions(rule, unknown=self.allows)
-        """Where nobody knows the user name and the address: for the client."""
+        """The conditions if user name and address are unknown, as favourable to the client as possible."""
         self._literals = tuple(_pattern(topic[1:]) for topic in rule.topics if topic.startswith("@"))
         self._patterns = tuple(_pattern(topic) for topic in rule.topics if not topic.startswith("@"))
         names = any(_PLACEHOLDER.search(topic) for topic in rule.topics)
         self._same_for_all = None if names else self._fill_in(Client(""))
 
     def topics_for(self, client: Client, *, at_best: bool = False) -> _Topics:
-        """``at_best``: a rule that allows is about any user name."""
+        """``at_best``: a rule that allows matches any user name."""
         return self._same_for_all or self._fill_in(client, any_name=at_best and self.allows)
 
     def _fill_in(self, client: Client, *, any_name: bool = False) -> _Topics:
@@ -158,15 +159,15 @@ class _Topics:
         self._patterns = patterns
 
     def covers(self, wanted: Levels) -> bool:
-        """Whether it matches all of ``wanted``."""
+        """Whether the rule matches all topics of ``wanted``."""
         return self._every or any(covers(levels, wanted) for levels in self._patterns)
 
     def touches(self, wanted: Levels) -> bool:
-        """Whether it matches a part of ``wanted``."""
+        """Whether the rule matches some topics of ``wanted``."""
         return any(overlap(levels, wanted) for levels in self._patterns)
 
     def grants_by_name(self, subscriptions: Iterable[str], topic: Levels) -> bool:
-        """Whether the topic comes by a subscription that the rule allows by its very text."""
+        """Whether the client receives the topic by a subscription whose text the rule allows."""
         if not self.allows or not self.literals:
             return False
         filters = (filter_levels(split_share(text)[1]) for text in subscriptions)
@@ -177,8 +178,8 @@ class _Topics:
 
 
 def _pattern(topic: str) -> Callable[[Client, bool], Levels | None]:
-    """The levels of a rule's topic for a client. Where it has no name that could be filled in: with true, any
-    name counts, else None."""
+    """The levels of a rule's topic for a client. If the client lacks a name that the topic needs: with true,
+    any name matches, otherwise the result is None."""
     if _PLACEHOLDER.search(topic):
         return partial(_levels_for, topic)
     levels = filter_levels(topic)
@@ -193,7 +194,7 @@ def _levels_for(topic: str, client: Client, any_name: bool) -> Levels | None:
             continue
         text = _filled(level, client)
         if text is not None:
-            levels.append(name_levels(text))  # a client that calls itself + gets no wildcard by it
+            levels.append(name_levels(text))  # a client named + does not get a wildcard
         elif any_name:
             levels.append((Wildcard.ONE,))
         else:
@@ -212,8 +213,8 @@ def _filled(text: str, client: Client) -> str | None:
 
 
 def _conditions(rule: AclRule, unknown: bool | None = None) -> tuple[Condition, ...]:
-    """What must hold of the client, all of it. ``unknown``: user name and address are not known, and what is
-    asked about them is answered with this."""
+    """The conditions, all of which the client must meet. ``unknown``: user name and address are not known;
+    conditions about them have this result."""
     found: list[Condition] = []
     if unknown is not None and (rule.username is not None or rule.ipaddrs):
         found.append(lambda client: unknown)
@@ -232,7 +233,7 @@ def _conditions(rule: AclRule, unknown: bool | None = None) -> tuple[Condition, 
 
 
 def _is_from(networks: tuple[Network, ...], client: Client) -> bool:
-    """False where there is no address: over a unix socket."""
+    """False without an address, as over a unix socket."""
     try:
         address = ipaddress.ip_address(client.host)
     except ValueError:

@@ -15,11 +15,12 @@ from .jwt import Jwt
 
 
 class Access:
-    """Whom access control asks beside the plugins, in this order: tokens, the plugins (`auth.password` is one
-    of them), whether a name is needed at all, and last, because it takes longest, another server.
+    """The authenticators and authorizers of access control, in the order in which they are asked: tokens, the
+    plugins (`auth.password` is one of them), whether a name is needed at all, and last, because it takes
+    longest, another server.
 
-    Whoever has a user name must have proven it by one of them; each of them that has an opinion must
-    consent. Raises AccessError where a key or certificate cannot be used.
+    A client with a user name must be accepted by one of them, and by each that has an opinion. Raises
+    AccessError if a key or certificate cannot be used.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class Access:
         plugin_authenticators: tuple[Authenticator, ...],
         plugin_authorizers: tuple[Authorizer, ...],
     ) -> MayReceive[Session] | None:
-        """Let ``access`` ask these, and the plugins between them. Returns what is to be asked who may
-        receive a topic; None: nobody."""
+        """Install these in ``access``, with the plugins between them. Returns the function that decides who
+        may receive a topic; None: everybody may."""
         auth = self._auth
         access.authenticators = (*self._first, *plugin_authenticators, *self._last)
         access.authorizers = (*self._authorizers, *plugin_authorizers)
@@ -69,14 +70,14 @@ class Access:
         return may_receive
 
     async def close(self, *, finish: bool = False) -> None:
-        """Close the connections to other servers, with ``finish`` once they have answered."""
+        """Close the connections to other servers; with ``finish``, after they have answered."""
         if self._http is not None:
             await self._http.close(finish=finish)
 
 
 class _Nameless:
-    """`auth.allow_anonymous`: whether clients come in that give no user name. Has no opinion on the others,
-    but where nobody checks names, they are as good as none."""
+    """`auth.allow_anonymous`: whether clients without a user name may connect. It has no opinion on the
+    others, unless nothing checks user names; then these count as anonymous."""
 
     def __init__(self, allowed: bool, *, alone: bool) -> None:
         self._allowed = allowed

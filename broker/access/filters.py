@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class Wildcard(Enum):
-    """A level that stands for others. Told apart from text: a name may be filled in that reads ``+``."""
+    """A wildcard level. It is not a string, because a name that is filled in may be ``+``."""
 
     ONE = "+"
     ALL = "#"

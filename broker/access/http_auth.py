@@ -20,10 +20,8 @@ _ACCESS = {Action.SUBSCRIBE: "1", Action.PUBLISH: "2"}
 
 
 class HttpAuth:
-    """Asks for each login (`auth_req`, `super_req`) and each topic of a client (`acl_req`).
-
-    Where the server cannot be asked, or answers with 5xx, UnavailableError is raised: the client is refused.
-    """
+    """Asks for each login (`auth_req`, `super_req`) and each topic of a client (`acl_req`). Raises
+    UnavailableError if the server cannot be reached or answers with 5xx; then the client is refused."""
 
     def __init__(self, settings: HttpAuthSettings, client: HttpClient, port_of: PortOf) -> None:
         self._settings = settings
@@ -31,7 +29,7 @@ class HttpAuth:
         self._port_of = port_of
 
     def authenticate(self, credentials: Credentials) -> Awaitable[ReasonCode | None]:
-        """An authenticator; `super_req` is asked for those who are let in."""
+        """An authenticator. It makes `super_req` for the clients that are accepted."""
         return self._authenticate(credentials)
 
     def authorize(self, client: Client, topic: str, action: Action) -> bool | Awaitable[bool] | None:
@@ -68,7 +66,7 @@ class HttpAuth:
         return answer if isinstance(answer, int) else await answer
 
     def _values(self, client: Client) -> dict[str, str]:
-        """What the placeholders stand for, but for those of a login or a topic."""
+        """The values of the placeholders, except those of a login or a topic."""
         return {
             "%u": client.username or "",
             "%c": client.client_id,
@@ -83,7 +81,7 @@ async def _is_200(answer: Awaitable[int]) -> bool:
 
 
 def _filled(request: HttpRequestSettings, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The parameters with their placeholders filled in; one that means nothing here is empty."""
+    """The parameters with their placeholders filled in. A placeholder without a value here is empty."""
     return tuple(
         (name, _PLACEHOLDER.sub(lambda match: values.get(match[0], ""), text))
         for name, text in request.params

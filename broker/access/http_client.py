@@ -1,5 +1,5 @@
-"""Requests to an HTTP server whose answer is a status: each is sent once at a time, and its answer is
-cached."""
+"""Requests to an HTTP server whose answer is a status. Equal requests are sent once at a time, and answers
+are cached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .errors import AccessError
 log = logging.getLogger("pybroker.access")
 
 MAX_REMEMBERED = 65_536
-"""Answers kept; all are forgotten when there are more."""
+"""The most answers that are kept. When there are more, all are forgotten."""
 
 Params = tuple[tuple[str, str], ...]
 
@@ -45,14 +45,15 @@ class HttpClient:
         self._room = asyncio.Semaphore(settings.pool_size)
         self._under_way: dict[bytes, asyncio.Task[int]] = {}
         self._known: dict[bytes, tuple[float, int]] = {}
-        """Until when an answer is good, and the answer."""
+        """The time at which an answer expires, and the answer."""
         self._secret = secrets.token_bytes(16)
         self._down: dict[str, int] = {}
-        """The requests that were not answered last, and how often so far."""
+        """The requests whose last try was not answered, and the number of such tries."""
 
     def ask(self, name: str, request: HttpRequestSettings, params: Params) -> int | Awaitable[int]:
-        """The status that the server answers ``name`` with: at once where it is known. Otherwise await it;
-        raises UnavailableError where no answer comes in time, or one that says the server is in trouble."""
+        """The status with which the server answers the request ``name``. A known answer is returned at once;
+        otherwise await it. Raises UnavailableError if no answer comes in time, or if it says that the server
+        has failed."""
         key = self._key(name, params)
         until, status = self._known.get(key, (0.0, 0))
         if until > self._clock.monotonic():
@@ -64,7 +65,7 @@ class HttpClient:
         return asyncio.shield(task)
 
     async def close(self, *, finish: bool = False) -> None:
-        """Close all connections; what is under way is given up, or with ``finish`` waited for."""
+        """Close all connections. Requests under way are given up; with ``finish`` they are waited for."""
         while self._under_way:  # an answer may lead to the next question
             under_way = list(self._under_way.values())
             if not finish:
@@ -75,7 +76,7 @@ class HttpClient:
             await connections.close()
 
     def _key(self, name: str, params: Params) -> bytes:
-        """A password among the parameters is not kept as it is."""
+        """The key of an answer. It contains only a hash of the parameters, which may have a password."""
         return hashlib.blake2b(repr((name, params)).encode("utf-8", "replace"), key=self._secret).digest()
 
     def _finished(self, key: bytes, task: asyncio.Task[int]) -> None:
@@ -121,8 +122,8 @@ class HttpClient:
 
 
 def _message(request: HttpRequestSettings, params: Params, connections: Connections) -> bytes:
-    """The whole request: a query, a form or, where the headers say so, JSON. Raises ValueError where a header
-    cannot be one."""
+    """The whole request: a query, a form or, if the headers say so, JSON. Raises ValueError for an invalid
+    header."""
     headers = [("User-Agent", "pybroker"), ("Accept", "*/*"), *request.headers]
     named = {name.lower(): value for name, value in headers}
     headers = [pair for pair in connections.headers if pair[0].lower() not in named] + headers

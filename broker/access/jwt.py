@@ -15,18 +15,18 @@ from .errors import AccessError
 log = logging.getLogger("pybroker.access")
 
 SHORTEST_SECRET = 32
-"""Bytes; RFC 7518 section 3.2 asks for no fewer with HS256."""
+"""Bytes. RFC 7518, section 3.2, requires at least as many with HS256."""
 
 
 class Jwt:
-    """An authenticator. It has no opinion on a password that is no token.
+    """An authenticator. It has no opinion on a password that is not a token.
 
-    The signature, ``exp`` and ``nbf`` are always checked, ``aud`` and ``iss`` where the settings name
-    them. Only the configured algorithms count, whatever the token says of itself.
+    The signature, ``exp`` and ``nbf`` are always checked, ``aud`` and ``iss`` if the settings name them. Only
+    the configured algorithms are accepted, whatever the token says.
     """
 
     def __init__(self, settings: JwtSettings) -> None:
-        """Raises AccessError where the key cannot be used, or PyJWT is not installed."""
+        """Raises AccessError if the key cannot be used, or PyJWT is not installed."""
         try:
             import jwt
         except ImportError:

@@ -10,7 +10,7 @@ PACKETS = (
     *("UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH"),
 )
 DIRECTIONS = ("in", "out")
-"""As the broker sees it: from the client, to the client."""
+"""The directions as the broker sees them: from the client, to the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,11 @@ class Fault:
     """A key of ACTIONS."""
 
     client: str | None = None
-    """Only clients whose identifier fits: ``*``, ``?``, ``[ab]``. Unknown before CONNECT."""
+    """Only clients whose identifier matches this pattern (``*``, ``?``, ``[ab]``). It is unknown before
+    CONNECT."""
     topic: str | None = None
-    """Only packets about a topic that this filter matches; an acknowledgement is about its message's."""
+    """Only packets about a topic that this filter matches. An acknowledgement is about the topic of its
+    message."""
     packet: str | None = None
     """Only packets of this type, such as ``PUBACK``."""
     direction: str | None = None
@@ -40,7 +42,7 @@ class Fault:
     """At most so often in all."""
     probability: float = 1.0
     seed: int = 0
-    """Of the dice for ``probability``, ``jitter`` and ``corrupt``: the same seed, the same faults."""
+    """The seed for ``probability``, ``jitter`` and ``corrupt``. The same seed gives the same faults."""
 
     code: int | str | None = None
     """refuse: the reason code by number or by name; ``not_authorized`` where it is not given."""

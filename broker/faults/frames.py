@@ -13,10 +13,10 @@ LARGEST = 1 << 28
 
 
 class Frames:
-    """Feed it bytes; it gives whole packets, each as bytes and decoded.
+    """Turns the bytes that it is fed into whole packets, each as bytes and decoded.
 
-    Bytes that make no packet, or too large a one, are given as they are, with None, and so is all after them:
-    what becomes of them is the broker's business.
+    Bytes that are not a packet, or belong to one that is too large, are returned unchanged with None, and so
+    are all bytes after them; the broker decides about them.
     """
 
     __slots__ = ("_aliases", "_broken", "_decoder", "_needed", "_rest", "max_packet_size")
@@ -25,17 +25,17 @@ class Frames:
         self.max_packet_size = max_packet_size
         self._decoder = Decoder(LARGEST)
         self._rest = bytearray()
-        """The start of a packet whose end has not come."""
+        """The beginning of a packet that is not complete yet."""
         self._needed = 0
         self._broken = False
         self._aliases: dict[int, str] = {}
 
     def speak(self, version: int) -> None:
-        """Read what follows by this protocol level; one that reads CONNECT finds out by itself."""
+        """Decode the following packets by this protocol level. In the direction of CONNECT it is detected."""
         self._decoder.version = version
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, Packet | None]]:
-        """What ``data`` completes."""
+        """The packets that ``data`` completes."""
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -76,7 +76,7 @@ class Frames:
 
 
 def _size(data: bytes, pos: int) -> int | None:
-    """Bytes of the packet at ``pos``; 0 where its length has not come yet, None where it makes no sense."""
+    """The bytes of the packet at ``pos``; 0 if its length has not come yet, None if it is invalid."""
     length = 0
     for index in range(MAX_LENGTH_BYTES):
         at = pos + 1 + index
@@ -89,8 +89,8 @@ def _size(data: bytes, pos: int) -> int | None:
 
 
 def last_packets(data: bytes, count: int) -> tuple[bytes, int]:
-    """Of ``data``, which is whole packets, the last ``count``; and how many stand before them. Costs little
-    for those."""
+    """The last ``count`` packets of ``data``, which has only whole packets, and the number of packets before
+    them. Those before cost little."""
     starts = []
     pos = 0
     while pos < len(data):
@@ -101,7 +101,8 @@ def last_packets(data: bytes, count: int) -> tuple[bytes, int]:
 
 
 def topics_of(packet: Packet | None, kept: dict[int, str]) -> tuple[str, ...]:
-    """What ``packet`` is about; ``kept`` remembers the topics of the messages that are being acknowledged."""
+    """The topics that ``packet`` is about. ``kept`` has the topics of the messages that are being
+    acknowledged."""
     match packet:
         case Publish():
             if packet.qos:

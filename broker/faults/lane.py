@@ -1,4 +1,4 @@
-"""One direction of a connection, slowed down by faults; bytes leave in the order they came."""
+"""One direction of a connection, slowed down by faults. Bytes leave in the order in which they came."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from ..clock import Clock, Timer
 
 TRICKLE = 0.05
-"""Under a limit a packet leaves in pieces of so many seconds' worth of bytes."""
+"""Under a limit a packet leaves in pieces; a piece has the bytes of so many seconds."""
 
 
 class Pace(NamedTuple):
-    """How slow it is at a moment."""
+    """The current latency and rate."""
 
     latency: float = 0.0
     """Seconds."""
@@ -21,14 +21,14 @@ class Pace(NamedTuple):
     """Bytes a second; 0 is without limit."""
     stalled: bool = False
     jitter: Callable[[], float] | None = None
-    """Draws what is added to the latency."""
+    """Returns the random part of the latency."""
 
 
 FREE = Pace()
 
 
 class Lane:
-    """Put bytes, or the end of the connection, into it: they come out when it is their time."""
+    """Delays the bytes, or the end of the connection, that are put into it."""
 
     __slots__ = ("_busy_until", "_clock", "_last_due", "_pace", "_queue", "_timer", "waiting")
 
@@ -43,11 +43,11 @@ class Lane:
         """Bytes that have not come out yet."""
 
     def __bool__(self) -> bool:
-        """Whether anything waits, be it the end of the connection."""
+        """Whether anything waits; the end of the connection counts too."""
         return bool(self._queue)
 
     def put(self, data: bytes, deliver: Callable[[bytes], None]) -> None:
-        """Hand ``data`` to ``deliver``, now or later, in pieces where there is a limit."""
+        """Pass ``data`` to ``deliver``, now or later; in pieces if there is a limit."""
         pace = self._pace()
         if pace == FREE and not self._queue:
             deliver(data)
@@ -59,7 +59,7 @@ class Lane:
         self._arm()
 
     def then(self, call: Callable[[], None]) -> None:
-        """Make ``call`` after all that was put before, as late as bytes would come."""
+        """Make ``call`` after everything that was put before, with the delay of bytes."""
         pace = self._pace()
         if pace == FREE and not self._queue:
             call()
@@ -68,14 +68,14 @@ class Lane:
             self._arm()
 
     def look_again(self) -> None:
-        """The pace may have changed: what waits only for a fault that was lifted comes out now."""
+        """The pace may have changed: deliver what only a removed fault was delaying."""
         if self._pace() == FREE:
             self._let_out(float("inf"))
         else:
             self._run()
 
     def clear(self) -> None:
-        """Lose all that waits."""
+        """Discard everything that waits."""
         self._queue.clear()
         self.waiting = 0
         if self._timer is not None:

@@ -25,10 +25,10 @@ class Interrupted(Protocol):
     """Connections that the broker makes itself."""
 
     def take_down(self) -> None:
-        """Cut them, and make no more."""
+        """Close the connections, and make no new ones."""
 
     def bring_up(self) -> None:
-        """Make them again; harmless where they are not down."""
+        """Make the connections again. Does nothing if they are not down."""
 
 
 class Outage:
@@ -40,7 +40,7 @@ class Outage:
         self._listeners = listeners
         self._down: list[Listener] = []
         self._end: Timer | None = None
-        """The time at which it comes up by itself."""
+        """The timer that ends the outage."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take_down(self, keep_state: bool) -> None:
@@ -67,7 +67,7 @@ class Outage:
 
     @property
     def is_ending(self) -> bool:
-        """It has ended, but for the listeners: their addresses are looked up."""
+        """Whether only the listeners are still missing: their addresses are being looked up."""
         return bool(self._tasks)
 
     async def bring_up(self) -> None:
@@ -79,7 +79,7 @@ class Outage:
         self._outgoing.bring_up()
 
     def restart(self, keep_state: bool, seconds: float) -> None:
-        """Down at once, but not in the middle of what is being done, and up again ``seconds`` later."""
+        """Take the broker down in the next turn of the event loop, and up again ``seconds`` later."""
         asyncio.get_running_loop().call_soon(self._go_down, keep_state, seconds)
 
     def _go_down(self, keep_state: bool, seconds: float) -> None:

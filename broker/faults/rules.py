@@ -15,7 +15,7 @@ from .fault import ACTIONS, DIRECTIONS, PACKETS, Fault
 from .seen import SeenPacket
 
 CONNECTION_ACTIONS = frozenset({"stall", "limit", "latency", "cut"})
-"""They work on a connection as long as they are in force, not on single packets."""
+"""The actions that apply to a connection as long as they are in force, not to single packets."""
 
 
 class FaultError(ValueError):
@@ -31,11 +31,11 @@ class Rule:
         check(fault)
         self.fault = fault
         self.number = number
-        """By which it is called on the command line."""
+        """The number of the rule on the command line."""
         self.code = reason_code(fault.code) if fault.action == "refuse" else ReasonCode.SUCCESS
         self.dice = Random(fault.seed)  # noqa: S311 - repeatable on purpose
         self.fired = 0
-        """How often it has struck."""
+        """How often the fault has been applied."""
 
     def strikes(self, seen: SeenPacket, matched: dict[Rule, int]) -> bool:
         """Whether it strikes this packet; ``matched`` counts for each rule the connection's packets it is
@@ -68,7 +68,7 @@ class Rule:
 
     @property
     def is_spent(self) -> bool:
-        """It has struck as often as it may."""
+        """Whether it has been applied as often as ``times`` allows."""
         return self.fault.times is not None and self.fired >= self.fault.times
 
     def is_on(self, client: str, direction: str) -> bool:
@@ -144,7 +144,7 @@ def make(values: Mapping[str, Any]) -> Fault:
 
 
 def check(fault: Fault) -> None:
-    """Raise FaultError where ``fault`` makes no sense."""
+    """Raise FaultError if ``fault`` is invalid."""
     if fault.action not in ACTIONS:
         raise FaultError(f'"{fault.action}" is not a fault; there are {", ".join(ACTIONS)}')
     aims, needed, possible = ACTIONS[fault.action]

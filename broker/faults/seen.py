@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 SHOWN_BYTES = 60
 SHOWN_MEMBERS = 100
-"""Topic filters, or reason codes, of one packet."""
+"""The most topic filters, or reason codes, that are shown of one packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class SeenPacket:
 
 
 def moment(at: float) -> str:
-    """Seconds since the epoch as a time of day, for eyes."""
+    """Seconds since the epoch as a time of day, for display."""
     return f"{strftime('%H:%M:%S', localtime(at))}.{int(at % 1 * 1000):03}"
 
 

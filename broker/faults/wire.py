@@ -77,10 +77,10 @@ class Wire:
         self._matched: dict[Rule, int] = {}
         self._passed = {"in": 0, "out": 0}
         self._held = False
-        """The channel wants nothing to be read."""
+        """Whether the channel has paused reading."""
         self._reading = True
         self._slow = False
-        """The channel was told that its client reads slowly."""
+        """Whether the channel was told that its client reads slowly."""
         self._cut = False
         faults.watch(self._look_again)
 
@@ -192,7 +192,7 @@ class Wire:
         self._lanes[way].put(data, deliver)
 
     def _send_later(self, seconds: float, data: bytes, deliver: Deliver) -> None:
-        """Others overtake it."""
+        """Send the packet later; other packets may overtake it."""
 
         def due() -> None:
             if not self._cut:
@@ -234,14 +234,15 @@ class Wire:
         return Pace(latency, rate, stalled, _jitter(jittery) if jittery else None)
 
     def _look_again(self) -> None:
-        """Faults came or went."""
+        """Faults were added or removed."""
         for lane in self._lanes.values():
             lane.look_again()
         self._mind_reading()
         self._mind_writing()
 
     def _mind_reading(self) -> None:
-        """Read unless the channel, a stall, or the amount that a slow lane holds is against it."""
+        """Read, unless the channel has paused reading, a fault stalls it, or a slow lane holds too many
+        bytes."""
         wanted = not (self._held or self._lanes["in"].waiting > HIGH_WATER or self._pace("in").stalled)
         if wanted and not self._reading:
             self._link.resume_reading()
@@ -259,7 +260,7 @@ class Wire:
             self._end.resumed()
 
     def _break(self) -> None:
-        """The network connection breaks as soon as what has passed is out."""
+        """Break the network connection as soon as the bytes that have passed are sent."""
         self._cut = True
 
         def breaks() -> None:

@@ -22,7 +22,7 @@ SLICE = 0.25
 LONGEST_PAUSE = 2.0
 READER_EVENTS = 1000
 READER_BYTES = 4 << 20
-"""The number of messages that may wait for one watcher; more are left out and counted."""
+"""The number and the bytes of the messages that may wait for one watcher; more are left out and counted."""
 OVERHEAD = 500
 
 
@@ -35,7 +35,7 @@ class Entry:
         self.event = event
         self.size = OVERHEAD + (len(event.payload) if isinstance(event, MessagePublished) else 0)
         self.text: str | None = None
-        """What the first watcher made of it, for the others."""
+        """The text that the first watcher made of it, kept for the others."""
 
 
 class Reader:
@@ -58,7 +58,7 @@ class Reader:
         self.wake()
 
     def take(self) -> list[Entry]:
-        """All that waits, oldest first; it waits no longer."""
+        """Remove and return everything that waits, oldest first."""
         taken = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
@@ -73,18 +73,18 @@ class Feed:
         self._readers: tuple[Reader, ...] = ()
         self._observing = False
         self._seen = 0
-        """Messages since the hook was taken up, or in this slice."""
+        """Messages since the feed began to observe, or in this slice."""
         self._slice_ends = 0.0
         self._pause = SLICE
         self._timer: Timer | None = None
         self._passed_at = 0
-        """The counter of received messages when the hook was let go of."""
+        """The counter of received messages when the feed stopped to observe."""
         self.passed = 0
-        """Messages that were published while the hook was let go of."""
+        """Messages that were published while the feed did not observe."""
 
     @property
     def readers(self) -> int:
-        """How many watch."""
+        """The number of watchers."""
         return len(self._readers)
 
     @property
@@ -124,7 +124,7 @@ class Feed:
             reader.wake()
 
     def _observe(self) -> None:
-        """Take up the hook, for the topics that somebody watches."""
+        """Observe the topics that somebody watches."""
         self._let_go()
         engine = self._engine
         if self._timer is not None:
@@ -169,7 +169,9 @@ class Feed:
 
     def _rest(self, now: float) -> None:
         self._let_go()
-        self._passed_at = self._engine.counters.publish_received + 1  # this one is not counted yet
+        self._passed_at = (
+            self._engine.counters.publish_received + 1
+        )  # the counter does not include this message yet
         self._timer = self._engine.clock.call_at(now + self._pause, self._observe)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 

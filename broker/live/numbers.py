@@ -17,11 +17,11 @@ from ..session.session import Session
 
 LAG_INTERVAL = 0.5
 MOST_COUNTED = 20_000
-"""Sessions that one look at their queues passes over; more would hold up the event loop."""
+"""The most sessions whose queues are looked at in one call; more would block the event loop."""
 
 
 class Lag:
-    """How late the event loop calls its timers, while somebody asks."""
+    """Measures how late the event loop calls its timers, while somebody asks."""
 
     def __init__(self, engine: Engine) -> None:
         self._clock = engine.clock
@@ -53,7 +53,7 @@ class Lag:
 
 
 SAME_EVERYWHERE = ("version", "at", "retained")
-"""What is not added up over the processes of a broker."""
+"""The values that are not added up over the processes of a broker."""
 
 
 def overview(engine: Engine) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def overview(engine: Engine) -> dict[str, Any]:
 
 
 def own_numbers(engine: Engine) -> dict[str, Any]:
-    """The same of this process alone."""
+    """The same for this process only."""
     counters = engine.counters
     counted = list(islice(engine.sessions, MOST_COUNTED))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -101,7 +101,7 @@ def own_numbers(engine: Engine) -> dict[str, Any]:
 
 
 def client_of(session: Session) -> dict[str, Any]:
-    """One client, connected or not. Times are seconds since the epoch, None where it is away."""
+    """One client, connected or not. Times are seconds since the epoch; None if it is not connected."""
     client, channel = session.client, session.channel
     connected_at = heard_at = None
     if channel is not None:
@@ -127,7 +127,7 @@ def client_of(session: Session) -> dict[str, Any]:
 
 
 def busiest_clients(engine: Engine, count: int) -> list[dict[str, Any]]:
-    """Those with the most messages waiting and in flight, then those that are connected."""
+    """The clients with the most messages waiting and in flight; then the connected ones."""
 
     def burden(session: Session) -> tuple[int, bool]:
         waiting = len(session.inflight) + (len(session.queue) if session.queue is not None else 0)
@@ -138,7 +138,7 @@ def busiest_clients(engine: Engine, count: int) -> list[dict[str, Any]]:
 
 
 def memory_bytes() -> int:
-    """What the process has in memory now; the most it ever had where the system does not tell more."""
+    """The memory of the process now; on systems that do not tell it, the most it ever had."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,8 +1,8 @@
 """The last packets of single clients, for people who watch one.
 
-Keeping begins with the first look at a client and ends some seconds after the last. The packets of other
-clients are not seen, except CONNECT: a client that is looked at may be about to come. Where packets come
-faster than anybody reads them, the connection is left alone for a while: looking costs the broker little.
+Recording begins with the first look at a client and ends some seconds after the last. Of other clients only
+CONNECT is seen, because the client that is watched may be about to connect. If packets come faster than
+anybody can read them, recording pauses for a while, so that watching costs the broker little.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from ..packets.model import Connect, Packet
 from .shown import properties_of
 
 KEPT = 100
-"""Packets of one client."""
+"""The packets that are kept of one client."""
 MAX_CLIENTS = 16
-"""That are looked at at a time."""
+"""The most clients that are watched at the same time."""
 SLICE = 0.25
-"""Seconds in which as many packets as are kept are too many."""
+"""If as many packets as are kept come within so many seconds, recording pauses."""
 PAUSE = 1.0
-"""Seconds for which the connection is left alone then."""
+"""The length of the pause in seconds."""
 FORGOTTEN_AFTER = 10.0
-"""Seconds without a look."""
+"""Recording ends after so many seconds without a look."""
 SHOWN = 500
-"""Characters of what a packet says, and of its properties."""
+"""The most characters that are kept of a packet's content, and of its properties."""
 SECRET = frozenset({"authentication_data"})
 
 
 class TooManyError(Exception):
-    """MAX_CLIENTS others are looked at."""
+    """MAX_CLIENTS other clients are watched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One packet, in words."""
+    """One packet, as text."""
 
     number: int
     """Counts the packets from the first look on. A number that is missing stands for packets that came too
@@ -54,20 +54,20 @@ class Seen:
     type: str
     """``CONNECT``, ``PUBACK``, ...; ``CLOSED`` for the end of the connection."""
     says: str
-    """The beginning of what it says; why the connection is CLOSED."""
+    """The beginning of its content; for CLOSED, the reason."""
     properties: str
-    """The beginning of MQTT 5.0's, as a JSON object; empty where there are none."""
+    """The beginning of its MQTT 5.0 properties as a JSON object; empty if there are none."""
 
 
 class LastPackets:
-    """A tap of the engine, while anybody looks."""
+    """Records packets through a tap of the engine, while somebody looks."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._rings: dict[str, _Ring] = {}
 
     def look(self, client_id: str, after: int = 0) -> list[Seen]:
-        """Those that are kept, oldest first, with numbers above ``after``. Raises TooManyError."""
+        """The kept packets with numbers above ``after``, oldest first. Raises TooManyError."""
         ring = self._rings.get(client_id)
         if ring is None:
             if len(self._rings) >= MAX_CLIENTS:
@@ -106,7 +106,7 @@ class LastPackets:
             session.channel.watch()
 
     def _connected(self, event: ClientConnected) -> None:
-        """A new connection is seen until it is known whose it is."""
+        """Record a new connection until its client is known."""
         self._watch(event.client.client_id)
 
     def _disconnected(self, event: ClientDisconnected) -> None:
@@ -165,18 +165,18 @@ class LastPackets:
 
 
 class _Ring:
-    """Of one client."""
+    """The packets of one client."""
 
     def __init__(self) -> None:
         self.number = 0
         self.packets: deque[Seen] = deque(maxlen=KEPT)
         self.timer: Timer | None = None
-        """Until it is forgotten."""
+        """Ends the recording."""
         self.slice_ends = 0.0
         self.inside = 0
-        """Packets in this slice."""
+        """The number of packets in this slice."""
         self.pause: Timer | None = None
-        """While there are too many."""
+        """Runs while there are too many packets."""
 
     def add(self, at: float, direction: str, packet: Packet) -> None:
         says = told(packet, ", ".join(topics_of(packet, {})[:1]))

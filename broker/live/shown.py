@@ -1,4 +1,4 @@
-"""Makes what clients sent fit for JSON."""
+"""Converts data from clients for JSON."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 
 def text_of(payload: bytes, cut: bool) -> str:
-    """The payload as text; where it is ``cut``, without the character that the cut went through. Raises
-    UnicodeDecodeError."""
+    """The payload as text; with ``cut``, without an incomplete last character. Raises UnicodeDecodeError."""
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
@@ -19,7 +18,7 @@ def text_of(payload: bytes, cut: bool) -> str:
 
 
 def properties_of(properties: Any) -> dict[str, Any]:
-    """Those that are set, ready for JSON: bytes in base64."""
+    """The properties that are set, ready for JSON; bytes are in base64."""
     found = {}
     for field in fields(properties):
         value = getattr(properties, field.name)

@@ -17,7 +17,7 @@ FORGOTTEN_AFTER = 5.0
 """Seconds without a look until the feed is closed."""
 MAX_TOPICS = 1000
 SHOWN = 64
-"""Bytes of a topic's last payload."""
+"""The bytes that are shown of a topic's last payload."""
 
 WebhookStats = Callable[[], Sequence[dict[str, Any]]]
 
@@ -33,10 +33,11 @@ class Watch:
         self._reader: Reader | None = None
         self._timer: Timer | None = None
         self._topics: OrderedDict[str, list[Any]] = OrderedDict()
-        """Topic to messages seen, last QoS, retain and payload; first the one that was quiet the longest."""
+        """For each topic the number of messages, and the last QoS, retain flag and payload. The topic with
+        the oldest message is the first."""
 
     def look(self, clients: int = 20, topics: int = 20) -> dict[str, Any]:
-        """The numbers as of now. Counters only grow, so the difference between two calls is the activity
+        """The current numbers. Counters only grow, so the difference between two calls is the activity
         between them."""
         self._begin()
         self._read()
@@ -54,7 +55,7 @@ class Watch:
         }
 
     def stop(self) -> None:
-        """Observe nothing any more."""
+        """Stop observing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

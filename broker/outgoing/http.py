@@ -1,8 +1,8 @@
-"""HTTP requests over our own kept-alive connections.
+"""HTTP requests over kept-alive connections.
 
-aiohttp's client makes a request object, a writer and a stream for every POST; that costs more than all the
-rest of a delivery. Nor does it bound how many interim answers a server may send. Here a request is one
-write and one future, and what comes back is read by `http1`.
+aiohttp's client creates a request object, a writer and a stream for every POST, which costs more than the
+rest of a delivery. It also does not bound how many interim answers a server may send. Here a request is one
+write and one future, and `http1` reads the answer.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from ..printable import not_reached
 from .http1 import AnswerReader, BadAnswerError
 
 KEPT_FOR = 15.0
-"""Seconds that a connection may lie idle; servers, and what stands between, forget it sooner or later."""
+"""Seconds that a connection may be idle. Servers and proxies close or forget idle connections."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back. ``headers`` by lower-case names."""
+    """An answer. ``headers`` have lower-case names."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    """At most 64 KiB of it; empty where the answer was a success."""
+    """At most 64 KiB of the body; empty if the answer was a success."""
 
 
 class NoAnswerError(Exception):
-    """The request got no answer; the message says why, in a few words. Nothing secret is in it."""
+    """The request got no answer. The message says why in a few words, and contains no secret."""
 
 
 class _StaleError(Exception):
-    """A kept connection was closed by the server before it answered anything: the request may go again. Says
-    why, where that is known."""
+    """The server closed a kept connection before it answered anything, so the request may be sent again. The
+    message says why, if that is known."""
 
 
 class Connections:
-    """Those to the server of one URL. The number of its callers bounds theirs; they bound each request in
-    time by cancelling it."""
+    """The connections to the server of one URL. There are at most as many as concurrent callers. A caller
+    bounds each request in time by cancelling it."""
 
     def __init__(
         self, url: str, tls: ssl.SSLContext | None = None, connect_timeout: float | None = None
@@ -58,7 +58,7 @@ class Connections:
         self.target = _encoded((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         """Path and query, as a request names them."""
         self.headers: list[tuple[str, str]] = [("Host", parts.netloc.rpartition("@")[2])]
-        """Those that follow from the URL, ``Host`` first."""
+        """The headers that follow from the URL, ``Host`` first."""
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self.headers.append(("Authorization", "Basic " + b64encode(user.encode()).decode()))
@@ -85,7 +85,7 @@ class Connections:
         self._idle.clear()
 
     def _kept(self) -> _Connection | None:
-        """A connection that is still good."""
+        """A kept connection that is still open; None if there is none."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()

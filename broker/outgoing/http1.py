@@ -16,11 +16,11 @@ MAX_FRAMING = 32 << 10
 """Bytes of the lines around the chunks of a body, and of the trailer. What exceeds this or MAX_BODY is not
 waited for: the answer is taken as complete and the connection given up."""
 MAX_LENGTH_DIGITS = 18
-"""Of Content-Length: an exabyte."""
+"""The most digits of Content-Length: an exabyte."""
 
 
 class BadAnswerError(Exception):
-    """What came is no answer in HTTP/1.1; the message says why."""
+    """The answer is not valid HTTP/1.1. The message says why."""
 
 
 def request_head(method_and_target: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
@@ -75,22 +75,22 @@ class AnswerReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        """Bytes of the buffer in which there is no end of a line, or head."""
+        """The bytes of the buffer that have been searched for the end of a line, or of the head."""
         self._line_bytes = 0
-        """Bytes of heads, then of lines around chunks, so far."""
+        """The bytes so far of heads, later of the lines around chunks."""
         self._missing = -1
-        """Bytes of the body, or of the chunk and its line break, still to come; -1: none is open."""
+        """The missing bytes of the body, or of the chunk and its line break; -1: none is open."""
         self._body_kind: _Body | None = None
         """None until the head is complete."""
         self._trailers = False
-        """The last chunk has come; fields may follow."""
+        """Whether the last chunk has come; trailer fields may follow."""
         self.status = 0
         self.headers: dict[str, str] = {}
-        """By lower-case names; of several with one name, the last."""
+        """By lower-case names. Of several with the same name, the last counts."""
         self.body = bytearray()
         self.complete = False
         self.reusable = False
-        """Another request may follow on this connection."""
+        """Whether another request may follow on this connection."""
 
     def feed(self, data: bytes) -> None:
         """Take what was received. Raises BadAnswerError."""
@@ -107,13 +107,13 @@ class AnswerReader:
             self.complete, self.reusable = True, False
 
     def closed(self) -> None:
-        """The server closed the connection, which may be how the answer ends."""
+        """The server has closed the connection, which may be the end of the answer."""
         if self._body_kind is _Body.UNTIL_CLOSE:
             self.complete = True
 
     @property
     def begun(self) -> bool:
-        """Anything has come."""
+        """Whether any byte has come."""
         return bool(self._buffer or self.status)
 
     def _read_head(self) -> bool:
@@ -132,7 +132,7 @@ class AnswerReader:
         return True
 
     def _take_to(self, end: bytes) -> bytes | None:
-        """What stands before the next ``end``; None where that has not come. Counts what it searches."""
+        """The bytes before the next ``end``; None if it has not come. Counts the searched bytes."""
         buffer = self._buffer
         found = buffer.find(end, self._searched)
         if found < 0:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Files(Protocol):
-    """As the settings of webhooks, event pushers and `auth.http_auth` say it."""
+    """The files and options of TLS, as in the settings of webhooks, event pushers and `auth.http_auth`."""
 
     @property
     def keyfile(self) -> Path | None: ...
@@ -29,7 +29,7 @@ class TlsError(Exception):
 
 
 def client_context(files: Files | None, label: str) -> ssl.SSLContext:
-    """``label`` stands before what errors say. Raises TlsError."""
+    """Make the TLS context. ``label`` is the beginning of error messages. Raises TlsError."""
     cacertfile = None if files is None else files.cacertfile
     try:
         context = ssl.create_default_context(cafile=cacertfile)

@@ -10,9 +10,9 @@ _TOKEN = re.compile(r"(?=[^/]*[0-9])[^/]{17,}")
 
 
 def shown_url(url: str) -> str:
-    """``url`` for eyes and logs: without user and password, and with ``***`` in place of what may be another
-    secret: the values of the query, long parts of the path that have a digit. Several have commas between.
-    It need not be a URL at all."""
+    """``url`` without secrets, for display and logs: without user and password, and with ``***`` in place of
+    the values of the query and of long parts of the path that have a digit. There may be several URLs with
+    commas between them. Text that is not a URL is accepted."""
     return ", ".join(map(_shown, url.split(" ")))
 
 

@@ -29,7 +29,7 @@ class Gate:
     """Lets a request in, or raises Refused."""
 
     def __init__(self, settings: HttpServerSettings) -> None:
-        """Raises AccessError where the key of the tokens cannot be used."""
+        """Raises AccessError if the key of the tokens cannot be used."""
         self._settings = settings
         self._tokens = None
         if settings.auth_type == "jwt" and settings.jwt_public_keyfile is not None:
@@ -45,8 +45,8 @@ class Gate:
         return {"Vary": "Origin"} | ({"Access-Control-Allow-Origin": origin} if origin in origins else {})
 
     def preflight(self, request: web.BaseRequest) -> dict[str, str] | None:
-        """A browser asks whether a page of another site may send a request: the answer's headers. None where
-        it is no such question, or the page is not allowed."""
+        """The headers of the answer to a CORS preflight request, by which a browser asks whether a page of
+        another site may send a request. None if the request is no preflight, or the page is not allowed."""
         asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         if not asked or request.headers.get("Origin") not in self._settings.cors_origins:
             return None
@@ -75,8 +75,8 @@ class Gate:
         return self._by_password(scheme, value)
 
     def _check_host(self, request: web.BaseRequest) -> None:
-        """A name that an attacker's DNS points to this machine would make his page ours; where a password
-        is asked for, that page does not know it."""
+        """Refuse unknown host names: an attacker's DNS name for this machine would make his page same-origin.
+        With a password this is not needed, because his page does not know it."""
         if not self._settings.is_open:
             return
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
@@ -125,7 +125,7 @@ class Gate:
 
 
 def _same(shown: str, wanted: str | None) -> bool:
-    """Takes as long for a wrong text as for the right one. None is no text at all."""
+    """Compare in constant time. None equals no text."""
     return wanted is not None and hmac.compare_digest(shown.encode(), wanted.encode())
 
 

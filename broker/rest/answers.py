@@ -38,7 +38,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer
         self.status = status
         self.code = code
         self.message = message
-        """For people; NanoMQ sends none."""
+        """A message for people; NanoMQ sends none."""
 
 
 def as_json(value: Any, status: int = 200) -> web.Response:

@@ -25,7 +25,7 @@ class Call:
     served: Served
     request: web.BaseRequest
     arguments: tuple[str, ...]
-    """The values of the route's ``:NAME`` segments, percent-decoded."""
+    """The values of the ``:NAME`` segments of the route, percent-decoded."""
 
     async def object(self) -> dict[str, Any]:
         """The JSON object in the body. Raises Refused."""

@@ -14,7 +14,7 @@ class Tokens:
     """Checks tokens with one public key. The key decides on the algorithm, not the token."""
 
     def __init__(self, keyfile: Path) -> None:
-        """Raises AccessError where the key cannot be used, or PyJWT is not installed."""
+        """Raises AccessError if the key cannot be used, or PyJWT is not installed."""
         try:
             import jwt
             from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey

@@ -13,7 +13,7 @@ from aiohttp import web
 from .answers import Code, Refused
 
 AT_ONCE = 200
-"""Elements that are made between two turns of the event loop."""
+"""The number of elements that are made in one turn of the event loop."""
 HEAD, TAIL = '{"code":0,"data":[', "]}"
 
 
@@ -50,7 +50,7 @@ def put_together(bodies: Sequence[bytes]) -> web.Response:
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """The page that is asked for, from 1 on, and how many elements a page has: 0 where all are wanted. Raises
+    """The requested page, from 1 on, and the number of elements of a page; 0 for all elements. Raises
     Refused."""
     page, limit = number(query, "_page", 1), number(query, "_limit", 0)
     if "_page" in query and not limit:

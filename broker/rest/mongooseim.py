@@ -33,7 +33,7 @@ _RABBIT: tuple[tuple[str, str, str, Value], ...] = (
 
 
 def as_mongooseim(endpoints: Sequence[EndpointStats]) -> Iterator[Family | Summary]:
-    """Times are microseconds, of successful tries alone."""
+    """The metrics. Times are in microseconds, and only of successful tries."""
     rabbits = [one for one in endpoints if one.backend == "rabbit"]
     if rabbits:
         prefix = "wpool_global_rabbit_"
@@ -63,5 +63,5 @@ def _of(one: EndpointStats) -> dict[str, str]:
 
 
 def _name(backend: str) -> str:
-    """As part of a metric's name: the class alone, of one that is the user's own."""
+    """The backend as a part of a metric's name; for a user's own backend only the class."""
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in backend.rpartition(":")[2]).lower()

@@ -24,8 +24,8 @@ MOST_BODY = 1 << 30
 
 
 class Rest(Part):
-    """Open from the start to the stop. Raises ListenError where the address cannot be served,
-    AccessError where the key of `jwt` cannot be used."""
+    """The HTTP server, open from the start to the stop. Raises ListenError if the address cannot be bound,
+    AccessError if the key of `jwt` cannot be used."""
 
     def __init__(self, served: Served, settings: HttpServerSettings | None) -> None:
         self._served = served

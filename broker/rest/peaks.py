@@ -1,4 +1,4 @@
-"""Maxima, and CPU use between two requests: values of NanoMQ's that counters do not have."""
+"""Maxima, and CPU use between two requests: values of NanoMQ that are not counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Peaks:
-    """The maxima of the values that it has been shown. It does nothing in between."""
+    """The maxima of the values at the times of the requests."""
 
     def __init__(self) -> None:
         self._most: dict[str, float] = {}
@@ -19,7 +19,7 @@ class Peaks:
         return most
 
     def cpu_percent(self, now: Mapping[str, Any]) -> float:
-        """Of one processor, since the last look; 0 at the first."""
+        """The use of one processor since the last call; 0 at the first."""
         before, spent_before = self._cpu_at
         self._cpu_at = at, spent = now["at"], now["cpu_seconds"]
         if not before or at <= before:

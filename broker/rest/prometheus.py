@@ -43,7 +43,7 @@ class Histogram:
 
 
 def exposition(served: Served) -> str:
-    """Everything there is to count."""
+    """All metrics."""
     endpoints = served.webhook_stats()
     bridges = [bridge.status for bridge in served.bridges().all.values()]
     families = (

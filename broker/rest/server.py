@@ -27,7 +27,7 @@ log = server_logger("pybroker.rest")
 HEAD_TIMEOUT = 10.0
 """Seconds that a new connection may take to send the head of its first request."""
 KEPT_FOR = 75.0
-"""Seconds that a connection may lie idle between two requests."""
+"""Seconds that a connection may be idle between two requests."""
 METRICS = "/metrics"
 STOP_TIMEOUT = 1.0
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -46,7 +46,7 @@ class Server:
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._patience: dict[Any, asyncio.TimerHandle] = {}
-        """Connections that have not sent the head of a request yet, and when they are closed for that."""
+        """The connections that have not sent the head of a request yet, and when they are closed."""
         self._web = web.Server(
             cast("Any", self._answer),
             request_factory=self._request,
@@ -58,7 +58,7 @@ class Server:
         self.use(settings, gate)
 
     def use(self, settings: HttpServerSettings, gate: Gate) -> None:
-        """Go by other credentials and limits from now on."""
+        """Use other credentials and limits from now on."""
         self._settings = settings
         self._gate = gate
 

@@ -28,11 +28,11 @@ from .rows import (
 )
 
 SYS = "$SYS/"
-"""Topics that tell of this process; they are not kept."""
+"""Topics with values of this process. They are not kept."""
 
 
 class Notes:
-    """What happened since the last flush of the engine, and since the last commit."""
+    """The changes since the last flush of the engine, and since the last commit."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -43,27 +43,27 @@ class Notes:
         self.next_message = 1
         self.next_entry = 1
         self.fetch: Callable[[Session], None] = _cannot_fetch
-        """Bring a session the messages that are on disk alone."""
+        """Bring a session the messages that are only on disk."""
         self.drain: Callable[[Session, int, Left], None] = _cannot_drain
-        """Hand on what is on disk alone for the session with this number, which has ended."""
+        """Pass on the messages that are only on disk for the session with this number, which has ended."""
         self._last: Publish | None = None
-        """The message that was noted last: most are noted for many receivers in a row."""
+        """The message that was noted last. Most are noted for many receivers in a row."""
         self._last_number = 0
 
     @property
     def epoch(self) -> float:
-        """What the time is more than the monotonic clock."""
+        """The time of day minus the monotonic clock."""
         return self.clock.time() - self.clock.monotonic()
 
     def take_changes(self) -> Changes:
-        """For a commit. What comes from now on is for the next."""
+        """Take the changes for a commit. Later changes belong to the next commit."""
         changes, self.changes = self.changes, Changes()
         changes.settle()
         self._last = None
         return changes
 
     def message(self, publish: Publish) -> int:
-        """The number of a message that is noted."""
+        """Note a message, and return its number."""
         if publish is not self._last:
             row = message_row(publish, self.epoch)
             self._last, self._last_number = publish, self.next_message
@@ -73,7 +73,7 @@ class Notes:
         return self._last_number
 
     def retained(self, topic: str, publish: Publish | None) -> None:
-        """A topic has another retained message now, or none."""
+        """Note that a topic has another retained message, or none."""
         if topic.startswith(SYS):
             return
         row = None if publish is None else message_row(publish, self.epoch)
@@ -85,7 +85,7 @@ class Notes:
         self.unwritten.append(records.ended(number))
 
     def done(self, numbers: list[int]) -> None:
-        """Messages need not be kept any longer."""
+        """Note that messages need not be kept any longer."""
         self.changes.done(numbers)
         first, count = numbers[0], len(numbers)
         if count > 1 and numbers == list(range(first, first + count)):
@@ -94,14 +94,14 @@ class Notes:
             self.unwritten += [records.pack_number(records.IS_DONE, number) for number in numbers]
 
     def ban(self, kind: str, who: str, ban: Ban | None) -> None:
-        """A ban holds now, or no longer."""
+        """Note that a ban holds, or holds no longer."""
         row = None if ban is None else ban_row(ban)
         self.changes.ban(kind, who, row)
         self.unwritten.append(records.lifted(kind, who) if row is None else records.ban(row))
 
 
 def _cannot_fetch(session: Session) -> None:
-    """The broker is starting or has stopped."""
+    """Used while the broker starts, and after it has stopped."""
 
 
 def _cannot_drain(session: Session, number: int, left: Left) -> None:
@@ -136,7 +136,7 @@ class KeptSession:
         self._notes.session_ended(self.number)
 
     def ended_behind(self, session: Session, left: Left) -> None:
-        """Until then it is on disk as a session without subscriptions whose end is due."""
+        """Until then the session is on disk without subscriptions, and its end is due."""
         for topic_filter in session.subscriptions:
             self.unsubscribed(topic_filter)
         self.done(list(session.inflight.messages.values()))
@@ -204,7 +204,7 @@ class KeptSession:
         self._notes.unwritten.append(records.pack_packet(records.IS_FORGOTTEN, self.number, packet_id))
 
     def everything(self, session: Session) -> None:
-        """Note a session that was not kept until now, with all it has."""
+        """Note a session that was not kept until now, with everything in it."""
         self.changed(session)
         for subscription in session.subscriptions.values():
             self.subscribed(subscription)

@@ -52,7 +52,7 @@ _FOR_EVER = 0xFFFF_FFFF
 
 
 def is_mosquittos(start: bytes) -> bool:
-    """Whether a file that begins so is one of mosquitto's."""
+    """Whether a file with this beginning is a database of mosquitto."""
     return start.startswith(MAGIC)
 
 
@@ -70,8 +70,8 @@ class _Found:
 def read_mosquitto(
     data: bytes, database: StateDatabase, taken: set[str], left_out: Counter[str]
 ) -> Iterator[Changes]:
-    """What has to be committed so that the database has what the file has. ``left_out`` counts what cannot be
-    brought over. Raises DumpError; also where a session is one of ``taken``."""
+    """The changes that bring the contents of the file into the database. ``left_out`` counts what cannot be
+    imported. Raises DumpError; also if a session is one of ``taken``."""
     found = _read(data, left_out)
     first = {table: database.highest(table) + 1 for table in ("session", "message", "entry")}
     numbers = {client: number for number, client in enumerate(found.sessions, first["session"])}
@@ -203,7 +203,7 @@ def _waiting(found: _Found, chunk: bytes, left_out: Counter[str]) -> None:
 
 
 def _texts(chunk: bytes, at: int, *lengths: int) -> tuple[list[str], int]:
-    """Texts of these lengths, and where they end."""
+    """Texts of these lengths, and the position after them."""
     texts: list[str] = []
     for length in lengths:
         texts.append(chunk[at : at + length].decode())

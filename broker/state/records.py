@@ -136,13 +136,13 @@ def lifted(kind: str, who: str) -> bytes:
 
 
 def record(at: float, changes: list[bytes]) -> bytes:
-    """``at``: the time, in seconds since the epoch."""
+    """Make one record. ``at`` is the time in seconds since the epoch."""
     return b"".join((_AT.pack(at), *changes))
 
 
 def read(data: bytes, changes: Changes) -> float:
-    """Put what a record holds into ``changes``. Returns when it was written. Raises ValueError where it is no
-    record of ours."""
+    """Add the changes of a record to ``changes``. Returns the time when it was written. Raises ValueError if
+    it is not a valid record."""
     try:
         at: float = _AT.unpack_from(data)[0]
         position = _AT.size
@@ -319,7 +319,7 @@ def _unpack_message(data: bytes, at: int) -> tuple[int, MessageRow, int]:
 
 
 def _read_texts(data: bytes, at: int, lengths: list[int]) -> tuple[list[str | None], int]:
-    """Texts of these lengths, and where they end."""
+    """Texts of these lengths, and the position after them."""
     texts: list[str | None] = []
     for length in lengths:
         texts.append(None if length == NONE else data[at : at + length].decode())

@@ -40,7 +40,7 @@ T = TypeVar("T")
 log = logging.getLogger("pybroker.state")
 
 FIRST_WORD, NEXT_WORD = 1.0, 5.0
-"""Seconds of loading after which it is said how far it is, and then again."""
+"""Seconds of loading after which the progress is logged first, and then again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,20 @@ class Left:
     session: Session
     connected: bool
     left_at: float
-    """Where it was connected: when the broker went down. This and the others by the monotonic clock."""
+    """If the client was connected: when the broker went down. All times here are of the monotonic clock."""
     will_at: float | None
     ends_at: float | None
     owed: Sequence[Subscription]
-    """Those that did not get all that was retained for them."""
+    """The subscriptions that have not got all their retained messages."""
 
 
 def restore(
     engine: Engine, database: StateDatabase, notes: Notes, alive: float, *, retained: bool = True
 ) -> list[Left]:
-    """Put what the database has into the engine, and have it told to ``notes`` what changes from now on.
+    """Load the database into the engine, whose later changes are noted in ``notes``.
 
-    ``alive``: when the broker went down, in seconds since the epoch; 0 where it never ran. Returns what
-    :func:`set_off` needs. ``retained``: retained messages too. Raises sqlite3.Error.
+    ``alive``: when the broker went down, in seconds since the epoch; 0 if it never ran. ``retained``: whether
+    to load retained messages too. Returns what :func:`set_off` needs. Raises sqlite3.Error.
     """
     progress = Progress(engine.clock.monotonic)
     epoch = notes.epoch
@@ -112,7 +112,7 @@ def restore(
 
 
 def set_off(engine: Engine, left: Iterable[Left]) -> None:
-    """Publish the wills, and end the sessions, that were due while the broker was down; others wait."""
+    """Publish the wills and end the sessions that were due while the broker was down. Others get a timer."""
     now = engine.clock.monotonic()
     for one in left:
         session = one.session
@@ -131,7 +131,7 @@ def set_off(engine: Engine, left: Iterable[Left]) -> None:
 
 
 class Progress:
-    """Says now and then how much is loaded."""
+    """Logs now and then how much is loaded."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -171,7 +171,7 @@ def outgoing(engine: Engine, entry: EntryRow, publish: Publish) -> Outgoing:
 
 
 class _Messages:
-    """Puts messages, oldest first, where they were: in flight, or in a queue."""
+    """Puts messages back, oldest first: in flight, or into a queue."""
 
     def __init__(self, engine: Engine, database: StateDatabase, sessions: dict[int, Session], epoch: float):
         self._engine = engine
@@ -179,7 +179,7 @@ class _Messages:
         self._sessions = sessions
         self._epoch = epoch
         self._last = 0
-        """The number of the message that came last: many sessions may wait for it."""
+        """The number of the last message. Many sessions may wait for it."""
         self._publish: Publish | None = None
 
     def restore(self, progress: Progress) -> None:
@@ -200,7 +200,7 @@ class _Messages:
         if session is None:
             return
         if waits and session.behind:
-            self._queue(session).elsewhere += count  # it need not even be read
+            self._queue(session).elsewhere += count  # it need not be read
             return
         row = self._database.stretch(head.number)
         stretch = stretch_of(row)

@@ -22,9 +22,9 @@ from ..packets.properties import decode_properties, encode_properties
 from ..session.stretch import Stretch
 
 NEVER = -1.0
-"""The moment that does not come."""
+"""A moment that never comes."""
 WAITS, SENT, RELEASED = range(3)
-"""How far a message is."""
+"""The state of a message."""
 
 
 class MessageRow(NamedTuple):
@@ -36,13 +36,13 @@ class MessageRow(NamedTuple):
     payload_at: int
     expires_at: float
     client: str | None
-    """Who published it; None: the broker itself."""
+    """The publisher; None: the broker itself."""
     username: str | None
     wire: bytes
 
 
 class EntryRow(NamedTuple):
-    """A message on its way to a session. Its order is that of the numbers."""
+    """A message on its way to a session. The order is that of the numbers."""
 
     number: int
     session: int
@@ -63,12 +63,12 @@ class StretchRow(NamedTuple):
     QoS and one publisher, without properties."""
 
     number: int
-    """Of the first, as in EntryRow; each has one of its own."""
+    """The number of the first message, as in EntryRow. The following messages have the following numbers."""
     session: int
     length: int
-    """How many messages."""
+    """The number of messages."""
     packet_id: int
-    """Of the first where they were sent at once; 0 where they wait."""
+    """The packet identifier of the first message if they were sent at once; 0 if they wait."""
     flags: int
     """As in MessageRow, for all of them."""
     payload_at: int
@@ -76,16 +76,16 @@ class StretchRow(NamedTuple):
     client: str | None
     username: str | None
     ends: bytes
-    """Where each ends in ``wire``: four bytes each, little-endian."""
+    """The position in ``wire`` where each message ends: four bytes each, little-endian."""
     wire: bytes
 
     @property
     def last(self) -> int:
-        """The number of the last."""
+        """The number of the last message."""
         return self.number + self.length - 1
 
     def cut(self, first: int, last: int) -> StretchRow:
-        """Those with the numbers from ``first`` to ``last``."""
+        """The part with the numbers from ``first`` to ``last``."""
         start, stop = first - self.number, last + 1 - self.number
         ends = read_ends(self.ends)
         before = ends[start - 1] if start else 0
@@ -98,7 +98,7 @@ class StretchRow(NamedTuple):
         )
 
     def each(self) -> Iterator[tuple[int, int, MessageRow]]:
-        """Number, packet identifier (0: it waits) and message of each."""
+        """The number, packet identifier (0: it waits) and message of each."""
         start = 0
         for place, end in enumerate(read_ends(self.ends)):
             message = MessageRow(
@@ -135,7 +135,7 @@ class BanRow(NamedTuple):
     kind: str
     who: str
     facts: str
-    """All of it, as JSON."""
+    """All fields, as JSON."""
 
 
 @dataclass(slots=True)
@@ -143,17 +143,17 @@ class SessionRow:
     number: int
     client: Client
     expiry: float
-    """Seconds it outlives its connection; NEVER: for ever."""
+    """Seconds that the session is kept after its connection; NEVER: for ever."""
     superuser: bool
     connected: bool
     ends_at: float
-    """NEVER also while the client is connected."""
+    """When the session ends; NEVER also while the client is connected."""
     will: Will | None
     will_at: float
-    """When the will is due; NEVER while the client is connected, or where the session's end comes first."""
+    """When the will is due; NEVER while the client is connected, or if the session ends earlier."""
 
     def facts(self) -> str:
-        """All but the number and the will, as JSON."""
+        """All fields except the number and the will, as JSON."""
         client = self.client
         return json.dumps(
             {
@@ -217,7 +217,7 @@ def ban_of(row: BanRow) -> Ban:
 
 
 def write_will(will: Will | None) -> bytes:
-    """Empty where there is none."""
+    """Empty without a will."""
     if will is None:
         return b""
     properties = encode_properties(will.properties, PacketType.WILL)
@@ -234,11 +234,11 @@ def read_will(data: bytes) -> Will:
 
 
 def message_row(publish: Publish, epoch: float) -> MessageRow:
-    """``epoch``: what the time is more than the monotonic clock of ``publish.expires_at``."""
+    """``epoch``: the time of day minus the monotonic clock of ``publish.expires_at``."""
     properties = publish.properties
     payload_at, wire = publish.payload_at, publish.wire
     if properties is not None and properties.topic_alias is not None:
-        # The wire may have the alias alone.
+        # The bytes may have only the alias.
         whole = make_publish(
             publish.topic, publish.payload, qos=publish.qos, properties=forwarded(properties)
         )
@@ -256,7 +256,7 @@ def message_row(publish: Publish, epoch: float) -> MessageRow:
 
 
 def publish_of(row: MessageRow, epoch: float) -> Publish:
-    """The message again."""
+    """The message of the row."""
     topic, flags, payload_at, expires_at, client, username, wire = row
     version, qos = flags >> 3, flags & 3
     properties = None
@@ -295,7 +295,7 @@ def stretch_row(stretch: Stretch, session: int, packet_id: int) -> StretchRow:
 
 
 def stretch_of(row: StretchRow) -> Stretch:
-    """The messages again."""
+    """The messages of the row."""
     version, qos = row.flags >> 3, row.flags & 3
     run = PublishRun(row.topic, qos, version, row.wire, row.payload_at, read_ends(row.ends), [0] * row.length)
     source = None if row.client is None else Client(row.client, row.username, protocol_version=version)

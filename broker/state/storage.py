@@ -34,15 +34,15 @@ T = TypeVar("T")
 log = logging.getLogger("pybroker.state")
 
 FULL_ENOUGH = 0.5
-"""How much of the journal's half is used when a commit begins before its time."""
+"""A commit begins early when this part of the journal's half is used."""
 RETRY = 2.0
 """Seconds until a failed commit is tried again."""
 MOST_AT_ONCE = 4000
-"""Messages that are brought from the disk at one go: about 10 ms of work."""
+"""The most messages that are read from the disk at once: about 10 ms of work."""
 LONG = 0.25
-"""Seconds of holding packets back after which nothing more is read from the clients."""
+"""After packets have been held back for so many seconds, nothing more is read from the clients."""
 ROOM_AGAIN = 0.95
-"""How much of its largest size the database has when messages are taken again."""
+"""When the database has shrunk to this part of its largest size, messages are accepted again."""
 
 
 class DiskStorage:
@@ -65,7 +65,8 @@ class DiskStorage:
         self._max_size = settings.max_size
 
         self._committing: tuple[Changes, int] | None = None
-        """What is being committed, or could not be yet; and the generation of the journal that has it."""
+        """The changes that are being committed, or whose commit failed; and the generation of the journal
+        that has them."""
         self._one_commit = asyncio.Lock()
         self._commit_due = asyncio.Event()
         self._timer: Timer | None = None
@@ -75,13 +76,13 @@ class DiskStorage:
         self._unjournaled = False
         """Whether something is noted that did not fit into the journal."""
         self._held_back = asyncio.Event()
-        """There is something to make safe."""
+        """Set when there is something to make safe."""
         self._settled = asyncio.Event()
-        """Nothing is held back."""
+        """Set while nothing is held back."""
         self._settled.set()
         self._paused = False
         self._fetching: dict[Session, None] = {}
-        """Sessions that want messages which are on disk alone."""
+        """The sessions that want messages which are only on disk."""
         self._fetch_wanted = asyncio.Event()
         self._endings = Endings(engine, notes, self._waiting, self._commit_everything)
         self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="state-commit")
@@ -142,7 +143,7 @@ class DiskStorage:
     # ---- before packets are written
 
     def _keep(self) -> bool:
-        """Put what was noted into the journal. False where packets have to be held back."""
+        """Write the notes to the journal. False if packets have to be held back."""
         notes = self._notes
         if notes.unwritten:
             record = records.record(self._clock.time(), notes.unwritten)
@@ -161,7 +162,7 @@ class DiskStorage:
         return self._settled.is_set()
 
     def _closed(self) -> bool:
-        """The broker has stopped: what its timers still bring about happens at the next start."""
+        """The broker has stopped. Whatever its timers still cause happens at the next start."""
         self._notes.unwritten.clear()
         return True
 
@@ -205,7 +206,8 @@ class DiskStorage:
                 channel.read_on()
 
     def _cut_off(self, held: Held) -> None:
-        """What these packets say cannot be made safe: the clients have to ask again."""
+        """Close the connections of these packets. Their contents cannot be made safe, so the clients have to
+        send again."""
         outboxes = {id(outbox) for outbox, _ in held.packets}
         for channel in list(self._engine.channels):
             if id(channel.outbox) in outboxes:
@@ -213,7 +215,7 @@ class DiskStorage:
         self._pending.forget(held)
 
     def _pause(self) -> None:
-        """The disk is slow: what clients send meanwhile must not pile up."""
+        """Stop reading from the clients: the disk is slow, and packets must not pile up."""
         self._paused = True
         for channel in self._engine.channels:
             channel.link.pause_reading()
@@ -245,19 +247,20 @@ class DiskStorage:
                     self._commit_later(RETRY)
 
     async def _commit_everything(self) -> bool:
-        """All that is noted by now; whether it is done."""
+        """Commit everything that is noted. Returns whether it has succeeded."""
         async with self._one_commit:
             older = self._committing is not None
             return await self._commit() and (not older or await self._commit())
 
     async def _commit(self) -> bool:
-        """Commit what happened; after a failure, the same again before anything newer. Whether it is done."""
+        """Commit the changes. After a failure, the same changes are committed before newer ones. Returns
+        whether it has succeeded."""
         notes = self._notes
         self._keep()
         if self._committing is None:
             changes = notes.take_changes()
             if not changes:
-                self._journal.restart()  # all that it holds has come and gone
+                self._journal.restart()  # none of its contents is needed any more
                 return True
             self._committing = changes, self._journal.switch()
         changes, generation = self._committing
@@ -309,8 +312,8 @@ class DiskStorage:
                 self._clock.call_at(self._clock.monotonic() + RETRY, self._fetch_wanted.set)
 
     async def _bring(self, session: Session, *, last_try: bool = False) -> bool:
-        """Bring the next messages that are in the database; whether there were any, or none are wanted.
-        ``last_try``: all that is noted has been committed."""
+        """Bring a session its next messages from the database. Returns whether there were any, or none are
+        wanted. ``last_try``: everything noted has been committed."""
         queue, keeper = session.queue, session.keeper
         if queue is None or not isinstance(keeper, KeptSession) or not queue.elsewhere:
             return True
@@ -357,7 +360,7 @@ class DiskStorage:
         return self._database.size()
 
     def _be_full(self, why: str) -> None:
-        """``why`` nothing more can be kept; empty: it can."""
+        """Set the reason why nothing more can be kept; empty: it can."""
         if bool(why) == self.full:
             return
         self.full = bool(why)

@@ -31,7 +31,7 @@ WORDS = {
     "ban": "bans",
 }
 MOST_SHOWN = 100
-"""Messages of one session that are printed."""
+"""The most messages that are printed of one session."""
 
 
 def show(directory: Path, client: str | None) -> int:
@@ -58,7 +58,7 @@ def export(directory: Path, file: str) -> int:
 
 
 def bring_in(directory: Path, file: str) -> int:
-    """All of it or nothing."""
+    """Import everything or nothing."""
     opened = open_state(directory)
     try:
         with reported(directory):
@@ -123,7 +123,7 @@ def _start(path: Path) -> bytes:
 
 @contextmanager
 def _text_file(name: str, mode: str, standard: IO[str]) -> Iterator[IO[str]]:
-    """Where the name is -, the standard input or output."""
+    """Open a text file; the name - means standard input or output."""
     if name == "-":
         yield standard
         return
@@ -133,7 +133,8 @@ def _text_file(name: str, mode: str, standard: IO[str]) -> Iterator[IO[str]]:
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[StateDatabase]:
-    """With what the journal of a killed broker has; of a running broker as of its last commit."""
+    """Open the database. It includes the journal of a killed broker; of a running broker it is as of the last
+    commit."""
     if not (directory / DATABASE).exists():
         raise StateError(f"{directory}: there is no {DATABASE}")
     try:

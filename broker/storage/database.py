@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - statements are put together from the callers' own names alone
 """A SQLite database in WAL mode with every commit on disk, and statements of many rows.
 
-Blocking, for one thread at a time. Statements take many rows each: SQLite lets go of Python's lock in every
-statement, and getting it back from a busy event loop takes long.
+All calls block, and only one thread may use it at a time. A statement takes many rows, because SQLite
+releases the GIL in every statement, and getting it back from a busy event loop takes long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MOST_IN = 500
-"""Values of one ``IN``."""
+"""The most values of one ``IN``."""
 
 
 class Database:
@@ -27,7 +27,7 @@ class Database:
     def __init__(self, path: Path, migrations: Sequence[str], *, create: bool = True) -> None:
         """``migrations``: the statements that make each version of the schema from the previous one."""
         if create:
-            # What clients sent is for nobody else to read.
+            # Only this user may read what clients sent.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self.db = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=rw",
@@ -58,7 +58,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; on disk afterwards."""
+        """Commit everything or nothing; on disk when it ends."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
@@ -69,7 +69,7 @@ class Database:
             raise
 
     def insert(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
-        """Or replace. ``rows`` are made as they are needed, so that Python's lock is never held for long."""
+        """Insert or replace. ``rows`` are made as they are needed, so that the GIL is never held for long."""
         marks = "(" + ",".join("?" * columns) + ")"
         rows = iter(rows)
         while chunk := list(islice(rows, min(500, self._max_values // columns))):
@@ -83,7 +83,7 @@ class Database:
             self.db.execute(f"{statement} ({','.join('?' * len(chunk))})", chunk)
 
     def delete(self, table: str, key: str, numbers: Iterable[int]) -> None:
-        """Delete the rows with these numbers; neighbours, which most are, in one statement a run."""
+        """Delete the rows with these numbers, with one statement for each run of consecutive numbers."""
         singles: list[int] = []
         for first, last in runs(sorted(numbers)):
             if last - first < 3:
@@ -104,7 +104,7 @@ def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of neighbours; ``numbers`` are sorted."""
+    """The first and last of each run of consecutive numbers; ``numbers`` are sorted."""
     first = last = None
     for number in numbers:
         if first is None or last is None:

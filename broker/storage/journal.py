@@ -52,16 +52,15 @@ class Recovered:
     records: list[bytes]
     """Oldest first."""
     damaged: int
-    """Places that cannot be read; in each stood at least one record."""
+    """The number of places that cannot be read. Each had at least one record."""
 
 
 class Journal:
-    """An open journal. Not for threads: only the event loop writes."""
+    """An open journal. It is not thread-safe: only the event loop writes."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file and takes it for this process alone.
-
-        Raises JournalBusyError, or OSError where the file cannot be made (ENOSPC: not even small)."""
+        """Open or create the file, and lock it for this process. Raises JournalBusyError, or OSError if the
+        file cannot be created (ENOSPC: not even a small one)."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -69,7 +68,7 @@ class Journal:
             except BlockingIOError:
                 raise JournalBusyError(str(path)) from None
             size = os.fstat(self._fd).st_size
-            if size < 2 * SMALLEST_HALF:  # it is new, or its making was cut off
+            if size < 2 * SMALLEST_HALF:  # the file is new, or its creation was interrupted
                 os.ftruncate(self._fd, 0)
                 size = _allocate(self._fd)
             self._map = mmap.mmap(self._fd, size)
@@ -78,17 +77,15 @@ class Journal:
             raise
         self._half = size // 2
         self._active = 0
-        """Which half is written to."""
+        """The half that is written to."""
         self._tag = bytes(_TAG)
-        """Of the half that is written to."""
+        """The tag of the half that is written to."""
         self.generation = 0
-        """Of the half that is written to; after ``recover`` the highest there was."""
+        """The generation of the half that is written to; after ``recover`` the highest in the file."""
         self._used = _FIRST_RECORD
 
     def recover(self, committed: int) -> Recovered:
-        """What was written in generations after ``committed``.
-
-        Raises JournalDamagedError."""
+        """The records of the generations after ``committed``. Raises JournalDamagedError."""
         heads = sorted((*self._head(half), half) for half in (0, 1))
         found = [
             record
@@ -110,7 +107,7 @@ class Journal:
     # ---- writing
 
     def write(self, record: bytes) -> bool:
-        """Keep ``record``; False where it does not fit before the next ``switch``."""
+        """Write ``record``. False if it does not fit before the next ``switch``."""
         start = self._used
         body = start + _RECORD_HEAD
         end = body + len(record)
@@ -125,12 +122,12 @@ class Journal:
         return True
 
     def sync(self) -> None:
-        """Return when all that was written until now is on the disk. Blocking, for any thread."""
+        """Wait until everything that has been written is on the disk. Blocking; any thread may call it."""
         os.fdatasync(self._fd)
 
     @property
     def filled(self) -> float:
-        """How much of the active half is used, 0 to 1."""
+        """The used part of the active half, 0 to 1."""
         return self._used / self._half
 
     # ---- halves
@@ -142,11 +139,11 @@ class Journal:
         return ended
 
     def clear_inactive(self) -> None:
-        """The half that ended is committed."""
+        """Clear the other half, which is committed."""
         self._clear(1 - self._active)
 
     def restart(self) -> None:
-        """Begin the active half anew: nothing in it is needed any more."""
+        """Clear the active half: nothing in it is needed any more."""
         self._activate(self._active)
 
     def close(self) -> None:
@@ -167,7 +164,7 @@ class Journal:
         self._map[first : first + len(_END)] = _END
 
     def _head(self, half: int) -> tuple[int, bytes]:
-        """Generation and tag; generation 0 where the half was never used."""
+        """The generation and tag of a half; generation 0 if the half was never used."""
         base = half * self._half
         copies = [self._map[at : at + _HALF_HEAD] for at in (base, base + _HALF_HEAD)]
         whole = [copy for copy in copies if copy == _checked(copy[: _GENERATION.size])]
@@ -202,8 +199,8 @@ def _checked(head: bytes, body: bytes = b"") -> bytes:
 
 
 def _allocate(fd: int) -> int:
-    """Reserve the disk space now: writing to a page without any would kill the process. Less where there is
-    little room."""
+    """Reserve the disk space now, because writing to a page without disk space would kill the process.
+    Reserves less if there is little room."""
     half = HALF
     while True:
         try:

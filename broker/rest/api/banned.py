@@ -33,8 +33,8 @@ async def banned(call: Call) -> web.Response:
 
 
 async def ban(call: Call) -> web.Response:
-    """``until`` is a time in seconds since the epoch; without it the ban holds until it is lifted. Those
-    who are connected leave. ``sqlite {}`` keeps bans over a restart."""
+    """Add a ban. ``until`` is a time in seconds since the epoch; without it the ban holds until it is
+    removed. Connected clients that it matches are disconnected. ``sqlite {}`` keeps bans over a restart."""
     wanted, engine = await call.object(), call.served.engine
     now = engine.clock.time()
     new = _read(wanted, now)

@@ -1,5 +1,5 @@
-"""`/bridges`: the bridges, how they are, and what can be done with them. `/rules`: an answer for scripts
-that ask for NanoMQ's rule engine."""
+"""`/bridges`: the bridges, their state, and their changes. `/rules`: an answer for scripts that ask for
+NanoMQ's rule engine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HIDDEN = "******"
 
 
 async def bridges(call: Call) -> web.Response:
-    """NanoMQ's keys, and ours: ``status`` says how each bridge is."""
+    """NanoMQ's keys, and ours: ``status`` is the state of each bridge."""
     return data({"bridge": {"nodes": [node(bridge) for bridge in call.served.bridges().all.values()]}})
 
 
 async def one(call: Call) -> web.Response:
-    """As with NanoMQ an unknown name is no error."""
+    """One bridge. As with NanoMQ an unknown name is no error."""
     bridge = call.served.bridges().all.get(call.arguments[0])
     return data({"bridge": {"nodes": [node(bridge)] if bridge is not None else []}})
 
@@ -82,7 +82,7 @@ def _affixes(mapping: Mapping) -> dict[str, str]:
 
 
 async def create(call: Call) -> web.Response:
-    """A bridge by the keys of the file, until the next reload or restart."""
+    """Add a bridge, described by the keys of the file, until the next reload or restart."""
     name = call.arguments[0]
     if name in call.served.bridges().all:
         raise Refused(400, Code.BAD_REQUEST, f'there is a bridge "{name}" already; PUT changes it')
@@ -91,7 +91,8 @@ async def create(call: Call) -> web.Response:
 
 
 async def change(call: Call) -> web.Response:
-    """The same for a bridge that is there; as with NanoMQ the keys stand below its name. What waits stays."""
+    """Change an existing bridge in the same way. As with NanoMQ the keys stand below its name. Waiting
+    messages are kept."""
     body = await call.object()
     name = _known(call, Code.NO_SUCH_BRIDGE).settings.name
     _put(call, name, body[name] if isinstance(body.get(name), dict) else body)
@@ -109,13 +110,13 @@ def _put(call: Call, name: str, values: dict[str, Any]) -> None:
 
 
 async def remove(call: Call) -> web.Response:
-    """Until the next reload or restart. What waits for it is dropped."""
+    """Remove a bridge until the next reload or restart. Its waiting messages are dropped."""
     call.served.bridges().remove(_known(call).settings.name)
     return done()
 
 
 async def switch(call: Call) -> web.Response:
-    """``{"data": {"bridge_switch": true}}``; what comes while it is off waits."""
+    """Switch a bridge on or off: ``{"data": {"bridge_switch": true}}``. While it is off, messages wait."""
     wanted = await call.object()
     bridge = _known(call)
     on = _data(wanted).get("bridge_switch")

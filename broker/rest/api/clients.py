@@ -74,7 +74,7 @@ FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "proto_name": ("proto_name", str),
     "proto_ver": ("proto_ver", lambda text: int(_one_of("3", "4", "5")(text))),
 }
-"""Key of the query to the key of an element, and how its text is read."""
+"""For each key of the query the key of an element, and the function that parses its text."""
 
 
 def _wanted(query: Mapping[str, str]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ async def clients(call: Call) -> web.Response:
 
 
 async def client(call: Call) -> web.Response:
-    """The same list, of at most one; an unknown client is no error."""
+    """The same list, with at most one client. An unknown client is no error."""
     session = call.served.engine.sessions.get(call.arguments[0])
     wanted = _wanted(call.request.rel_url.query)
     found = [] if session is None else [element(session)]
@@ -123,7 +123,7 @@ async def no_username(call: Call) -> web.Response:
 
 
 async def details(call: Call) -> web.Response:
-    """One client with all that its session holds."""
+    """One client with everything in its session."""
     session = call.served.engine.sessions.get(call.arguments[0])
     if session is None:
         raise Refused(404, Code.NO_SUCH_CLIENT, f'there is no client "{call.arguments[0]}"')
@@ -143,7 +143,8 @@ async def details(call: Call) -> web.Response:
 
 
 async def packets(call: Call) -> web.Response:
-    """The last packets of a client, connected or about to come, from the first such request on."""
+    """The last packets of a client. Recording begins with the first such request, even before the client
+    connects."""
     after = number(call.request.rel_url.query, "after", 0)
     try:
         found = call.served.packets.look(call.arguments[0], after)

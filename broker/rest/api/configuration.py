@@ -50,8 +50,8 @@ def _short(value: float) -> float | int:
 
 
 def changed(settings: Settings, wanted: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    """The settings with what ``wanted`` says, and the keys that say nothing: unknown ones, and values of a
-    wrong type or out of bounds."""
+    """The settings changed by ``wanted``, and the keys without effect: unknown ones, and those whose value
+    has a wrong type or is out of bounds."""
     mqtt, auth, ignored = settings.mqtt, settings.auth, []
     for key, value in wanted.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -75,7 +75,7 @@ async def get_reload(call: Call) -> web.Response:
 
 
 async def post_reload(call: Call) -> web.Response:
-    """Holds until the broker stops or the file is read again."""
+    """Change settings until the broker stops or the file is read again."""
     body = await call.object()
     wanted = body.get("data")
     settings, ignored = changed(call.served.settings(), wanted if isinstance(wanted, dict) else {})
@@ -206,7 +206,7 @@ async def configure(call: Call) -> web.Response:
 
 
 def _with_users(settings: Settings, users: Any) -> Settings:
-    """Takes what GET returns, and ``username`` for ``login``. Raises Refused."""
+    """Change the users of `auth`. Takes what GET returns, and ``username`` for ``login``. Raises Refused."""
     before, found = settings.auth.passwords, {}
     for user in users if isinstance(users, list) else [None]:
         name = user.get("username", user.get("login")) if isinstance(user, dict) else None
@@ -234,8 +234,8 @@ def _with_access(settings: Settings, wanted: Mapping[str, Any]) -> Settings:
 
 
 async def config_update(call: Call) -> web.Response:
-    """The body is the new file. It is checked, then put in place of the old one; a restart or a reload
-    applies it. Only for those who have shown credentials."""
+    """The body is the new file. It is checked and then replaces the old file; a restart or a reload applies
+    it. Only for requests with credentials."""
     settings = call.served.settings()
     if settings.http_server is None or settings.http_server.is_open:
         raise Refused(403, Code.BAD_REQUEST, "set http_server.password first: this writes the configuration")

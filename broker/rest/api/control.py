@@ -10,11 +10,11 @@ from ..answers import Code, Refused, done
 from ..calls import Call, Route
 
 DELAY = 0.2
-"""Seconds until it acts, so that the answer gets out. NanoMQ: 2."""
+"""Seconds until the broker acts, so that the answer is sent first. NanoMQ: 2."""
 
 
 async def control(call: Call) -> web.Response:
-    """Refused where the broker is a part of another program, such as a test."""
+    """Refused if the broker is a part of another program, such as a test."""
     action = call.arguments[0]
     if action not in ("stop", "restart"):
         raise Refused(404, Code.RPC_ERROR, f'"{action}" is not an action; there are stop and restart')

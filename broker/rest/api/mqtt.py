@@ -90,7 +90,7 @@ def _qos(value: Any) -> int:
 
 
 def _properties(value: Any) -> Properties | None:
-    """Those of the right type; others are skipped, as NanoMQ does."""
+    """The properties with a value of the right type; others are skipped, as NanoMQ does."""
     if not isinstance(value, dict):
         return None
     if "subscription_identifier" in value:
@@ -127,7 +127,7 @@ async def publish(call: Call) -> web.Response:
 
 
 async def publish_batch(call: Call) -> web.Response:
-    """Bad members are told, the others published."""
+    """Publish all valid members; the answer names the invalid ones."""
     return await _batch(call, publish_one)
 
 
@@ -135,7 +135,7 @@ async def publish_batch(call: Call) -> web.Response:
 
 
 def subscribe_one(call: Call, wanted: dict[str, Any]) -> None:
-    """The client receives what matches, as if it had subscribed. Raises Refused."""
+    """Subscribe on behalf of the client. Raises Refused."""
     engine = call.served.engine
     session = _session(call, wanted)
     qos = _qos(wanted.get("qos", 0))

@@ -15,7 +15,7 @@ from ..prometheus import CONTENT_TYPE, nanomq
 from ..served import NODE
 
 MOST_FILTERS = 100_000
-"""Subscriptions that the count of topics looks at; more would hold up the event loop."""
+"""The most subscriptions that the count of topics looks at; more would block the event loop."""
 
 
 async def metrics(call: Call) -> web.Response:

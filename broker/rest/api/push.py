@@ -44,7 +44,7 @@ async def of_client(call: Call) -> web.Response:
 
 
 async def register(call: Call) -> web.Response:
-    """``clientid``, and what a client says to `$push/enable`."""
+    """Register a device: ``clientid``, and the keys that a client sends to `$push/enable`."""
     registry, wanted = _registry(call), await call.object()
     client = wanted.pop("clientid", None)
     if not isinstance(client, str) or not client or len(client.encode(errors="replace")) > LONGEST_CLIENT:
@@ -60,7 +60,7 @@ async def register(call: Call) -> web.Response:
 
 
 async def forget(call: Call) -> web.Response:
-    """All of a client, or one."""
+    """Remove all devices of a client, or one."""
     registry = _registry(call)
     client, *device = call.arguments
     try:

@@ -16,9 +16,9 @@ from ..calls import Call, Route
 from ..listing import listing, number
 
 SHOWN = 256
-"""Bytes of a payload in the list."""
+"""The bytes of a payload that the list shows."""
 SHOWN_ALONE = 1 << 20
-"""Of one message: more would hold up the event loop."""
+"""The bytes of the payload of a single message; more would block the event loop."""
 
 
 def element(topic: str, publish: Publish, limit: int = SHOWN) -> dict[str, Any]:
@@ -39,7 +39,8 @@ def element(topic: str, publish: Publish, limit: int = SHOWN) -> dict[str, Any]:
 
 
 async def retained(call: Call) -> web.Response:
-    """``topic`` is a topic filter; without it all topics but those that begin with ``$``."""
+    """The retained messages. ``topic`` is a topic filter; without it all topics except those that begin with
+    ``$``."""
     query = call.request.rel_url.query
     topic_filter = query.get("topic") or "#"
     if error := filter_error(topic_filter):
@@ -57,7 +58,7 @@ def _matching(call: Call, topic_filter: str) -> Iterator[dict[str, Any]]:
 
 
 async def one(call: Call) -> web.Response:
-    """With its properties. ``limit`` is how many bytes of the payload are wanted."""
+    """One retained message with its properties. ``limit`` is the number of bytes of the payload to send."""
     topic = call.arguments[0]
     publish = call.served.engine.retained.get(topic)
     if publish is None:

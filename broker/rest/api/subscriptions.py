@@ -18,7 +18,7 @@ def _of(session: Session) -> Iterator[dict[str, Any]]:
 
 
 async def subscriptions(call: Call) -> web.Response:
-    """Of every session. Any other key of the query is ignored, as NanoMQ does."""
+    """The subscriptions of every session. Unknown keys of the query are ignored, as NanoMQ does."""
     found = (one for session in call.served.engine.sessions for one in _of(session))
     return await listing(call.request.rel_url.query, found)
 

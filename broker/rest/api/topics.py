@@ -18,7 +18,7 @@ WILDCARDS = {"+": 0, "#": 1}
 
 
 class _Level:
-    """One level of a topic filter, what is below it, and who subscribes to what ends here."""
+    """One level of topic filters: the levels below it, and the subscribers of the filter that ends here."""
 
     __slots__ = ("below", "clients")
 
@@ -56,8 +56,8 @@ async def _levels(root: _Level) -> list[list[dict[str, Any]]]:
 
 
 async def _one_tree(call: Call, trees: Sequence[list[list[dict[str, Any]]]]) -> web.Response:
-    """Of several. An array has the levels below the first element of the array before it, then those below
-    the second: so many as their ``cld_cnt`` says."""
+    """Join several trees. An array has the levels below the first element of the array before it, then those
+    below the second, and so on; ``cld_cnt`` of an element is their number."""
     root = _Level()
     for tree in trees:
         above = [root]

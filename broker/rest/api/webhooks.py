@@ -23,7 +23,7 @@ from ..calls import Call, Route, Where
 from ..listing import number
 
 MOST_SHOWN = 500
-"""Dead letters in one answer; the newest are left out where there are more."""
+"""The most dead letters in one answer. If there are more, the newest are left out."""
 RETRY_PATIENCE = 600.0
 """Seconds that another worker may take to send its dead letters again."""
 
@@ -46,7 +46,7 @@ def _endpoint(call: Call) -> Endpoint:
 
 
 async def deliveries(call: Call) -> web.Response:
-    """The last tries, oldest first: failures, and from the first such request on all of them."""
+    """The last tries, oldest first. Failures are always kept, other tries from the first such request on."""
     endpoint = _endpoint(call)
     return data([_try(endpoint, one) for one in endpoint.last_tries(_after(call))])
 
@@ -159,7 +159,7 @@ async def _dead_letters_of_all(call: Call, lists: Sequence[list[dict[str, Any]]]
 
 
 async def retry(call: Call) -> web.Response:
-    """Sends them again; those that are taken are dead letters no more."""
+    """Send dead letters again. Those that are delivered are removed."""
     dead = _dead(call)
     try:
         found = await dead.retry(_selection(call), call.served.webhooks().make_sender)

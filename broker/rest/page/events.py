@@ -24,20 +24,20 @@ from ..calls import Call
 
 EVENTS = "/events"
 PAYLOAD_SHOWN = 16 << 10
-"""Bytes of a payload that are sent; its size is always told."""
+"""The bytes of a payload that are sent. Its size is always sent."""
 GATHER = 0.1
-"""Seconds for which events are gathered, to be sent at one go."""
+"""Seconds for which events are gathered, to be sent together."""
 GATHER_FOR_EACH = 0.002
-"""The same by the number of watchers, where those are many: writing to each takes time."""
+"""The same for each watcher, if there are many: writing to each takes time."""
 PING = 15.0
 WRITE_TIMEOUT = 30.0
-"""Seconds that a reader may keep its connection from taking more."""
+"""Seconds that a reader may leave its connection full."""
 
 
 async def watch(
     call: Call, most: int, stopping: asyncio.Event, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send events until the client goes, or the broker stops. Raises Refused where ``most`` others watch."""
+    """Send events until the client leaves or the broker stops. Raises Refused if ``most`` others watch."""
     query = call.request.rel_url.query
     topic_filter = query.get("topic") or "#"
     if error := filter_error(topic_filter):
@@ -79,13 +79,13 @@ async def watch(
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Raises TimeoutError where the reader takes nothing."""
+    """Raises TimeoutError if the reader reads nothing."""
     async with asyncio.timeout(WRITE_TIMEOUT):
         await response.write(data)
 
 
 class _Wanted:
-    """Whether an event is asked for, beside its topic."""
+    """The conditions of the query for an event, besides its topic."""
 
     def __init__(self, client: str, text: str) -> None:
         self._client = client
@@ -118,7 +118,7 @@ def _event(kind: str, value: Any) -> str:
 
 
 def message_of(event: MessagePublished) -> dict[str, Any]:
-    """A message as the page takes it: ``payload`` is text, or base64 where ``binary`` is true."""
+    """A message as the page expects it: ``payload`` is text, or base64 if ``binary`` is true."""
     shown = event.payload[:PAYLOAD_SHOWN]
     found: dict[str, Any] = {
         "at": event.at,
