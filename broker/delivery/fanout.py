@@ -24,10 +24,14 @@ Shape = tuple[int, int, bool, tuple[int, ...]]
 """Version (5, or 4 for both older ones), QoS, retain, subscription identifiers."""
 
 
+NOT_FROM_ITSELF = 16
+"""In the key of a plan: it is for messages of a receiver that does not want its own."""
+
+
 class Plan:
     """How messages of one kind (layout, QoS, retain) to one topic reach its receivers."""
 
-    __slots__ = ("forward", "neighbours", "numbered", "renumber", "shapes")
+    __slots__ = ("forward", "neighbours", "no_local", "numbered", "renumber", "shapes")
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Plan:
         renumber: tuple[Session, ...],
         shapes: tuple[tuple[Shape, list[Target[Session]]], ...],
         neighbours: tuple[Neighbour, ...] = (),
+        no_local: tuple[Session, ...] = (),
     ):
         self.forward = forward
         """Receivers that want the very bytes that came in."""
@@ -45,6 +50,8 @@ class Plan:
         self.numbered = bool(renumber or neighbours)
         """Whether there are any of the last two."""
         self.shapes = shapes
+        self.no_local = no_local
+        """Receivers in ``forward`` and ``renumber`` that do not want what they publish themselves."""
 
 
 class Fanout:
@@ -63,6 +70,8 @@ class Fanout:
         plan = route.plans.get(key)
         if plan is None:
             plan = route.plans[key] = self._plan(route, publish)
+        if plan.no_local and publisher in plan.no_local:
+            plan = self._plan_without_own(route, publish, key)
         forward = plan.forward
         if forward:
             if publish.properties is not None:
@@ -93,11 +102,15 @@ class Fanout:
         for share in route.groups:
             self.to_group(share, publish)
 
-    def plan_for_run(self, route: Route[Session], run: PublishRun) -> Plan | None:
+    def plan_for_run(
+        self, route: Route[Session], run: PublishRun, publisher: Session | None = None
+    ) -> Plan | None:
         """How messages like those of ``run`` reach their receivers; None where it is not known yet, or some
-        want other bytes than those that came in."""
-        plan = route.plans.get((run.version == 5) << 3 | run.qos << 1)
-        return plan if plan is not None and not plan.shapes else None
+        want other bytes than those that came in, or ``publisher`` is one that does not want them."""
+        plan: Plan | None = route.plans.get((run.version == 5) << 3 | run.qos << 1)
+        if plan is None or plan.shapes or (plan.no_local and publisher in plan.no_local):
+            return None
+        return plan
 
     def forward(self, plan: Plan, run: PublishRun) -> list[Session]:
         """Write messages of QoS 0 to every receiver, as they came in. Returns those that cannot take them
@@ -180,7 +193,15 @@ class Fanout:
             message = Outgoing(publish, min(publish.qos, own.qos), retain, own.identifiers)
             self._sender.send(own.session, message)
 
-    def _plan(self, route: Route[Session], publish: Publish) -> Plan:
+    def _plan_without_own(self, route: Route[Session], publish: Publish, key: int) -> Plan:
+        """The plan for messages of a receiver that does not want its own: each such receiver is looked at."""
+        key |= NOT_FROM_ITSELF
+        plan: Plan | None = route.plans.get(key)
+        if plan is None:
+            plan = route.plans[key] = self._plan(route, publish, looks_at_publisher=True)
+        return plan
+
+    def _plan(self, route: Route[Session], publish: Publish, *, looks_at_publisher: bool = False) -> Plan:
         layout = 5 if publish.version == 5 else 4
         hooks = self._reports.hooks
         watched = bool(hooks.message_delivered)
@@ -188,6 +209,7 @@ class Fanout:
         neighbours: list[Neighbour] = []
         forward: list[Session] = []
         renumber: list[Session] = []
+        no_local: list[Session] = []
         shapes: dict[Shape, list[Target[Session]]] = {}
         for target in route.targets:
             session = target.session
@@ -203,7 +225,11 @@ class Fanout:
             # [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-3.3.1-13]
             retain = publish.retain and target.retain_as_published
             same = (version, qos, retain) == (layout, publish.qos, publish.retain)
-            same = same and not (target.no_local or target.identifiers)
+            same = same and not target.identifiers
+            if target.no_local:
+                same = same and not looks_at_publisher
+                if same:
+                    no_local.append(session)
             bounded = session.max_packet_size < 1 << 28
             if same and qos:
                 renumber.append(session)
@@ -213,4 +239,6 @@ class Fanout:
                 shapes.setdefault((version, qos, retain, target.identifiers), []).append(target)
         if neighbours and not publish.qos:
             shapes.setdefault((layout, 0, publish.retain, ()), [])  # not to be taken for a run of QoS 0
-        return Plan(tuple(forward), tuple(renumber), tuple(shapes.items()), tuple(neighbours))
+        return Plan(
+            tuple(forward), tuple(renumber), tuple(shapes.items()), tuple(neighbours), tuple(no_local)
+        )

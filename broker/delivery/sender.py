@@ -110,9 +110,9 @@ class Sender:
         ``alone``: the session is the only receiver, so that no other keeper has the messages."""
         if session.keeper is not None and not alone:
             return False
-        if session.outbox is None or session.behind:
-            return self._leave_to_keeper(session, stretch)
         inflight = session.inflight
+        if session.outbox is None or session.behind or len(inflight.messages) >= session.window:
+            return self._wait_all(session, stretch)
         count = len(stretch)
         if len(inflight.messages) + count > session.window or not self._goes_as_one(session, stretch):
             return False
@@ -246,8 +246,10 @@ class Sender:
     def await_room(self, session: Session) -> None:
         """Call the session's source once there may be room: whatever makes room for a queue pumps."""
         if session.queue is None:
-            most = session.max_queued or self.max_messages
-            session.queue = MessageQueue(most, self.max_bytes, self.window)
+            session.queue = self._new_queue(session)
+
+    def _new_queue(self, session: Session) -> MessageQueue:
+        return MessageQueue(session.max_queued or self.max_messages, self.max_bytes, self.window)
 
     def _write_stretch(self, session: Session, queue: MessageQueue) -> int:
         """Write the messages that have waited longest, as many as there is room for, where they go as one.
@@ -287,15 +289,26 @@ class Sender:
         self._counters.publish_sent += len(messages)
         self._counters.packets_sent += len(messages) - 1
 
-    def _leave_to_keeper(self, session: Session, stretch: Stretch) -> bool:
-        """Whether all of them wait now behind others that the keeper alone has."""
-        queue, keeper = session.queue, session.keeper
-        if queue is None or keeper is None or not session.behind or not queue.takes_beyond(stretch):
-            return False
+    def _wait_all(self, session: Session, stretch: Stretch) -> bool:
+        """Let all of them wait. False, and nothing has been done, where there may not be room for each, or
+        each is told of."""
         if not session.connected and (self._hooks.message_queued or not session.expiry):
             return False
-        keeper.queued_all(stretch)
-        queue.elsewhere += len(stretch)
+        queue, keeper = session.queue, session.keeper
+        if queue is None:
+            queue = self._new_queue(session)
+        if keeper is not None and session.behind:
+            if not queue.takes_beyond(stretch):
+                return False
+            keeper.queued_all(stretch)
+            queue.elsewhere += len(stretch)
+            return True
+        if not queue.takes(stretch, session.inflight.bytes, kept=keeper is not None):
+            return False
+        if keeper is not None:
+            keeper.queued_all(stretch)
+        queue.add_stretch(stretch)
+        session.queue = queue
         return True
 
     def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
@@ -334,8 +347,7 @@ class Sender:
             return  # QoS 0 is not kept for a client that is away, nor anything for a session that ends now
         queue = session.queue
         if queue is None:
-            most = session.max_queued or self.max_messages
-            queue = session.queue = MessageQueue(most, self.max_bytes, self.window)
+            queue = session.queue = self._new_queue(session)
         taken = session.inflight.bytes
         if session.keeper is not None and message.qos and queue.leaves(message, taken):
             session.keeper.queued(message)

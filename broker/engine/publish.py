@@ -116,7 +116,7 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
     if route is None or route.observers or route.groups or topic[0] == "$":
         return False
     if route.targets:
-        plan = engine.fanout.plan_for_run(route, run)
+        plan = engine.fanout.plan_for_run(route, run, session)
         if plan is None or (run.qos and engine.restricts_publish):
             return False
         if run.qos:

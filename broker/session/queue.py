@@ -82,6 +82,20 @@ class MessageQueue:
         """Whether all of ``stretch`` may be left to the keeper, behind others that are."""
         return bool(self.elsewhere) and self._numbered + self.elsewhere + len(stretch) <= self.max_messages
 
+    def takes(self, stretch: Stretch, taken: int, *, kept: bool) -> bool:
+        """Whether there is room for all of ``stretch`` in memory, behind what is there; ``taken`` as in
+        :meth:`add`. ``kept``: a keeper has them, too."""
+        count = self._numbered + self.elsewhere + len(stretch)
+        if kept and (self.elsewhere or count > self.window):
+            return False
+        return count <= self.max_messages and self.bytes + size_of(stretch) <= self.max_bytes - taken
+
+    def add_stretch(self, stretch: Stretch) -> None:
+        """Append messages for which there is room."""
+        if stretch.number:
+            self.last = stretch.number + len(stretch) - 1
+        self._put(stretch, last=True)
+
     def bring(self, message: Outgoing) -> None:
         """Append the next message that was left to the keeper and is loaded now."""
         self.elsewhere -= 1

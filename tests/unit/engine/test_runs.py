@@ -245,6 +245,84 @@ def test_a_window_that_is_full_before_the_end() -> None:
     assert subscriber.payloads() == PAYLOADS
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_publisher_that_does_not_want_its_own(qos: int) -> None:
+    broker = Broker()
+    both, other = broker.connect("both"), broker.connect("other")
+    both.subscribe("t", qos=qos, no_local=True)
+    other.subscribe("t", qos=qos)
+    for turn in range(2):
+        ids = range(20 * turn + 1, 20 * turn + 11)
+        burst(both, qos=qos, packet_ids=ids)
+        assert _got(other) == PAYLOADS
+        assert _got(both) == []
+        burst(other, qos=qos, packet_ids=ids)
+        assert _got(both) == PAYLOADS
+        assert _got(other) == PAYLOADS
+
+
+@every_version
+@pytest.mark.parametrize("qos", [1, 2])
+def test_messages_for_a_client_that_is_away(version: int, qos: int) -> None:
+    broker = Broker(max_mqueue_len=24)
+    subscriber, publisher = _persistent(broker, version), broker.connect("p", version)
+    subscriber.subscribe("t", qos=qos)
+    publisher.publish("t", b"first", qos=qos)
+    subscriber.messages()
+    subscriber.drop()
+    for turn in range(3):
+        burst(publisher, qos=qos, packet_ids=range(10 * turn + 1, 10 * turn + 11))
+    session = broker.engine.sessions.get("s")
+    assert session is not None
+    assert session.queue is not None
+    assert len(session.queue) == 24
+    assert broker.dropped("queue_full") == 6
+    back = _persistent(broker, version)
+    assert back.payloads() == PAYLOADS * 2 + PAYLOADS[:4]
+    assert session.queue is None
+    assert not session.inflight.messages
+
+
+def test_messages_that_wait_leave_in_order_as_the_window_has_room() -> None:
+    broker = Broker()
+    subscriber, publisher = broker.connect("s", receive_maximum=4), broker.connect("p")
+    subscriber.subscribe("t", qos=1)
+    for turn in range(4):
+        burst(publisher, qos=1, packet_ids=range(10 * turn + 1, 10 * turn + 11))
+    got: list[bytes] = []
+    while messages := [packet for packet in subscriber.packets() if isinstance(packet, Publish)]:
+        assert len(messages) <= 4
+        got += [message.payload for message in messages]
+        subscriber.send(*(Puback(message.packet_id) for message in messages))
+    assert got == PAYLOADS * 4
+
+
+def test_messages_that_wait_are_bounded_in_bytes() -> None:
+    broker = Broker(limits=Limits(max_queued_bytes=12_000))
+    subscriber, publisher = _persistent(broker, 5), broker.connect("p")
+    subscriber.subscribe("t", qos=1)
+    publisher.publish("t", qos=1)
+    subscriber.messages()
+    subscriber.drop()
+    for turn in range(5):
+        burst(publisher, qos=1, packet_ids=range(10 * turn + 1, 10 * turn + 11))
+    waiting = _persistent(broker, 5).payloads()
+    assert len(waiting) + broker.dropped("queue_full") == 50
+    assert waiting == (PAYLOADS * 5)[: len(waiting)]
+    assert 25 < len(waiting) < 40
+
+
+def _got(client: Client) -> list[bytes]:
+    """The payloads of the messages among what has come."""
+    return [packet.payload for packet in client.packets() if isinstance(packet, Publish)]
+
+
+def _persistent(broker: Broker, version: int) -> Client:
+    if version == 5:
+        return broker.connect("s", 5, clean_start=False, session_expiry_interval=1000)
+    return broker.connect("s", version, clean_start=False)
+
+
 def test_more_than_the_receive_maximum() -> None:
     """What may be handled is; the first that is too much ends the connection."""
     broker = Broker(receive_maximum=5)
