@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from .topics import has_wildcard
+from .topics import has_wildcard, matches
 
 
 class Expiring(Protocol):
@@ -34,22 +35,27 @@ class RetainedMessages(Generic[M]):
         self.limit = limit
         self._messages: dict[str, M] = {}
         self._root = _Level()
+        self._promised: dict[str, Callable[[], M]] = {}
+        """The topics whose message is made when somebody asks for it; they are not in the tree."""
         self.watchers: tuple[Callable[[str, M | None], None], ...] = ()
         """Told of each topic that has another message now, or none."""
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._messages) + len(self._promised)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._messages)
+        return chain(self._messages, self._promised)
 
     def get(self, topic: str) -> M | None:
-        return self._messages.get(topic)
+        message = self._messages.get(topic)
+        if message is None and topic in self._promised:
+            return self._promised[topic]()
+        return message
 
     def set(self, topic: str, message: M) -> bool:
         """Keep ``message`` in place of the topic's last one; False when the store is full of other topics."""
         if topic not in self._messages:
-            if self.limit and len(self._messages) >= self.limit:
+            if self._promised.pop(topic, None) is None and self._is_full:
                 return False
             level = self._root
             for name in topic.split("/"):
@@ -65,8 +71,22 @@ class RetainedMessages(Generic[M]):
             watcher(topic, message)
         return True
 
+    def promise(self, topic: str, make: Callable[[], M]) -> bool:
+        """As :meth:`set`, with a message that never expires and that ``make`` makes for whoever asks for it.
+        Most messages about what comes and goes are gone before anybody does."""
+        if topic in self._messages or self.watchers:
+            return self.set(topic, make())
+        if topic not in self._promised and self._is_full:
+            return False
+        self._promised[topic] = make
+        return True
+
     def remove(self, topic: str) -> bool:
         """Forget the topic's message; False if there was none."""
+        if self._promised and self._promised.pop(topic, None) is not None:
+            for watcher in self.watchers:
+                watcher(topic, None)
+            return True
         if self._messages.pop(topic, None) is None:
             return False
         path: list[tuple[dict[str, _Level], str]] = []
@@ -85,8 +105,9 @@ class RetainedMessages(Generic[M]):
         return True
 
     def clear(self) -> None:
-        topics = list(self._messages) if self.watchers else []
+        topics = list(self) if self.watchers else []
         self._messages.clear()
+        self._promised.clear()
         self._root = _Level()
         for topic in topics:
             for watcher in self.watchers:
@@ -96,7 +117,7 @@ class RetainedMessages(Generic[M]):
         """The messages whose topic matches, those that expired by ``now`` removed from the store."""
         found: list[tuple[str, M]] = []
         for topic in self.find(topic_filter):
-            message = self._messages.get(topic) if topic is not None else None
+            message = self.get(topic) if topic is not None else None
             if topic is None or message is None:
                 continue
             if message.expires_at is not None and message.expires_at <= now:
@@ -111,6 +132,8 @@ class RetainedMessages(Generic[M]):
         if not has_wildcard(topic_filter):
             yield topic_filter
             return
+        for topic in list(self._promised):
+            yield topic if matches(topic_filter, topic) else None
         wanted = topic_filter.split("/")
         # The levels whose children are being looked at: what is wanted of these, and which are left.
         open_levels: list[tuple[_Level, int, Iterator[str]]] = []
@@ -143,3 +166,7 @@ class RetainedMessages(Generic[M]):
         due = [t for t, m in self._messages.items() if m.expires_at is not None and m.expires_at <= now]
         for topic in due:
             self.remove(topic)
+
+    @property
+    def _is_full(self) -> bool:
+        return bool(self.limit) and len(self) >= self.limit

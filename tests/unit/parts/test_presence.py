@@ -9,6 +9,7 @@ import pytest
 
 from pybroker.broker.config.settings import Limits, SysSettings
 from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.parts import presence
 from pybroker.broker.parts.presence import Presence
 from tests.harness import FOR_EVER, Broker, Client
 
@@ -119,6 +120,32 @@ async def test_no_more_is_retained_than_there_are_sessions() -> None:
     assert retained(broker) == {"c": "online"}
     again.disconnect()
     assert retained(broker) == {}
+
+
+async def test_a_message_is_made_for_who_asks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = await telling()
+    made: list[str] = []
+    real = presence._message
+    monkeypatch.setattr(presence, "_message", lambda topic, event: made.append(topic) or real(topic, event))
+    broker.connect("passing").drop()
+    broker.connect("here")
+    assert made == []
+    late = broker.connect("late")
+    late.subscribe(STATUS + "here")
+    assert [s["status"] for s in said(late)] == ["online"]
+    assert made == [STATUS + "here"]
+
+
+async def test_a_client_that_comes_and_goes_while_somebody_listens_is_told_of_once() -> None:
+    broker = await telling()
+    client = broker.connect("lamp", **KEPT)  # before anybody listens
+    watch = watcher(broker, STATUS + "lamp")
+    client.drop()
+    broker.connect("lamp", **KEPT).drop()
+    assert [s["status"] for s in said(watch)] == ["offline", "online", "offline"]
+    watch.disconnect()
+    broker.connect("lamp", **KEPT)  # after it
+    assert retained(broker) == {"lamp": "online"}
 
 
 async def test_live_keeps_nothing() -> None:
