@@ -30,8 +30,11 @@ from ..packets.model import (
     Pubrel,
     Run,
 )
+from ..packets.packet_type import PacketType
 from ..packets.primitives import LARGEST_PACKET
+from ..packets.properties import encode_properties
 from ..packets.reasons import reason_name
+from ..packets.rewrite import rewritten, with_topic
 from ..routing.topics import topic_error
 from .counters import BridgeCounters
 from .echoes import Echoes
@@ -45,6 +48,9 @@ READY: dict[type, Callable[[int], bytes]] = {
     Pubrel: pubrel,
     Pubcomp: pubcomp,
 }
+PUBREL = b"\x62"
+PASSED_ON = (b"\x40", b"\x50", PUBREL, b"\x70")
+"""First bytes of acknowledgements."""
 REFUSED = 0x80
 """Reason codes from here on are refusals."""
 MAX_REMEMBERED = 1 << 20
@@ -109,15 +115,20 @@ class Relay:
         self._version = remote.version
         self._broker_id = broker_id
         self._counters = counters
+        self._own_path = b""
+        """5.0: the properties of a message that had none."""
+        if remote.version == 5:
+            self._own_path = encode_properties(with_path(None, (broker_id,)), PacketType.PUBLISH)
         self._now = now
         self._sends = sends
         self._comes = comes
         self._from_local = Decoder(LARGEST_PACKET)
         self._from_local.version = remote.version
         self._from_local.runs = True
-        self.to_local: list[bytes] = []
+        self.to_local: list[Packet | Run] = []
         """Packets for the broker's own side, to be taken out after each call."""
         self.to_remote: list[bytes] = []
+        """The same for the remote broker."""
         self._targets: dict[str, tuple[tuple[str, Forward], ...]] = {}
         self._sources: dict[str, tuple[str, RemoteSubscription] | None] = {}
         self._remembered = 0
@@ -154,7 +165,10 @@ class Relay:
     # ---- from this broker to the other
 
     def local_data(self, data: bytes) -> None:
-        """What the broker's session writes."""
+        """What the broker's session writes, in whole packets."""
+        if self._are_acknowledgements(data):
+            self.to_remote.append(data)
+            return
         for packet in self._from_local.feed(data):
             if isinstance(packet, Publish):
                 self._forward(packet)
@@ -170,26 +184,37 @@ class Relay:
                 else:
                     self.to_remote += map(READY[packet.type], packet.packet_ids)
 
+    def _are_acknowledgements(self, data: bytes) -> bool:
+        """Whether these are acknowledgements of one type, without reasons, that go on as they are."""
+        first = data[:1]
+        if first not in PASSED_ON or (first == PUBREL and self._finished_here):
+            return False
+        count = len(data) // 4
+        return len(data) == 4 * count and data[::4] == first * count and data[1::4] == b"\2" * count
+
     def _forward_run(self, run: PublishRun) -> None:
         targets = self._targets_of(run.topic)
-        if len(targets) == 1 and self._goes_as_it_is(run, *targets[0]):
-            if run.qos and not self._alone:
-                self._taken.update(run.packet_ids)
-            self.to_remote.append(run.wire)
-            self._counters.sent += len(run)
+        if len(targets) != 1 or not self._goes_as_one(run, *targets[0]):
+            for publish in run:
+                self._forward(publish)
             return
-        for publish in run:
-            self._forward(publish)
+        topic, section = targets[0][0], self._own_path
+        wire = rewritten(run, topic, section) if section or topic != run.topic else run.wire
+        if run.qos and not self._alone:
+            self._taken.update(run.packet_ids)
+        self.to_remote.append(wire)
+        self._counters.sent += len(run)
 
-    def _goes_as_it_is(self, run: PublishRun, topic: str, forward: Forward) -> bool:
-        """Whether the bytes of these messages are those that the remote broker gets."""
-        if self._version == 5 or self._sends is not None or topic != run.topic or forward.retain:
+    def _goes_as_one(self, run: PublishRun, topic: str, forward: Forward) -> bool:
+        """Whether none of these messages has to be looked at by itself."""
+        if self._sends is not None or forward.retain or forward.qos not in (None, run.qos):
             return False
-        if run.qos == 2:
-            return False  # they may have to wait
-        if forward.qos not in (None, run.qos) or run.qos > self._remote.maximum_qos:
+        if run.qos > self._remote.maximum_qos or (run.qos == 2 and self._version != 5):
+            return False  # those of QoS 2 may have to wait
+        if run.qos and (self._copies or self._reserved):
             return False
-        return not (run.qos and (self._copies or self._reserved))
+        most = self._remote.maximum_packet_size
+        return most == LARGEST_PACKET or run.largest() + _added(topic, self._own_path) <= most
 
     def _forward(self, publish: Publish) -> None:
         targets = self._targets_of(publish.topic)
@@ -338,7 +363,7 @@ class Relay:
         for packet_id in packet_ids:
             if packet_id in self._finished_here:
                 self._finished_here.discard(packet_id)
-                self.to_local.append(pubcomp(packet_id))
+                self.to_local.append(Pubcomp(packet_id))
             else:
                 self.to_remote.append(pubrel(packet_id))
 
@@ -356,10 +381,10 @@ class Relay:
     def _finish(self, local_id: int, local_qos: int) -> None:
         """Acknowledge a message of the local session from here."""
         if local_qos == 1:
-            self.to_local.append(puback(local_id))
+            self.to_local.append(Puback(local_id))
         elif local_qos == 2:
             self._finished_here.add(local_id)
-            self.to_local.append(pubrec(local_id))
+            self.to_local.append(Pubrec(local_id))
 
     # ---- from the other broker to this one
 
@@ -370,11 +395,11 @@ class Relay:
         elif isinstance(packet, PublishRun):
             self._deliver_run(packet)
         elif isinstance(packet, AcknowledgementRun):
-            self._acknowledged(packet.type, packet.packet_ids)
+            self._acknowledged(packet)
         elif isinstance(packet, Puback | Pubrec | Pubcomp):
             self._answered(packet)
         elif isinstance(packet, Pubrel):
-            self._acknowledged(Pubrel, (packet.packet_id,))
+            self._released_there(packet)
         elif isinstance(packet, Disconnect):
             text = packet.properties.reason_string if packet.properties is not None else None
             why = reason_name(packet.reason).replace("_", " ")
@@ -382,30 +407,37 @@ class Relay:
         elif not isinstance(packet, Pingresp):
             raise ProtocolError(f"{type(packet).__name__.upper()} came from a server")
 
-    def _acknowledged(self, kind: type, packet_ids: Iterable[int]) -> None:
+    def _acknowledged(self, run: AcknowledgementRun) -> None:
         """Acknowledgements without a reason."""
-        ready = READY[kind]
-        packet_ids = list(packet_ids)
+        kind, packet_ids = run.type, run.packet_ids
+        if kind is Pubrel:
+            if self._swallowed:
+                for packet in run:
+                    self._released_there(Pubrel(packet.packet_id))
+            else:
+                self.to_local.append(run)
+            return
         if kind is Pubcomp and self._qos_2:
             self._completed(packet_ids)
-        if kind is Pubrel:
-            for packet_id in packet_ids:
-                if packet_id in self._swallowed:
-                    self._swallowed.discard(packet_id)
-                    self.to_remote.append(pubcomp(packet_id))
+        if self._copies:
+            for packet in run:
+                if packet.packet_id in self._copies:
+                    self._copy_acknowledged(kind, packet.packet_id)
                 else:
-                    self.to_local.append(pubrel(packet_id))
-        elif not self._copies:
-            if not self._alone and kind is not Pubrec:
-                self._taken.difference_update(packet_ids)
-            self.to_local += map(ready, packet_ids)
+                    self._let_go(kind, packet.packet_id)
+                    self.to_local.append(packet)
+            return
+        if not self._alone and kind is not Pubrec:
+            self._taken.difference_update(packet_ids)
+        self.to_local.append(run)
+
+    def _released_there(self, packet: Pubrel) -> None:
+        """PUBREL of the remote broker."""
+        if packet.packet_id in self._swallowed:
+            self._swallowed.discard(packet.packet_id)
+            self.to_remote.append(pubcomp(packet.packet_id))
         else:
-            for packet_id in packet_ids:
-                if packet_id in self._copies:
-                    self._copy_acknowledged(kind, packet_id)
-                else:
-                    self._let_go(kind, packet_id)
-                    self.to_local.append(ready(packet_id))
+            self.to_local.append(packet)
 
     def _answered(self, packet: Puback | Pubrec | Pubcomp) -> None:
         """An acknowledgement that may have a reason."""
@@ -415,7 +447,7 @@ class Relay:
             self._counters.dropped["refused"] += 1
         if packet.packet_id not in self._copies:
             self._let_go(type(packet), packet.packet_id, refused=packet.reason >= REFUSED)
-            self.to_local.append(encode(packet, self._version))
+            self.to_local.append(packet)
         elif packet.reason >= REFUSED:
             self._copy_done(packet.packet_id)
         else:
@@ -446,8 +478,9 @@ class Relay:
         found = self._source_of(run.topic)
         if found is not None and self._comes is None:
             topic, subscription = found
-            if topic == run.topic and subscription.retain is not True:
-                self.to_local.append(run.wire)
+            mapped = run if topic == run.topic else with_topic(run, topic)
+            if mapped is not None and not subscription.retain:
+                self.to_local.append(mapped)
                 self._counters.received += len(run)
                 return
         for publish in run:
@@ -473,11 +506,12 @@ class Relay:
             return
         topic, subscription = found
         retain = publish.retain if subscription.retain is None else subscription.retain
-        wire = publish.wire
+        rewritten = topic != publish.topic or retain != publish.retain
         if properties is not None and properties.subscription_identifiers:
             properties = forwarded(properties)  # [MQTT-3.3.4-6]
-        if topic != publish.topic or retain != publish.retain or properties is not None:
-            wire = make_publish(
+            rewritten = True
+        if rewritten:
+            publish = make_publish(
                 topic,
                 publish.payload,
                 qos=publish.qos,
@@ -486,8 +520,8 @@ class Relay:
                 version=self._version,
                 packet_id=publish.packet_id,
                 dup=publish.dup,
-            ).wire
-        self.to_local.append(wire)
+            )
+        self.to_local.append(publish)
 
     def _source_of(self, topic: str) -> tuple[str, RemoteSubscription] | None:
         """The local topic, and the first subscription that leads there."""
@@ -514,3 +548,9 @@ class Relay:
         elif publish.qos == 2:
             self._swallowed.add(publish.packet_id)
             self.to_remote.append(pubrec(publish.packet_id))
+
+
+def _added(topic: str, section: bytes) -> int:
+    """Bytes that another topic and these properties add to a packet, at most."""
+    longer_length = 3
+    return len(topic.encode()) + len(section) + longer_length

@@ -182,7 +182,7 @@ class Uplink:
                     self._answered(packet)
                 else:
                     self._relay.from_remote(packet)
-            self._hand_on()
+            self._hand_on(len(data))
         if self._decoder.error is not None:
             raise self._decoder.error
 
@@ -221,14 +221,14 @@ class Uplink:
         if self._relay.to_local:  # not within the broker's own flush
             self._engine.turns.later(self._hand_on)
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, size: int = 0) -> None:
+        """``size``: how many bytes from the remote broker have led to it."""
         relay, channel = self._relay, self._channel
         if relay is None:
             return
         if relay.to_local and channel is not None:
-            data = b"".join(relay.to_local)
-            relay.to_local.clear()
-            channel.received(data)
+            packets, relay.to_local = relay.to_local, []
+            channel.take(packets, size)
         self._write_all()
 
     def _write_all(self) -> None:

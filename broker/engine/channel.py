@@ -176,14 +176,20 @@ class Channel:
 
     def received(self, data: bytes) -> None:
         """Handle bytes from the client."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._take(self.connection.receive(data), len(data))
+
+    def take(self, packets: list[Packet | Run], size: int) -> None:
+        """Handle packets from a part of this broker, which has read them, of ``size`` bytes, already."""
+        if not self.closed:
+            self._take(self.connection.checked(packets), size)
+
+    def _take(self, packets: list[Packet | Run], size: int) -> None:
         engine = self.engine
-        packets = self.connection.receive(data)
         if packets:
             self.heard_at = engine.clock.monotonic()
         counters = engine.counters
-        counters.bytes_received += len(data)
+        counters.bytes_received += size
         counters.packets_received += len(packets)
         if self.taps:
             single = [*singly(packets)]
@@ -195,7 +201,7 @@ class Channel:
             self._handle(iter(packets))
         engine.flush()
         if self.meter is not None and not self.closed:
-            self._throttle(packets, len(data))
+            self._throttle(packets, size)
         if self._unsent_limit is not None and self.link.unsent_bytes() > self._unsent_limit:
             self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "the client does not read its answers")
 

@@ -109,6 +109,11 @@ class Connection:
         self.error = decoder.error
         if self.established and not decoder.special:
             return packets
+        return self.checked(packets)
+
+    def checked(self, packets: list[Packet | Run]) -> list[Packet | Run]:
+        """``packets``, up to the first that breaks a rule of the connection; :attr:`error` says which."""
+        decoder = self._decoder
         for index, packet in enumerate(packets):
             if packet.__class__ is PublishRun and packet.qos and self.version == 5:
                 if self._count_run(packet):

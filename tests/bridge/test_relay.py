@@ -78,7 +78,9 @@ class Sides:
         return self._taken(self.relay.to_remote)
 
     def to_local(self) -> list[Packet]:
-        return self._taken(self.relay.to_local)
+        packets = list(singly(self.relay.to_local))
+        self.relay.to_local.clear()
+        return packets
 
     def _encoded(self, packet: Packet) -> bytes:
         return packet.wire if isinstance(packet, Publish) else encode(packet, self.version)
@@ -151,26 +153,45 @@ def test_a_message_that_comes_is_acknowledged_by_the_broker(version: int, qos: i
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", [4, 5])
-def test_runs_come_through_whole(qos: int, version: int) -> None:
-    sides = Sides(forward("a/#"), subscriptions=(comes("b/#"),), version=version)
-    many = [
-        publish("a/1", b"%d" % n, qos=qos, packet_id=n if qos else 0, version=version) for n in range(1, 50)
-    ]
-    sides.local(*many)
-    sent = [one.payload for one in sides.to_remote() if isinstance(one, Publish)]
+@pytest.mark.parametrize("target", ["", "elsewhere/far/away"])
+def test_runs_come_through_whole(qos: int, version: int, target: str) -> None:
+    sides = Sides(forward("a/#", target), subscriptions=(comes("b/#", target),), version=version)
+    # Their lengths have one byte, two bytes, and, with the other topic, both.
+    payloads = [b"%d" % n + bytes(2 * n + 20 * (n > 40)) for n in range(1, 50)]
+
+    def many(topic: str) -> list[Publish]:
+        return [
+            publish(topic, payload, qos=qos, packet_id=n if qos else 0, version=version)
+            for n, payload in enumerate(payloads, 1)
+        ]
+
+    sides.local(*many("a/1"))
+    sent = [one for one in sides.to_remote() if isinstance(one, Publish)]
     most = MOST_QOS_2 if qos == 2 and version == 4 else 49
-    assert sent == [one.payload for one in many[:most]]
+    assert [one.payload for one in sent] == payloads[:most]
+    assert {(one.topic, path_of(one.properties)) for one in sent} == {
+        (target or "a/1", ("me",) if version == 5 else ())
+    }
+    assert [one.packet_id for one in sent] == [n if qos else 0 for n in range(1, most + 1)]
     assert sides.counters.sent == most
-    back = [
-        publish("b/1", b"%d" % n, qos=qos, packet_id=n if qos else 0, version=version) for n in range(1, 50)
-    ]
-    sides.remote(*back)
-    assert sides.to_local() == back
+    sides.remote(*many("b/1"))
+    assert sides.to_local() == many(target or "b/1")
     assert sides.counters.received == 49
     if qos:
         kind = Puback if qos == 1 else Pubrec
         sides.remote(*(kind(n) for n in range(1, 50)))
         assert sides.to_local() == [kind(n) for n in range(1, 50)]
+        sides.local(*(kind(n) for n in range(1, 50)))
+        assert sides.to_remote()[-49:] == [kind(n) for n in range(1, 50)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_run_is_sent_but_for_the_messages_that_are_too_large(version: int) -> None:
+    sides = Sides(forward("a", "b"), limits=RemoteLimits(version, maximum_packet_size=100), version=version)
+    sides.local(*(publish("a", bytes(size), version=version) for size in (90, 97, 40, 98, 90)))
+    kept = [one.payload for one in sides.to_remote() if isinstance(one, Publish)]
+    assert kept == [bytes(size) for size in ((90, 40, 90) if version == 4 else (40,))]
+    assert sides.counters.dropped["packet_too_large"] == 5 - len(kept)
 
 
 @pytest.mark.parametrize("qos", [1, 2])
