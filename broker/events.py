@@ -169,7 +169,8 @@ class MessageDropped(MessageEvent):
     """A message did not reach one receiver, or did not reach any: see ``reason``.
 
     Reasons: ``no_subscribers``, ``queue_full``, ``expired``, ``packet_too_large``, ``slow_receiver``,
-    ``not_authorized``, ``session_terminated``, ``quota_exceeded``.
+    ``not_authorized``, ``session_terminated``, ``quota_exceeded``, ``loop`` (a bridge has brought it a second
+    time; ``client`` is then the bridge).
     """
 
     client: Client | None

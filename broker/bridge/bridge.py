@@ -19,9 +19,11 @@ from .asking import Asking
 from .counters import BridgeCounters
 from .echoes import Echoes
 from .local import LocalSession
+from .loops import Loops
 from .mirror import Mirror
 from .opening import in_words, open_transport
 from .relay import Relay, RemoteLimits
+from .remembered import Remembered
 from .settings import Address, BridgeSettings
 from .uplink import Uplink
 
@@ -70,23 +72,27 @@ class Bridge:
     """Made by :class:`~pybroker.broker.parts.bridges.Bridges`."""
 
     def __init__(
-        self, engine: Engine, settings: BridgeSettings, broker_id: str, echoes: Echoes, mirror: Mirror
+        self,
+        engine: Engine,
+        settings: BridgeSettings,
+        loops: Loops,
+        echoes: Echoes,
+        mirror: Mirror,
+        remembered: Remembered,
     ) -> None:
-        """``broker_id`` is this broker's in the path of messages; ``echoes`` is shared by the bridges to the
-        same remote broker."""
+        """``echoes`` is shared by the bridges to the same remote broker, the others by all bridges."""
+        self._remembered = remembered
         self._mirror = mirror
         self.settings = settings
         self.local = LocalSession(engine, settings)
         self.counters = BridgeCounters()
         self._engine = engine
-        self._broker_id = broker_id
+        self._loops = loops
         self._echoes = echoes
         self._task: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._uplink: Uplink | None = None
         self._down: asyncio.Future[tuple[str, bool]] | None = None
-        self._known: dict[str, set[str]] = {}
-        """The topic filters that the session at each server may have."""
         self._versions: dict[str, int] = {}
         """Which of the versions each server has taken."""
         self._state = DISABLED
@@ -101,6 +107,11 @@ class Bridge:
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def broker_id(self) -> str:
+        """What names this broker in the path of messages."""
+        return self._loops.broker_id
 
     @property
     def status(self) -> BridgeStatus:
@@ -160,6 +171,8 @@ class Bridge:
         self._version = uplink.version
         self._versions[self._server] = self.settings.versions.index((uplink.version, uplink.bridge_bit))
         self.counters.connects += 1
+        self._loops.linked(self.settings.local_client_id, uplink.version)
+        self._remembered.save()
         self._set(CONNECTED)
         bit = " with the bridge bit" if uplink.bridge_bit else ""
         name = VERSION_NAMES[uplink.version]
@@ -178,6 +191,7 @@ class Bridge:
 
     def link_down(self, uplink: Uplink, why: str, *, other_version: bool = False) -> None:
         """It is over."""
+        self._remembered.save()
         if self._down is not None and not self._down.done():
             self._down.set_result((why, other_version))
 
@@ -194,23 +208,29 @@ class Bridge:
             maximum_qos=min(remote.maximum_qos, self.settings.max_qos),
             maximum_packet_size=min(remote.maximum_packet_size, self.settings.max_packet_size),
         )
-        # With 5.0's no local or the bridge bit, nothing comes back over the same link.
-        others_only = remote.version == 5 or self._uplink.bridge_bit
-        records = self._echoes.go_out_from(self.name, another=others_only)
-        asks = self._echoes.come_back_to(self.name, another=others_only)
         return Relay(
             self.settings,
             remote,
-            broker_id=self._broker_id,
+            broker_id=self.broker_id,
             counters=self.counters,
             now=self._engine.clock.monotonic,
-            sends=self._echoes if records else None,
-            comes=self._echoes if asks else None,
+            echoes=self._echoes_of(self._uplink),
         )
+
+    def _echoes_of(self, uplink: Uplink) -> Echoes | None:
+        # With No Local of 5.0, or the bridge bit, nothing comes back over the same link.
+        no_local = uplink.version == 5 or uplink.bridge_bit
+        return self._echoes if self._echoes.concern(self.name, no_local=no_local) else None
+
+    def others_changed(self) -> None:
+        """Other bridges have begun, or ended."""
+        if self._uplink is not None and self._uplink.relay is not None:
+            self._uplink.relay.echoes = self._echoes_of(self._uplink)
 
     def asking(self, relay: Relay, version: int) -> Asking:
         """For a link that has just come up."""
-        return Asking(self.settings, relay, version, self._known.setdefault(self._server, set()))
+        known = self._remembered.of(self.name, self.settings.clientid, self._server)
+        return Asking(self.settings, relay, version, known)
 
     def wanted(self) -> list[SubscribeFilter]:
         """What the remote broker is asked for: the filters of the file, and those of local clients if the
@@ -224,8 +244,6 @@ class Bridge:
     def follow(self, before: Bridge) -> None:
         """Take the place of ``before``: the sessions on both sides are the same."""
         self.local.lacks_retained |= before.local.lacks_retained
-        if before.settings.clientid == self.settings.clientid:
-            self._known = before._known
 
     def mirrored(self, topic_filter: str, wanted: bool) -> None:
         """Local clients have begun to want ``topic_filter``, or want it no more."""
@@ -293,7 +311,14 @@ class Bridge:
 
         def accept(transport: Transport, _: Any) -> Uplink:
             self._uplink = Uplink(
-                self, self._engine, self.settings, self.local, self.counters, version, transport
+                self,
+                self._engine,
+                self.settings,
+                self.local,
+                self.counters,
+                version,
+                transport,
+                self.broker_id,
             )
             return self._uplink
 

@@ -1,72 +1,76 @@
-"""A bounded memory of what was sent, for remote brokers that send it back and leave no mark on it."""
+"""The messages that several bridges, or one without No Local, exchange with the same remote broker. Pure."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from hashlib import blake2b
+from dataclasses import dataclass
 
-MOST = 10_000
-"""Messages remembered; the oldest is forgotten first."""
+from ..routing.topics import overlap
+from .settings import BridgeSettings
+from .tally import Tally, mark_of
+
 SECONDS = 10.0
-"""How long one is remembered."""
+"""How long a message is remembered, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Topics:
+    """The topic filters of one bridge, as the remote broker has them."""
+
+    out: tuple[str, ...]
+    into: tuple[str, ...]
 
 
 class Echoes:
-    """Each message that was sent cancels one that comes back with the same topic and payload."""
+    """Each message passes once, whichever of the bridges it may use.
+
+    A message that has gone out over one bridge does not go out over another, and does not come back. One that
+    has come in over a bridge comes in over no other, and does not go out again over another.
+    """
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[bytes, list[float]] = OrderedDict()
-        """When each expires, for every time it was sent."""
-        self._count = 0
-        self._bridges: dict[str, tuple[bool, bool]] = {}
-        """The bridges to this remote broker, and whether each publishes and subscribes there."""
+        self._tally = Tally(SECONDS)
+        self._bridges: dict[str, _Topics] = {}
 
-    def join(self, name: str, publishes: bool, subscribes: bool) -> None:
-        self._bridges[name] = publishes, subscribes
+    def join(self, settings: BridgeSettings) -> None:
+        self._bridges[settings.name] = _Topics(
+            tuple(one.mapping.target_filter() for one in settings.forwards),
+            ("#",) if settings.transparent else tuple(one.mapping.source for one in settings.subscriptions),
+        )
 
     def leave(self, name: str) -> None:
         self._bridges.pop(name, None)
 
-    def come_back_to(self, name: str, *, another: bool) -> bool:
-        """Whether the bridge may get what a bridge has sent: itself, or only ``another`` one."""
-        senders = {one for one, (publishes, _) in self._bridges.items() if publishes}
-        return self._bridges[name][1] and bool(senders - {name} if another else senders)
-
-    def go_out_from(self, name: str, *, another: bool) -> bool:
-        """Whether what the bridge sends may come back: to itself, or only to ``another`` one."""
-        takers = {one for one, (_, subscribes) in self._bridges.items() if subscribes}
-        return self._bridges[name][0] and bool(takers - {name} if another else takers)
+    def concern(self, name: str, *, no_local: bool) -> bool:
+        """Whether a message of this bridge may pass a second time: over another bridge, or, without
+        ``no_local``, back over this one."""
+        own = self._bridges[name]
+        if not no_local and _meet(own.out, own.into):
+            return True
+        all_own = (*own.out, *own.into)
+        others = [other for other_name, other in self._bridges.items() if other_name != name]
+        return any(_meet(all_own, (*other.out, *other.into)) for other in others)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._tally)
 
-    def sent(self, topic: str, payload: bytes, now: float) -> None:
-        """``topic`` is that of the remote broker."""
-        self._sent.setdefault(_mark(topic, payload), []).append(now + SECONDS)
-        self._count += 1
-        while self._count > MOST:
-            self._count -= len(self._sent.popitem(last=False)[1])
-
-    def is_echo(self, topic: str, payload: bytes, now: float) -> bool:
-        """Whether the message was sent by this side a moment ago; asked once for each that comes."""
-        mark = _mark(topic, payload)
-        ends = self._sent.get(mark)
-        if ends is None:
+    def goes(self, name: str, topic: str, payload: bytes, now: float) -> bool:
+        """Whether the bridge sends this message; asked once for each. ``topic`` is the remote one."""
+        way, mark = f"to {name}", mark_of(topic, payload)
+        if self._tally.is_behind(way, mark, now):
+            self._tally.catch_up(way, mark)
             return False
-        current = [end for end in ends if end > now]
-        self._count -= len(ends) - len(current)
-        is_one = bool(current)
-        if is_one:
-            current.pop(0)
-            self._count -= 1
-        if current:
-            self._sent[mark] = current
-        else:
-            del self._sent[mark]
-        return is_one
+        self._tally.add(mark, way, now=now)
+        return True
+
+    def is_echo(self, name: str, topic: str, payload: bytes, now: float) -> bool:
+        """Whether this message, which the bridge has received, has passed already; asked once for each."""
+        way, mark = f"from {name}", mark_of(topic, payload)
+        if self._tally.is_behind(way, mark, now):
+            self._tally.catch_up(way, mark)
+            return True
+        self._tally.add(mark, way, f"to {name}", now=now)
+        return False
 
 
-def _mark(topic: str, payload: bytes) -> bytes:
-    digest = blake2b(payload, digest_size=16)
-    digest.update(b"\0" + topic.encode(errors="surrogatepass"))
-    return digest.digest()
+def _meet(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    return any(overlap(one, other) for one in some for other in others)

@@ -9,6 +9,7 @@ from ..packets.model import Connack, Connect, Suback, Subscribe, SubscribeFilter
 from ..packets.primitives import LARGEST_PACKET
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
+from . import path
 from .relay import MOST_IN_FLIGHT, RemoteLimits
 from .settings import BridgeSettings
 
@@ -30,7 +31,12 @@ class RefusedError(Exception):
 
 
 def connect(
-    settings: BridgeSettings, version: int, bridge_bit: bool, receive_maximum: int, max_packet: int
+    settings: BridgeSettings,
+    version: int,
+    bridge_bit: bool,
+    broker_id: str,
+    receive_maximum: int,
+    max_packet: int,
 ) -> bytes:
     """CONNECT. The last two are the most that this side takes, in messages and in bytes."""
     properties = None
@@ -42,7 +48,7 @@ def connect(
             maximum_packet_size=min(options.maximum_packet_size or max_packet, max_packet),
             request_problem_information=options.request_problem_information,
             request_response_information=options.request_response_information,
-            user_properties=options.user_properties,
+            user_properties=(*options.user_properties, (path.NAME, broker_id)),
         )
     return encode(
         Connect(

@@ -63,6 +63,17 @@ class Mapping:
             middle = self.target or topic
         return self.prefix + middle + self.suffix
 
+    def target_filter(self) -> str:
+        """A topic filter that all mapped topics match. It may match others, where prefix or suffix join a
+        wildcard within one level."""
+        levels = []
+        for level in f"{self.prefix}{self.target or self.source}{self.suffix}".split("/"):
+            if "#" in level:
+                levels.append("#")
+                break
+            levels.append("+" if "+" in level else level)
+        return "/".join(levels)
+
     def example(self) -> str:
         """A topic that matches."""
         levels = self.source.split("/")

@@ -105,11 +105,10 @@ class Relay:
         broker_id: str,
         counters: BridgeCounters,
         now: Callable[[], float],
-        sends: Echoes | None = None,
-        comes: Echoes | None = None,
+        echoes: Echoes | None = None,
     ) -> None:
-        """``broker_id`` names this broker in the path of messages of 5.0. ``sends``
-        remembers what is sent, and ``comes`` is asked about what comes; None: nothing can come back."""
+        """``broker_id`` names this broker in the path of messages of 5.0. ``echoes`` is asked about each
+        message; None: none can pass a second time."""
         self._settings = settings
         self._remote = remote
         self._version = remote.version
@@ -120,8 +119,7 @@ class Relay:
         if remote.version == 5:
             self._own_path = encode_properties(with_path(None, (broker_id,)), PacketType.PUBLISH)
         self._now = now
-        self._sends = sends
-        self._comes = comes
+        self.echoes = echoes
         self._from_local = Decoder(LARGEST_PACKET)
         self._from_local.version = remote.version
         self._from_local.runs = True
@@ -207,7 +205,7 @@ class Relay:
 
     def _goes_as_one(self, run: PublishRun, topic: str, forward: Forward) -> bool:
         """Whether none of these messages has to be looked at by itself."""
-        if self._sends is not None or forward.retain or forward.qos not in (None, run.qos):
+        if self.echoes is not None or forward.retain or forward.qos not in (None, run.qos):
             return False
         if run.qos > self._remote.maximum_qos or (run.qos == 2 and self._version != 5):
             return False  # those of QoS 2 may have to wait
@@ -248,6 +246,10 @@ class Relay:
         *,
         one_of_many: bool = False,
     ) -> None:
+        if self.echoes is not None and not publish.dup and not self._goes(topic, publish):
+            self._counters.dropped["echo"] += 1
+            self._done_with(publish.packet_id, publish.qos, one_of_many)
+            return
         qos = min(self._qos_of(publish, forward), self._remote.maximum_qos)
         retain = publish.retain if forward.retain is None else forward.retain
         retain = retain and self._remote.retain_available
@@ -286,14 +288,20 @@ class Relay:
                 self._owed[local_id] = 1
         elif qos and not self._alone:
             self._taken.add(packet_id)
-        if self._sends is not None:
-            self._sends.sent(topic, publish.payload, self._now())
         if qos == 2 and self._version != 5 and len(self._qos_2) >= MOST_QOS_2:
             self._held.append((packet_id, wire))
         else:
             self._send(packet_id, qos, wire)
         if publish.qos and not qos:
             self._done_with(local_id, publish.qos, one_of_many)
+
+    def _goes(self, topic: str, publish: Publish) -> bool:
+        assert self.echoes is not None
+        return self.echoes.goes(self._settings.name, topic, publish.payload, self._now())
+
+    def _is_echo(self, publish: Publish) -> bool:
+        assert self.echoes is not None
+        return self.echoes.is_echo(self._settings.name, publish.topic, publish.payload, self._now())
 
     def _send(self, packet_id: int, qos: int, wire: bytes) -> None:
         if qos == 2 and self._version != 5:
@@ -476,7 +484,7 @@ class Relay:
 
     def _deliver_run(self, run: PublishRun) -> None:
         found = self._source_of(run.topic)
-        if found is not None and self._comes is None:
+        if found is not None and self.echoes is None:
             topic, subscription = found
             mapped = run if topic == run.topic else with_topic(run, topic)
             if mapped is not None and not subscription.retain:
@@ -490,8 +498,7 @@ class Relay:
         self._counters.received += 1
         found = self._source_of(publish.topic)
         properties = publish.properties
-        comes = self._comes
-        is_echo = comes is not None and comes.is_echo(publish.topic, publish.payload, self._now())
+        is_echo = self.echoes is not None and self._is_echo(publish)
         if found is None:
             why = "not_subscribed"
         elif properties is not None and self._broker_id in path_of(properties):

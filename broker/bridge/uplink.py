@@ -59,6 +59,7 @@ class Uplink:
         counters: BridgeCounters,
         version: tuple[int, bool],
         transport: Transport,
+        broker_id: str,
     ) -> None:
         self._owner = owner
         self._engine = engine
@@ -69,7 +70,7 @@ class Uplink:
         self.version, self.bridge_bit = version
         self._decoder = Decoder(engine.mqtt.max_packet_size)
         self._decoder.version = self.version
-        self._relay: Relay | None = None
+        self.relay: Relay | None = None
         """Once CONNACK has come."""
         self._asking: Asking | None = None
         self._channel: Channel | None = None
@@ -83,6 +84,7 @@ class Uplink:
                 settings,
                 self.version,
                 self.bridge_bit,
+                broker_id,
                 engine.mqtt.receive_maximum,
                 engine.mqtt.max_packet_size,
             )
@@ -114,14 +116,14 @@ class Uplink:
         except ProtocolError as error:
             # A broker of 3.1.1 answers a CONNECT of 5.0 in its own way.
             text = f"it sends what this broker does not take: {error}"
-            self.end(text, other_version=self._relay is None)
+            self.end(text, other_version=self.relay is None)
 
     def lost(self) -> None:
         text = (
-            "the connection is lost" if self._relay is not None else "it has closed the connection unanswered"
+            "the connection is lost" if self.relay is not None else "it has closed the connection unanswered"
         )
         # Some brokers close where they do not know the bridge bit.
-        self.end(text, other_version=self._relay is None and self.bridge_bit)
+        self.end(text, other_version=self.relay is None and self.bridge_bit)
 
     def paused(self) -> None:
         if self._channel is not None:
@@ -139,7 +141,7 @@ class Uplink:
 
     def close(self) -> None:
         """Take leave of the remote broker."""
-        if not self._over and self._relay is not None:
+        if not self._over and self.relay is not None:
             self._write(encode(Disconnect(), self.version))
         self.end("closed by this side")
 
@@ -171,17 +173,17 @@ class Uplink:
 
     def _read(self, data: bytes) -> None:
         packets = self._decoder.feed(data)
-        if self._relay is None and packets:
+        if self.relay is None and packets:
             first, packets = packets[0], packets[1:]
             if not isinstance(first, Connack):
                 raise ProtocolError(f"{type(first).__name__.upper()} came before CONNACK")
             self._begin(first)
-        if self._relay is not None:
+        if self.relay is not None:
             for packet in packets:
                 if isinstance(packet, Suback | Unsuback):
                     self._answered(packet)
                 else:
-                    self._relay.from_remote(packet)
+                    self.relay.from_remote(packet)
             self._hand_on(len(data))
         if self._decoder.error is not None:
             raise self._decoder.error
@@ -193,16 +195,16 @@ class Uplink:
         self._decoder.runs = True
         keepalive = answer.properties.server_keep_alive if answer.properties is not None else None
         self._keepalive = self._settings.keepalive if keepalive is None else keepalive
-        self._relay = self._owner.relay(remote)
+        self.relay = self._owner.relay(remote)
         # 3.1 cannot say whether the session is the old one.
         old = answer.session_present or (self.version == 3 and not self._settings.clean_start)
-        self._asking = self._owner.asking(self._relay, self.version)
+        self._asking = self._owner.asking(self.relay, self.version)
         self._asking.begin(self._owner.wanted(), session_present=old)
         self._write_all()
         if not old:
             self._local.forget_received()
         link = Link(self._from_local, self._closed_here, self._transport)
-        self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self._relay.window)
+        self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self.relay.window)
         if self._keepalive:
             self._ping()
         self._owner.link_up(self)
@@ -214,16 +216,16 @@ class Uplink:
 
     def _from_local(self, data: bytes) -> None:
         """The broker writes to the bridge's session."""
-        if self._over or self._relay is None:
+        if self._over or self.relay is None:
             return
-        self._relay.local_data(data)
+        self.relay.local_data(data)
         self._write_all()
-        if self._relay.to_local:  # not within the broker's own flush
+        if self.relay.to_local:  # not within the broker's own flush
             self._engine.turns.later(self._hand_on)
 
     def _hand_on(self, size: int = 0) -> None:
         """``size``: how many bytes from the remote broker have led to it."""
-        relay, channel = self._relay, self._channel
+        relay, channel = self.relay, self._channel
         if relay is None:
             return
         if relay.to_local and channel is not None:
@@ -232,12 +234,12 @@ class Uplink:
         self._write_all()
 
     def _write_all(self) -> None:
-        assert self._relay is not None
+        assert self.relay is not None
         assert self._asking is not None
-        self._relay.to_remote += self._asking.packets()
-        if self._relay.to_remote:
-            data = b"".join(self._relay.to_remote)
-            self._relay.to_remote.clear()
+        self.relay.to_remote += self._asking.packets()
+        if self.relay.to_remote:
+            data = b"".join(self.relay.to_remote)
+            self.relay.to_remote.clear()
             self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -248,7 +250,7 @@ class Uplink:
     def _closed_here(self) -> None:
         """The broker has closed the bridge's session, as it does when it stops."""
         if not self._over:
-            if self._relay is not None:
+            if self.relay is not None:
                 self._write(encode(Disconnect(), self.version))
             self.end("this broker has closed the bridge's session")
 

@@ -69,7 +69,6 @@ class Channel:
 
     __slots__ = (
         "_backlog",
-        "_handlers",
         "_suspended",
         "_unsent_limit",
         "authentication",
@@ -80,6 +79,7 @@ class Channel:
         "closed",
         "connection",
         "engine",
+        "handlers",
         "heard_at",
         "inside",
         "lingers",
@@ -114,7 +114,7 @@ class Channel:
     ) -> None:
         mqtt = engine.mqtt
         self.engine = engine
-        self._handlers = handlers
+        self.handlers = handlers
         self.link = link
         self.listener = listener
         self.inside = inside
@@ -209,7 +209,7 @@ class Channel:
         """The network connection is gone."""
         self.engine.parting.discard(self)
         if not self.closed:
-            self._handlers.leave(self.engine, self, "tcp_closed")
+            self.handlers.leave(self.engine, self, "tcp_closed")
             self.engine.flush()
 
     def paused(self) -> None:
@@ -343,7 +343,7 @@ class Channel:
         if self.closed:
             return
         self.send(last_words)
-        self._handlers.leave(self.engine, self, reason)
+        self.handlers.leave(self.engine, self, reason)
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -361,9 +361,9 @@ class Channel:
 
     def _handle(self, packets: Iterator[Packet | Run]) -> None:
         engine = self.engine
-        publish = self._handlers.publish
-        publish_run = self._handlers.publish_run
-        handlers = self._handlers.by_packet
+        publish = self.handlers.publish
+        publish_run = self.handlers.publish_run
+        handlers = self.handlers.by_packet
         now = engine.turns.now
         end = engine.turns.end()
         try:

@@ -223,6 +223,8 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
     _bind(engine, channel, packet, session)
     channel.send(_connack(engine, channel, packet, present, last_words))
     channel.connection.establish()
+    if engine.loops is not None:
+        engine.loops.connected(channel, packet)
     channel.watch_keepalive(_keepalive(engine, packet) * engine.mqtt.keepalive_multiplier)
     _tell_connack(engine, client, ReasonCode.SUCCESS)
     client_log.connected(client, present)

@@ -13,7 +13,7 @@ from ..delivery.outbox import Outbox, Pending
 from ..delivery.sender import Sender
 from ..events import Client
 from ..hooks import Hooks
-from ..packets.model import Packet, Publish
+from ..packets.model import Connect, Packet, Publish
 from ..packets.reasons import ReasonCode
 from ..packets.topic_cache import TopicCache
 from ..reports import Reports
@@ -66,6 +66,16 @@ class Neighbours(Protocol):
         """What `live.numbers.own_numbers` has said on each of the others, a second ago at most."""
 
 
+class Loops(Protocol):
+    """Recognises what bridges bring a second time."""
+
+    def connected(self, channel: Any, connect: Connect) -> None:
+        """A client has connected, which may be a bridge of another broker."""
+
+    def is_copy(self, publish: Publish, publisher: Session | None) -> bool:
+        """Asked once about each message to a topic with observers, before anybody gets it."""
+
+
 Command = Callable[[Client, bytes], Awaitable[ReasonCode]]
 """Carries out what a client says in a payload. It must not raise; its reason code is that of the answer."""
 
@@ -109,6 +119,8 @@ class Engine:
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
         self.access = access or AccessControl()
+        self.loops: Loops | None = None
+        """None: nobody looks for messages that come a second time."""
         self.auth_methods: dict[str, Method] = {}
         """The methods of enhanced authentication, by the name that CONNECT gives."""
         self.commands: dict[str, Command] = {}

@@ -204,16 +204,32 @@ def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bo
     topic = packet.topic
     router = engine.router
     route = router.routes.get(topic) or router.route(topic)
-    if packet.retain:
-        retain(engine, packet)
     if route.observers:
+        if engine.loops is not None and engine.loops.is_copy(packet, publisher):
+            engine.reports.dropped("loop", packet, publisher.client if publisher is not None else None)
+            return True
+        if packet.retain:
+            retain(engine, packet)
         engine.reports.published(route.observers, packet)
+    elif packet.retain:
+        retain(engine, packet)
     if route.targets or route.groups:
         engine.fanout.deliver(route, packet, publisher)
         return True
     if packet.source is not None:  # what the broker says of itself need not be heard
         engine.reports.dropped("no_subscribers", packet)
     return False
+
+
+def drop_copy(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """Acknowledge a message that has come another way before, and do no more with it."""
+    session = channel.session
+    assert session is not None
+    packet.source = session.client
+    engine.counters.publish_received += 1
+    engine.reports.dropped("loop", packet, session.client)
+    if packet.qos:
+        _acknowledge(engine, channel, packet, receivers=True)
 
 
 def distribute_when_known(engine: Engine, packet: Publish, publisher: Session | None) -> None:

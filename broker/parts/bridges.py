@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from secrets import token_hex
 
 from ..bridge.bridge import CONNECTED, Bridge, BridgeStatus
 from ..bridge.echoes import Echoes
+from ..bridge.loops import Loops
 from ..bridge.mirror import Mirror
+from ..bridge.remembered import Remembered
 from ..bridge.settings import BridgeSettings
 from ..config.settings import Settings
 from ..engine.disconnect import end_session
@@ -23,8 +24,9 @@ class Bridges(Part):
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings.bridges
-        self._broker_id = token_hex(4)
-        """Names this broker in the path of messages, until it stops."""
+        self._remembered = Remembered()
+        self._directory = settings.sqlite.path if settings.sqlite is not None else None
+        self._loops = engine.loops = Loops(engine, self._remembered.broker_id)
         self._echoes: dict[str, Echoes] = {}
         """By remote server."""
         self._mirror = Mirror(engine)
@@ -35,6 +37,9 @@ class Bridges(Part):
 
     async def start(self) -> None:
         self._check(self._settings)
+        if self._directory is not None and self._settings:
+            self._remembered.open(self._directory, [one.name for one in self._settings])
+            self._loops.broker_id = self._remembered.broker_id
         self._forget_all_but(settings.local_client_id for settings in self._settings)
         for settings in self._settings:
             self._begin(settings)
@@ -86,6 +91,7 @@ class Bridges(Part):
 
     def bring_up(self) -> None:
         """Connect those again that were cut."""
+        self._loops.forget()
         for name in self._down & self.all.keys():
             self.all[name].local.prepare()
             self.all[name].start()
@@ -118,10 +124,10 @@ class Bridges(Part):
     def _begin(self, settings: BridgeSettings, before: Bridge | None = None) -> None:
         server = settings.servers[0].url
         echoes = self._echoes.setdefault(server, Echoes())
-        echoes.join(settings.name, bool(settings.forwards), bool(settings.subscriptions))
-        bridge = self.all[settings.name] = Bridge(
-            self._engine, settings, self._broker_id, echoes, self._mirror
-        )
+        echoes.join(settings)
+        bridge = Bridge(self._engine, settings, self._loops, echoes, self._mirror, self._remembered)
+        self.all[settings.name] = bridge
+        self._others_changed()
         if before is not None:
             bridge.follow(before)
         if settings.transparent:
@@ -139,6 +145,13 @@ class Bridges(Part):
         for echoes in self._echoes.values():
             echoes.leave(bridge.name)
         bridge.halt()
+        self._loops.linked(bridge.settings.local_client_id, 0)
+        self._others_changed()
+
+    def _others_changed(self) -> None:
+        self._loops.use((one.settings, one.counters) for one in self.all.values())
+        for bridge in self.all.values():
+            bridge.others_changed()
 
     def _forget_all_but(self, kept: Iterable[str]) -> None:
         """Sessions of bridges that the file has no more keep messages for nobody."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 SHARE = "$share/"
 MAX_BYTES = 65_535
 
@@ -56,6 +58,16 @@ def split_share(topic_filter: str) -> tuple[str | None, str]:
 
 def has_wildcard(topic_filter: str) -> bool:
     return "+" in topic_filter or "#" in topic_filter
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters; neither is a shared one."""
+    for mine, theirs in zip_longest(one.split("/"), other.split("/")):
+        if "#" in (mine, theirs):
+            return True
+        if mine is None or theirs is None or (mine != theirs and "+" not in (mine, theirs)):
+            return False
+    return True
 
 
 def matches(topic_filter: str, topic: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybroker.broker.bridge.mapping import Mapping, MappingError
+from pybroker.broker.routing.topics import matches
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,21 @@ def test_an_example_shows_what_happens() -> None:
     assert Mapping.of("x/+/#", "", "up/").example() == "x/device/some/topic"
     words = Mapping.of("strip/#", "#").in_words()
     assert words == "strip/# -> #, such as strip/some/topic -> some/topic"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "wanted"),
+    [
+        (Mapping.of("a/#"), "a/#"),
+        (Mapping.of("a/#", "b"), "b"),
+        (Mapping.of("strip/#", "#"), "#"),
+        (Mapping.of("a/+/c", "", "p/"), "p/a/+/c"),
+        (Mapping.of("a/#", "#", "p"), "#"),
+        (Mapping.of("a/+", "", "", "/s"), "a/+/s"),
+        (Mapping.of("a/#", "", "", "/s"), "a/#"),
+        (Mapping.of("+/x", "", "p"), "+/x"),
+    ],
+)
+def test_the_filter_of_all_mapped_topics(mapping: Mapping, wanted: str) -> None:
+    assert mapping.target_filter() == wanted
+    assert matches(wanted, mapping.map(mapping.example()))

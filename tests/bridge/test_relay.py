@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pybroker.broker.bridge.counters import BridgeCounters
-from pybroker.broker.bridge.echoes import MOST, SECONDS, Echoes
+from pybroker.broker.bridge.echoes import SECONDS, Echoes
 from pybroker.broker.bridge.mapping import Mapping
 from pybroker.broker.bridge.path import path_of
 from pybroker.broker.bridge.relay import MOST_QOS_2, Relay, RemoteEndedError, RemoteLimits
@@ -51,6 +51,8 @@ class Sides:
             subscriptions=subscriptions,
             hop_limit=hop_limit,
         )
+        if echoes is not None:
+            echoes.join(settings)
         self.now = 0.0
         self.counters = BridgeCounters()
         self.version = version
@@ -60,8 +62,7 @@ class Sides:
             broker_id="me",
             counters=self.counters,
             now=lambda: self.now,
-            sends=echoes,
-            comes=echoes,
+            echoes=echoes,
         )
 
     def local(self, *packets: Packet) -> None:
@@ -388,21 +389,29 @@ def test_what_the_remote_broker_sends_back_is_passed_over_once() -> None:
         sides.remote(publish("a/1"))
         assert len(sides.to_local()) == wanted
     sides.local(publish("a/1"))
-    sides.now = SECONDS + 1
+    sides.now = 2 * SECONDS + 1
     sides.remote(publish("a/1"))
     assert len(sides.to_local()) == 1
     assert sides.counters.dropped == {"echo": 2}
 
 
-def test_the_memory_of_what_was_sent_is_bounded() -> None:
+def test_only_bridges_whose_topics_meet_are_looked_at() -> None:
     echoes = Echoes()
-    for number in range(3 * MOST):
-        echoes.sent(f"t/{number}", b"", 0)
-    assert len(echoes) == MOST
-    for _ in range(3 * MOST):
-        echoes.sent("t", b"", 0)
-        assert len(echoes) <= MOST
-    assert not echoes.is_echo("t/1", b"", 0)
+
+    def join(name: str, out: str, into: str) -> None:
+        echoes.join(
+            BridgeSettings(name, True, (), name, forwards=(forward(out),), subscriptions=(comes(into),))
+        )
+
+    join("one", "up/#", "down/#")
+    assert not echoes.concern("one", no_local=False)
+    join("other", "up/other", "x")
+    assert echoes.concern("one", no_local=True)
+    echoes.leave("other")
+    assert not echoes.concern("one", no_local=True)
+    join("both", "a/+", "a/b")
+    assert not echoes.concern("both", no_local=True)
+    assert echoes.concern("both", no_local=False)
 
 
 def test_topics_that_lead_nowhere_are_counted_and_acknowledged() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pybroker.broker.routing.topics import filter_error, matches, split_share, topic_error
+from pybroker.broker.routing.topics import filter_error, matches, overlap, split_share, topic_error
 
 MATCHES = [
     ("a/b", "a/b", True),
@@ -72,3 +72,22 @@ def test_topic_names(topic: str, good: bool) -> None:
 def test_split_share() -> None:
     assert split_share("$share/g/a/b") == ("g", "a/b")
     assert split_share("a/b") == (None, "a/b")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a", "a", True),
+        ("a", "b", False),
+        ("a/b", "a", False),
+        ("a/#", "a", True),
+        ("#", "x/y", True),
+        ("a/+", "+/b", True),
+        ("a/+", "a/b/c", False),
+        ("a/+/#", "a/b", True),
+        ("a/b/#", "a/c/#", False),
+        ("+", "a/#", True),
+    ],
+)
+def test_overlap(one: str, other: str, expected: bool) -> None:
+    assert overlap(one, other) is overlap(other, one) is expected
