@@ -280,6 +280,7 @@ def test_the_identifier_is_not_optional(broker: Broker, version: int) -> None:
     assert client.is_closed
 
 
+@pytest.mark.one_node
 @mqtt("3.1.1:MQTT-3.1.3-6", "5.0:MQTT-3.1.3-6", "5.0:MQTT-3.1.3-7", "5.0:MQTT-3.2.2-16")
 @oasis
 def test_a_client_without_identifier_is_given_one(broker: Broker, version: int) -> None:
@@ -346,6 +347,7 @@ def test_refused_by_access_control(broker: Broker, version: int, reason: ReasonC
     assert "c" in broker.engine.sessions  # and the session of its owner stays
 
 
+@pytest.mark.one_node
 @every_version
 def test_an_answer_of_access_control_that_takes_its_time(broker: Broker, version: int) -> None:
     async def authenticator(credentials):  # type: ignore[no-untyped-def]
@@ -363,6 +365,7 @@ def test_an_answer_of_access_control_that_takes_its_time(broker: Broker, version
     assert client.link.reading
 
 
+@pytest.mark.one_node
 @mqtt("5.0:MQTT-3.14.0-1", "3.1.1:MQTT-3.2.0-1")
 @every_version
 def test_a_client_sent_away_while_access_control_thinks(broker: Broker, version: int) -> None:
@@ -584,6 +587,7 @@ def test_the_longest_keep_alive(version: int, asked: int, given: int) -> None:
     assert client.is_closed is (given > 0)
 
 
+@pytest.mark.one_node
 def test_keep_alive_waits_for_access_control(broker: Broker) -> None:
     async def authorizer(client, topic, action):  # type: ignore[no-untyped-def]
         return True

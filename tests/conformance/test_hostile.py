@@ -361,6 +361,7 @@ LONG = "\1" * 65_000
 """Four times as long where an error message quotes it."""
 
 
+@pytest.mark.one_node
 @every_version
 @pytest.mark.parametrize(
     "packet",

@@ -111,6 +111,7 @@ def test_a_retained_message_expires(broker: Broker, publisher: Client) -> None:
     client.nothing()
 
 
+@pytest.mark.one_node
 @mqtt("5.0:MQTT-3.3.2-5")
 def test_a_retained_message_expires_while_access_control_thinks(broker: Broker, publisher: Client) -> None:
     async def allowed() -> bool:
@@ -331,6 +332,7 @@ def test_the_answer_that_the_qos_asks_for(broker: Broker, version: int, subscrib
     assert client.packets() == [Pubcomp(8)]
 
 
+@pytest.mark.one_node
 @mqtt("3.1.1:MQTT-3.3.5-2")
 @every_version
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -346,6 +348,7 @@ def test_a_publish_that_is_not_authorized(broker: Broker, version: int, qos: int
     assert broker.dropped("not_authorized") == 1
 
 
+@pytest.mark.one_node
 @mqtt("5.0:MQTT-4.3.3-9")
 def test_after_a_refusal_the_identifier_is_free(broker: Broker) -> None:
     broker.engine.access.authorizers = (lambda client, topic, action: topic != "secret",)

@@ -184,6 +184,7 @@ def test_a_granted_session_expiry_of_0_is_not_the_clients_fault() -> None:
 # Takeover
 
 
+@pytest.mark.one_node
 @mqtt("3.1.1:MQTT-3.1.4-2", "5.0:MQTT-3.1.4-3", "5.0:MQTT-3.1.3-2", "3.1.1:MQTT-3.1.3-2")
 @every_version
 def test_takeover(broker: Broker, version: int) -> None:
