@@ -30,6 +30,7 @@ from .live.feed import Feed
 from .live.numbers import Lag, own_numbers
 from .live.packets import LastPackets
 from .loop_clock import LoopClock
+from .outgoing.nats import NatsError
 from .outgoing.tls import TlsError
 from .packets.reasons import ReasonCode
 from .part import Part
@@ -52,12 +53,15 @@ from .transport.errors import ListenError
 from .transport.listener import OpenChannel
 
 if TYPE_CHECKING:
+    from .cluster.node import Node
+    from .parts.cluster import ClusterMember
     from .rest.workers import Workers as AllWorkers
 
 START_ERRORS = (
     AccessError,
     ListenError,
     LoadError,
+    NatsError,
     PluginError,
     SecretError,
     SettingsError,
@@ -101,6 +105,7 @@ class App:
             if place is not None
             else None
         )
+        self.cluster = self._cluster_member(settings)
         self.listeners = Listeners(
             self.engine, settings, open_channel, self.workers, place.sockets if place is not None else {}
         )
@@ -119,11 +124,13 @@ class App:
             self.engine,
             settings.sys.interval,
             self._sys_values,
-            self.workers.node.sys_values if self.workers is not None else tuple,
+            self.node.sys_values if self.node is not None else tuple,
+            lambda: self.cluster is None or self.cluster.node.is_first,
         )
         self.parts: tuple[Part, ...] = (
             self.state,
             *([self.workers] if self.workers is not None else ()),
+            *([self.cluster] if self.cluster is not None else ()),
             self.webhooks,
             self.admission,
             self.sys_topics,
@@ -139,6 +146,13 @@ class App:
             self.rest,
         )
         """In the order of their start."""
+
+    @property
+    def node(self) -> Node | None:
+        """This process as one of several that are one broker."""
+        if self.cluster is not None:
+            return self.cluster.node
+        return self.workers.node if self.workers is not None else None
 
     async def start(self) -> None:
         """Start every part, the listeners last. If it raises, nothing stays open."""
@@ -190,6 +204,14 @@ class App:
             self.engine.connection_limits.set(settings.limits, settings.listeners, self.clock.monotonic())
             self.settings = settings
             return changes
+
+    def _cluster_member(self, settings: Settings) -> ClusterMember | None:
+        if settings.cluster is None:
+            return None
+        from .parts.cluster import ClusterMember
+
+        keeps = settings.sqlite is not None
+        return ClusterMember(self.engine, settings.cluster, self._own_numbers, keeps=keeps)
 
     def _served(self) -> Served:
         return Served(

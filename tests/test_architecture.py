@@ -78,6 +78,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.counters",
         "broker.delivery",
         "broker.engine",
+        "broker.outgoing",
         "broker.packets",
         "broker.routing",
         "broker.session",

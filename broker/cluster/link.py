@@ -120,10 +120,12 @@ class Link:
         self._transmit = None
         self._ready = False
 
-    def forget(self) -> int:
-        """Wait for the node no longer; should it come back, both begin anew. Returns how many bytes it will
+    def forget(self) -> list[bytes]:
+        """Wait for the node no longer; should it come back, both begin anew. Returns the records that it will
         never have."""
-        lost = self.held
+        sent = [(count, batch) for _, count, batch in self._unacknowledged]
+        lost = [batch for count, batch in (*sent, *self._waiting) if count]
+        lost.append(b"".join(self.chunks))
         self.chunks = []
         self._waiting.clear()
         self._unacknowledged.clear()

@@ -44,13 +44,14 @@ class Node:
         is_mine: Callable[[str], bool] | None = None,
         owns_retained: bool = True,
         keeps: bool = False,
+        refuses_alone: bool = False,
         measure: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """``others``: the names of all other nodes, where these are always the same; None: nodes join and
         leave. ``is_mine``: whether the session of a client identifier belongs here; by default that of any
         may. ``owns_retained``: the retained messages that are here count; else those of the others do.
         ``keeps``: what is acknowledged is safe from a crash, so acknowledgements wait for the nodes that
-        have to keep a message."""
+        have to keep a message. ``refuses_alone``: no client may connect while the bus is broken."""
         self.name = name
         self.full = False
         self.engine = engine
@@ -58,6 +59,7 @@ class Node:
         self._fixed = others is not None
         self._is_mine = is_mine
         self._keeps = keeps
+        self._refuses_alone = refuses_alone
         self._held = HeldAnswers(engine) if keeps else None
         self._measure = measure
         self._said: dict[str, Any] = {}
@@ -87,6 +89,11 @@ class Node:
         """Whether this node does what one node of all has to do."""
         return all(peer.down_since is not None or self.name < name for name, peer in self.peers.items())
 
+    @property
+    def reachable(self) -> int:
+        """How many other nodes are there."""
+        return sum(peer.down_since is None for peer in self.peers.values())
+
     def start(self) -> None:
         """Begin what is done by the clock. To be called when what an earlier run has left is there."""
         self.retained.start()
@@ -105,6 +112,10 @@ class Node:
 
     def is_mine(self, client_id: str) -> bool:
         return self._is_mine is None or self._is_mine(client_id)
+
+    @property
+    def refuses(self) -> bool:
+        return self.is_alone and self._refuses_alone
 
     def moved(self, session: Session) -> None:
         for topic_filter in session.subscriptions:
@@ -212,8 +223,12 @@ class Node:
             peer.tell(record)
 
     def _measured(self) -> dict[str, Any]:
-        limits = self.engine.connection_limits
-        return {**self._measure(), "connected": self.engine.connected, "listeners": limits.connected()}
+        return {
+            **self._measure(),
+            "connected": self.engine.connected,
+            "listeners": self.engine.connection_limits.connected(),
+            "knows": self.retained.knows,
+        }
 
     def _tell_numbers(self) -> None:
         self._numbers_due = False
@@ -244,20 +259,25 @@ class Node:
 
     def _give_up(self, peer: Peer) -> None:
         peer.given_up = True
-        if peer.link.forget():
-            self.engine.counters.dropped["neighbour_gone"] += 1
+        self._in_turns(self._count_lost(peer.link.forget()))
         peer.doubt_routes()
-        self._forget_routes(peer.forget_doubtful())
+        self._in_turns(peer.forget_doubtful())
         peer.numbers = {}
         if peer.room is not None:
             self._has_room(peer)
 
-    def _forget_routes(self, steps: Iterator[None]) -> None:
+    def _count_lost(self, batches: list[bytes]) -> Iterator[None]:
+        for batch in batches:
+            for lost in records.messages(batch):
+                self.engine.counters.dropped["neighbour_gone"] += lost
+                yield
+
+    def _in_turns(self, steps: Iterator[None]) -> None:
         turns = self.engine.turns
         end = turns.end()
         for _ in steps:
             if turns.now() > end:
-                turns.later(lambda: self._forget_routes(steps))
+                turns.later(lambda: self._in_turns(steps))
                 return
 
     def _has_room(self, peer: Peer) -> None:

@@ -133,6 +133,15 @@ def read_numbers(body: bytes) -> dict[str, Any]:
     return found
 
 
+def messages(batch: bytes) -> Iterator[int]:
+    """How many messages there are in each record that has some."""
+    for kind, body in unpack(batch):
+        if kind in (PACKETS_3, PACKETS_5):
+            yield len(reader(5 if kind == PACKETS_5 else 4).feed(body))
+        elif kind in (GROUP_3, GROUP_5):
+            yield 1
+
+
 def read_packet(data: bytes, layout: int) -> Publish:
     """The one PUBLISH packet in ``data``. Raises RecordError."""
     decoder = reader(layout)

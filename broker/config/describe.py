@@ -8,7 +8,14 @@ from pybroker.webhook.settings import WebhookSettings
 
 from ..bridge.settings import BridgeSettings
 from ..outgoing.urls import shown_url
-from .settings import AuthSettings, HttpServerSettings, ListenerSettings, LogSettings, Settings
+from .settings import (
+    AuthSettings,
+    ClusterSettings,
+    HttpServerSettings,
+    ListenerSettings,
+    LogSettings,
+    Settings,
+)
 
 _SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
 
@@ -21,6 +28,8 @@ def describe(settings: Settings) -> list[str]:
         rows.append(("http_server", _http_server(settings.http_server)))
     if settings.sqlite is not None:
         rows.append(("sqlite", f"sessions and retained messages in {settings.sqlite.path}"))
+    if settings.cluster is not None:
+        rows.append(("cluster", _cluster(settings.cluster)))
     if settings.workers > 1:
         rows.append(("workers", f"{settings.workers} processes, each with the clients that are its own"))
     rows += [(f"webhook {endpoint.name}", _webhook(endpoint)) for endpoint in settings.webhooks]
@@ -81,6 +90,12 @@ def _bridge(bridge: BridgeSettings) -> Iterator[tuple[str, str]]:
         yield "  local -> remote", forward.mapping.in_words()
     for subscription in bridge.subscriptions:
         yield "  remote -> local", subscription.mapping.in_words()
+
+
+def _cluster(cluster: ClusterSettings) -> str:
+    servers = shown_url(" ".join(cluster.servers))
+    alone = "" if cluster.when_alone == "serve" else "; it refuses clients while it is alone"
+    return f"node {cluster.node} of {cluster.name}, by NATS at {servers}{alone}"
 
 
 def _webhook(endpoint: WebhookSettings) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .auth import auth
 from .bridges import bridges
+from .cluster import cluster, refuse_with_cluster
 from .environment import fill, put_keys
 from .errors import ConfigError
 from .event_pushers import event_pushers
@@ -100,6 +102,7 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "http_server": http_server(root, report),
         "log": _log(read(_section(root, "log"), "log", report), report),
         "sqlite": sqlite(root, report),
+        "cluster": cluster(root, report),
         "auth": access,
         "limits": Limits(**_fields(read(_section(root, "limits"), "limits", report))),
         "webhooks": webhooks(root, report, system["drain_timeout"]),
@@ -112,9 +115,10 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "faults": faults(root, report),
         "drain_timeout": system["drain_timeout"],
     }
-    found = Settings(**settings, warnings=report.warnings)
+    found = Settings(**settings)
     _refuse_with_workers(found, root.place, report)
-    return found
+    refuse_with_cluster(found, root.place, report)
+    return replace(found, warnings=report.warnings)
 
 
 def _refuse_with_workers(settings: Settings, place: Place, report: Report) -> None:

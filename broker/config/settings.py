@@ -304,6 +304,25 @@ class PushRegistrations:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """`cluster {}`: this node, and how it reaches the others."""
+
+    node: str
+    """The name of this node."""
+    name: str = "pybroker"
+    """The name of the cluster."""
+    servers: tuple[str, ...] = ("nats://127.0.0.1:4222",)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    credentials: Path | None = None
+    nkey: Path | None = None
+    tls: TlsClient | None = None
+    when_alone: str = "serve"
+    """``serve`` or ``refuse``: new clients while the others cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file."""
 
@@ -315,6 +334,7 @@ class Settings:
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings("tcp", "tcp"),)
     http_server: HttpServerSettings | None = None
     sqlite: SqliteSettings | None = None
+    cluster: ClusterSettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     limits: Limits = field(default_factory=Limits)

@@ -158,6 +158,17 @@ def name_prefix() -> Kind:
     return Kind("text", "1 to 40 letters, digits and _ . -, such as mqtt-", parse)
 
 
+def subject_token() -> Kind:
+    """A token of a subject of NATS, and a name in logs."""
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+            raise ValueError
+        return value
+
+    return Kind("text", "1 to 64 letters, digits and _ -", parse)
+
+
 def path() -> Kind:
     """Text; whoever uses it knows whether the file must exist."""
     return Kind("file", "a path", text().parse)

@@ -132,6 +132,9 @@ def _check_will(
 
 def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:
     """Why no further client can be connected now, or None."""
+    if engine.neighbours is not None and engine.neighbours.refuses and not channel.inside:
+        text = "this node cannot reach the others of its cluster"
+        return ReasonCode.SERVER_UNAVAILABLE, text
     if channel.over_rate:
         return ReasonCode.CONNECTION_RATE_EXCEEDED, "too many new connections per second"
     session = engine.sessions.get(client.client_id)

@@ -46,6 +46,10 @@ class Neighbours(Protocol):
     full: bool
     """Whether so much waits for one of them that publishers have to wait."""
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no client may connect now, because the others cannot be reached."""
+
     def concerned(self, topic: str) -> Awaitable[Any] | None:
         """What a publisher of the topic has to wait for."""
 

@@ -26,18 +26,22 @@ class SysTopics(Part):
         interval: float,
         more: MoreValues = tuple,
         others: Callable[[], Iterable[Mapping[str, str]]] = tuple,
+        publishes: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``others`` has the values of the other processes of this broker."""
+        """``others`` has the values of the other processes of this broker. ``publishes``: whether this one
+        publishes for all of them now."""
         self._engine = engine
         self._more = more
         self._others = others
         self._interval = interval
+        self._publishes = publishes
 
     async def start(self) -> None:
         if not self._interval:
             return
-        self._publish("version", __version__)
-        self._publish("sysdescr", f"pybroker on Python {platform.python_version()}")
+        if self._publishes():
+            self._publish("version", __version__)
+            self._publish("sysdescr", f"pybroker on Python {platform.python_version()}")
         self._tick()
 
     def values(self) -> dict[str, str]:
@@ -67,16 +71,17 @@ class SysTopics(Part):
         }
 
     def _tick(self) -> None:
-        for topic, value in summed([self.values(), *self._others()]).items():
-            self._publish(topic, value)
-        self._engine.flush()
+        if self._publishes():
+            for topic, value in summed([self.values(), *self._others()]).items():
+                self._publish(topic, value)
+            self._engine.flush()
         self._engine.clock.call_at(self._engine.clock.monotonic() + self._interval, self._tick)
 
     def _publish(self, topic: str, value: str) -> None:
         broadcast(self._engine, f"{ROOT}/{topic}", value.encode(), retain=True)
 
 
-SAME_EVERYWHERE = {"uptime", "datetime", "retained/count"}
+SAME_EVERYWHERE = {"uptime", "datetime", "retained/count", "cluster/nodes"}
 
 
 def summed(nodes: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -81,10 +81,6 @@ class SetupOptions(TypedDict, total=False):
     virtual_clock: bool
 
 
-_ALONE: dict[str, Any] = {"daemon": False, "workers": 1}
-"""A test broker is a part of its process."""
-
-
 def settings_for(setup: Setup) -> Settings:
     """Raises ConfigError, OSError, and ImportError if ``tls`` lacks a package that makes certificates."""
     _check_options(setup)
@@ -95,6 +91,7 @@ def settings_for(setup: Setup) -> Settings:
         "listeners": tuple(listeners),
         "daemon": False,
         "workers": 1,
+        "cluster": None,
         "http_server": _page(setup),
     }
     if setup.users is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from pybroker.broker.cluster.bus import Bus, Transmit
 from pybroker.broker.cluster.mesh import Mesh
+from pybroker.broker.cluster.nats import NatsBus
+from pybroker.broker.outgoing.nats import NatsServers
 from tests.waiting import DEADLINE
 
 from .memory import Ways
@@ -41,7 +44,7 @@ class Node:
     def alone(self, is_alone: bool) -> None: ...
 
 
-@pytest.fixture(params=["memory", "mesh"])
+@pytest.fixture(params=["memory", "mesh", "nats"])
 def bus(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MakeBus, Callable[[], Awaitable[None]]]:
     """Makes the bus of a node, of three, and delivers what is under way."""
     if request.param == "memory":
@@ -54,6 +57,12 @@ def bus(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MakeBus, Callab
 
     async def pass_on() -> None:
         await asyncio.sleep(0)
+
+    if request.param == "nats":
+        server = request.getfixturevalue("nats")
+        servers = NatsServers([server.url], "cluster")
+        name = secrets.token_hex(4)
+        return lambda index: NatsBus(servers, name, str(index)), pass_on
 
     return lambda index: Mesh(tmp_path, str(index), NAMES), pass_on
 

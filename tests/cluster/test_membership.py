@@ -44,14 +44,17 @@ def test_a_node_that_stays_away_is_forgotten() -> None:
     cluster.die(2)
     assert not cluster.ends[0].is_ready
     cluster.nodes, cluster.ends = cluster.nodes[:2], cluster.ends[:2]
-    cluster.connect(0, "p").publish("t/1", b"x", 1)
+    publisher = cluster.connect(0, "p")
+    for topic, qos in (("t/1", 1), ("t/1", 0), ("t/1", 0), ("t/2", 2), ("t", 1)):
+        publisher.publish(topic, b"x", qos)
+    cluster.settle()
     for _ in range(round(FORGOTTEN_AFTER) + 5):
         cluster.pass_time(1.0)
     for end in cluster.ends:
         assert set(end.peers) == {"0", "1"} - {end.name}
         assert len(end.engine.router) == end.engine.router.elsewhere == 0
         assert end.is_ready
-    assert cluster.nodes[0].engine.counters.dropped["neighbour_gone"] == 1
+    assert cluster.nodes[0].engine.counters.dropped["neighbour_gone"] == 5
 
 
 def test_a_node_that_was_forgotten_and_lives_begins_anew() -> None:

@@ -129,7 +129,9 @@ class Nats(Server):
 
     def command(self) -> list[str]:
         where = ["-a", "127.0.0.1", "-p", str(self.port)]
-        return [self.find(), *where, "-js", "-sd", str(self.directory / "store")]
+        return [self.find(), *where, "-js", "-sd", str(self.directory / "store"), *self.more]
+
+    more: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:

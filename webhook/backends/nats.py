@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pybroker.broker import events
-from pybroker.broker.outgoing.tls import client_context
+from pybroker.broker.outgoing.nats import NatsError, NatsServers
 
 from ..backend import DELIVERED, Outcome, words
 from ..body.headers import HeaderTemplates, address_of, own_headers
@@ -34,45 +34,25 @@ class NatsBackend:
 
     def __init__(self, settings: WebhookSettings) -> None:
         options = settings.options
-        self._servers = settings.url.split() or ["nats://127.0.0.1:4222"]
-        for url in self._servers:
-            if not url.startswith(("nats://", "tls://", "ws://", "wss://")):
-                raise SettingsError(f"{settings.label}: url must be of the form nats://HOST:PORT")
-        self._credentials = options["credentials"]
-        if self._credentials and not Path(self._credentials).is_file():
-            raise SettingsError(f"{settings.label}: credentials: there is no file {self._credentials}")
-        secure = settings.tls is not None or any(url.startswith(("tls:", "wss:")) for url in self._servers)
-        self._tls = client_context(settings.tls, settings.label) if secure else None
+        credentials = Path(options["credentials"]) if options["credentials"] else None
+        urls = settings.url.split() or ["nats://127.0.0.1:4222"]
+        try:
+            self._servers = NatsServers(urls, settings.label, tls=settings.tls, credentials=credentials)
+        except NatsError as error:
+            raise SettingsError(str(error)) from None
         self._timeout = settings.cancel_timeout
         self._subject = compile_template(options["subject"], _token)
         self._headers = HeaderTemplates(settings.headers, options["user_properties"])
         self._client: Client | None = None
         self._batches: dict[str, _Acknowledgements] = {}
         self._count = 0
-        self._trouble: Exception | None = None
 
     def address(self, event: events.Event) -> Headers:
         return ((":subject", self._subject(event)), *self._headers(event))
 
     async def open(self) -> None:
-        import nats
-
-        more: dict[str, Any] = {"user_credentials": self._credentials} if self._credentials else {}
-        if self._tls is not None:
-            more["tls"] = self._tls
-        try:
-            self._client = await nats.connect(
-                servers=self._servers,
-                allow_reconnect=False,  # the delivery opens a new connection
-                max_reconnect_attempts=1,  # else it tries forever
-                reconnect_time_wait=0,
-                connect_timeout=max(1, round(self._timeout)),
-                error_cb=self._note,
-                closed_cb=self._lost,
-                **more,
-            )
-        except nats.errors.NoServersError as error:
-            raise ConnectionError(words(self._trouble or error)) from error
+        # The delivery opens a new connection when this one is lost.
+        self._client = await self._servers.connect(self._timeout, lost=self._lost)
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*.*", cb=self._answered)
 
@@ -108,9 +88,6 @@ class NatsBackend:
         waiting = self._batches.get(name)
         if waiting is not None:
             waiting.answer(int(number), _meaning(message))
-
-    async def _note(self, error: Exception) -> None:
-        self._trouble = error
 
     async def _lost(self) -> None:
         for waiting in self._batches.values():

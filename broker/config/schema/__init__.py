@@ -3,7 +3,7 @@
 Files are checked against it, and docs/configuration.md is made of it (`scripts/config_docs`).
 """
 
-from . import auth, bridge, core, event_pusher, faults, http_server, listeners, sqlite, webhook
+from . import auth, bridge, cluster, core, event_pusher, faults, http_server, listeners, sqlite, webhook
 from .row import Row
 
 SCHEMA: tuple[Row, ...] = (
@@ -15,6 +15,7 @@ SCHEMA: tuple[Row, ...] = (
     *event_pusher.rows(),
     *bridge.rows(),
     *sqlite.rows(),
+    *cluster.rows(),
     *faults.rows(),
     *core.rows_without_effect(),
 )

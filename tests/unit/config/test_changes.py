@@ -15,6 +15,7 @@ from pybroker.broker.config.schema import SCHEMA
 from pybroker.broker.config.settings import (
     AclRule,
     AuthSettings,
+    ClusterSettings,
     HttpAuthSettings,
     HttpRequestSettings,
     HttpServerSettings,
@@ -42,6 +43,7 @@ FULL = Settings(
     ),
     http_server=HttpServerSettings(),
     sqlite=SqliteSettings(Path("s")),
+    cluster=ClusterSettings("a", tls=TlsClient()),
     auth=AuthSettings(
         passwords=MappingProxyType({"ann": "secret"}),
         acl=(AclRule("allow"),),
@@ -119,6 +121,8 @@ def test_every_setting_is_a_key_of_the_schema_and_does_what_it_says(name: str, n
 
 
 WHOLE_SECTIONS = {
+    "ClusterSettings.tls",
+    "Settings.cluster",
     "Settings.bridges",  # those of its keys are tested in tests/bridge/test_config.py
     "Settings.event_pushers",  # what each of its keys does is in tests/pushers/test_config.py
     "HttpAuthSettings.auth_req",

@@ -1,0 +1,377 @@
+"""A bus over NATS, for nodes on several hosts: each node has a subject for its frames, and all have one for
+signs of life.
+
+NATS delivers what one connection publishes in order, and drops it where a receiver is away or slow. That is
+what `link.py` expects of a bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..outgoing.nats import NatsServers
+from ..outgoing.urls import shown_url
+from .bus import Node
+from .pieces import Cutter, Joiner, PieceError, read_piece
+from .presence import Presence, Present
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+log = logging.getLogger("pybroker.cluster")
+
+PROTOCOL = 1
+"""What nodes say to each other. Nodes of another number are not understood."""
+MAX_PIECE = 256 << 10
+SIGN_OF_LIFE = 1.0
+PING, UNANSWERED = 1, 3
+"""Seconds between the questions to the server, and how many it may leave unanswered."""
+CONNECT_TIMEOUT = 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between two tries to connect."""
+PROBE = 0.2
+"""Seconds in which another process with this node's name has to answer."""
+TAKEN_PAUSE = 5.0
+"""Seconds until a node whose name is taken asks again."""
+REPEATED_AFTER = 60.0
+"""Seconds until the same complaint is logged again."""
+
+
+class NameTakenError(Exception):
+    """Another process is the node of this name."""
+
+
+class NatsBus:
+    """One node's end. It connects again when the connection is lost, and to another server if need be."""
+
+    def __init__(self, servers: NatsServers, cluster: str, name: str) -> None:
+        """``cluster`` keeps brokers apart that use the same NATS. It and ``name`` are a token of a subject:
+        no dots, spaces or wildcards."""
+        self._servers = servers
+        self._cluster = cluster
+        self.name = name
+        self._everyone = f"pybroker.{cluster}.nodes"
+        self._instance = time.time_ns()
+        self._node: Node | None = None
+        self._presence = Presence(self._up, self._down)
+        self._ways: dict[str, _Way] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._client: Client | None = None
+        self._sends = _Sender()
+        self._joined = False
+        self._early: dict[str, int] = {}
+        """Nodes that answered before this one has joined, and their instances."""
+        self._taken = False
+        """Whether another process has this node's name."""
+        self._lost = asyncio.Event()
+        self._said: dict[str, float] = {}
+        """Complaints, and when each was logged."""
+        self.first_try = asyncio.Event()
+        """Set when the node has joined, or cannot for now."""
+        self.trouble = ""
+        """Why this node cannot reach the others, if it cannot."""
+
+    @property
+    def is_joined(self) -> bool:
+        return self._joined
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether another process is the node of this name."""
+        return self._taken
+
+    @property
+    def server(self) -> str:
+        """The URL of the server that this node is connected to, without secrets; empty if there is none."""
+        client = self._client
+        url = client.connected_url if client is not None else None
+        return shown_url(url.geturl()) if url is not None else ""
+
+    async def open(self, node: Node) -> None:
+        """Return at once: the connection is made in the background, and again when it is lost."""
+        self._node = node
+        node.alone(True)
+        self._running = asyncio.create_task(self._keep_connected())
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+        client, self._node = self._client, None
+        if self._joined:
+            self._leave()
+            self._sends.put(self._everyone, self._words("leave"))
+            await self._sends.finish()
+        self._sends.stop()
+        if client is not None:
+            await client.close()
+
+    # The connection.
+
+    async def _keep_connected(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._connect()
+            except NameTakenError as error:
+                pause = TAKEN_PAUSE
+                self._cannot(str(error), logging.ERROR)
+            except ConnectionError as error:
+                self._cannot(f"no connection to NATS at {shown_url(' '.join(self._servers.urls))}: {error}")
+            else:
+                pause = FIRST_PAUSE
+                await self._serve()
+            client, self._client = self._client, None
+            if client is not None:
+                await client.close()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _connect(self) -> None:
+        """Return as a node that may join. Raises ConnectionError and NameTakenError."""
+        from nats.errors import Error
+
+        self._lost.clear()
+        client = self._client = await self._servers.connect(
+            CONNECT_TIMEOUT,
+            lost=self._connection_lost,
+            error=self._complain,
+            name=f"pybroker {self._cluster} {self.name}",
+            ping_interval=PING,
+            max_outstanding_pings=UNANSWERED,
+            no_echo=True,
+        )
+        self._size = min(MAX_PIECE, client.max_payload)
+        self._taken = False
+        self._early.clear()
+        self._sends.start(client)
+        try:
+            # Without a limit: the windows of links bound what is under way.
+            await client.subscribe(self._everyone, cb=self._heard, pending_bytes_limit=0)
+            await client.subscribe(self._subject(self.name), cb=self._frame, pending_bytes_limit=0)
+            await client.flush(round(CONNECT_TIMEOUT))
+        except (Error, TimeoutError) as error:
+            raise ConnectionError(self._why_lost()) from error
+        self._sends.put(self._everyone, self._words("probe"))
+        try:
+            async with asyncio.timeout(PROBE):
+                await self._lost.wait()
+        except TimeoutError:
+            pass
+        else:
+            raise NameTakenError(self._taken_words) if self._taken else ConnectionError(self._why_lost())
+
+    async def _serve(self) -> None:
+        """Be one of the nodes until the connection is lost, or the name is taken."""
+        assert self._node is not None
+        self._joined = True
+        self.trouble = ""
+        self._said.clear()
+        now = asyncio.get_running_loop().time()
+        log.info("node %s has joined the cluster %s by NATS at %s", self.name, self._cluster, self.server)
+        self._node.alone(False)
+        for name, instance in self._early.items():
+            self._presence.heard(name, instance, now)
+        self._early.clear()
+        self.first_try.set()
+        while not self._lost.is_set():
+            now = asyncio.get_running_loop().time()
+            self._presence.look(now)
+            self._sends.put(self._everyone, self._words("here"))
+            try:
+                async with asyncio.timeout(SIGN_OF_LIFE):
+                    await self._lost.wait()
+            except TimeoutError:
+                continue
+        why = self._taken_words if self._taken else f"the connection to NATS is lost: {self._why_lost()}"
+        self._leave()
+        self._cannot(why, logging.ERROR if self._taken else logging.WARNING)
+
+    def _leave(self) -> None:
+        if self._joined:
+            self._joined = False
+            self._presence.clear()
+            if self._node is not None:
+                self._node.alone(True)
+
+    def _cannot(self, why: str, level: int = logging.WARNING) -> None:
+        self.trouble = why
+        self._log(level, f"{why}; node {self.name} is alone until this is mended")
+        self.first_try.set()
+
+    def _why_lost(self) -> str:
+        error = self._client.last_error if self._client is not None else None
+        return _words(error) if error is not None else "the server has closed it"
+
+    @property
+    def _taken_words(self) -> str:
+        return (
+            f"another process is the node {self.name} of the cluster {self._cluster}; give each node its own "
+            "cluster.node"
+        )
+
+    async def _connection_lost(self) -> None:
+        self._lost.set()
+
+    async def _complain(self, error: Exception) -> None:
+        """What does not end the connection. Else that is said, with the reason, when it has ended."""
+        from nats.errors import Error, SlowConsumerError
+
+        if not isinstance(error, Error | OSError):
+            log.error("a message of another node was not handled", exc_info=error)
+        elif isinstance(error, SlowConsumerError) or "permissions" in str(error).lower():
+            self._log(logging.ERROR, f"NATS at {self.server}: {_words(error)}")
+
+    def _log(self, level: int, text: str) -> None:
+        """Once a minute at most."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get(text, -REPEATED_AFTER) >= REPEATED_AFTER:
+            if len(self._said) > 100:
+                self._said.clear()
+            self._said[text] = now
+            log.log(level, "%s", text)
+
+    # Signs of life.
+
+    def _words(self, kind: str, **more: Any) -> bytes:
+        who = {"kind": kind, "node": self.name, "instance": self._instance, "protocol": PROTOCOL}
+        return json.dumps({**who, **more}).encode()
+
+    async def _heard(self, message: Msg) -> None:
+        try:
+            words = json.loads(message.data)
+            kind, name, instance = str(words["kind"]), str(words["node"]), int(words["instance"])
+            protocol, whom = int(words["protocol"]), int(words.get("whom", 0))
+        except (ValueError, LookupError, TypeError):
+            return
+        if protocol != PROTOCOL:
+            text = f"node {name} has another version of pybroker (protocol {protocol}, here {PROTOCOL})"
+            self._log(logging.ERROR, f"{text}; messages are not exchanged with it")
+        elif name == self.name:
+            self._own_name(kind, instance, whom)
+        elif kind == "here":
+            if self._joined:
+                self._presence.heard(name, instance, asyncio.get_running_loop().time())
+            else:
+                self._early[name] = instance
+        elif kind == "probe" and self._joined:
+            self._sends.put(self._everyone, self._words("here"))
+        elif kind == "leave":
+            self._presence.left(name, instance)
+
+    def _own_name(self, kind: str, instance: int, whom: int) -> None:
+        """Another process says that it is the node of our name. One that asks first is told; of two that
+        have joined, the one that began later stays."""
+        if kind == "taken" and whom == self._instance:
+            self._taken = True
+            self._lost.set()
+        elif self._joined and (kind == "probe" or (kind == "here" and instance < self._instance)):
+            self._sends.put(self._everyone, self._words("taken", whom=instance))
+
+    def _up(self, present: Present) -> None:
+        assert self._node is not None
+        cutter = Cutter(self.name, self._instance, present.instance, self._size)
+        way = self._ways[present.name] = _Way(self._sends, self._subject(present.name), cutter)
+        log.info("node %s is there", present.name)
+        self._node.up(present.name, way.transmit)
+
+    def _down(self, present: Present, why: str) -> None:
+        self._ways.pop(present.name).is_open = False
+        if why:
+            log.warning("node %s is not there any more: %s", present.name, why)
+        if self._node is not None:
+            self._node.down(present.name)
+
+    # Frames.
+
+    def _subject(self, name: str) -> str:
+        return f"pybroker.{self._cluster}.node.{name}"
+
+    async def _frame(self, message: Msg) -> None:
+        try:
+            piece = read_piece(message.data)
+        except PieceError:
+            return
+        if piece.receiver != self._instance or not self._joined or piece.name == self.name:
+            return
+        if self._presence.heard(piece.name, piece.sender, asyncio.get_running_loop().time()) is None:
+            return
+        frame = self._ways[piece.name].joiner.take(piece)
+        if frame is not None and self._node is not None:
+            self._node.received(piece.name, frame)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()).removeprefix("nats: ")[:300] or type(error).__name__
+
+
+class _Way:
+    """The way to one process."""
+
+    def __init__(self, sends: _Sender, subject: str, cutter: Cutter) -> None:
+        self._sends = sends
+        self._subject = subject
+        self._cutter = cutter
+        self.joiner = Joiner()
+        self.is_open = True
+
+    def transmit(self, frame: bytes) -> None:
+        if self.is_open:
+            for piece in self._cutter.cut(frame):
+                self._sends.put(self._subject, piece)
+
+
+class _Sender:
+    """Publishes in the order of the calls of :meth:`put`. What waits is bounded by the windows of links."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._more = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, client: Client) -> None:
+        self.stop()
+        self._client = client
+        self._task = asyncio.create_task(self._publish(client))
+
+    def stop(self) -> None:
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def put(self, subject: str, data: bytes) -> None:
+        self._waiting.append((subject, data))
+        self._sent.clear()
+        self._more.set()
+
+    async def finish(self) -> None:
+        """Return when all is sent, after a second at the latest."""
+        from nats.errors import Error
+
+        with suppress(TimeoutError, Error):
+            async with asyncio.timeout(1.0):
+                while self._waiting:
+                    await self._sent.wait()
+                if self._client is not None:
+                    await self._client.flush(1)
+
+    async def _publish(self, client: Client) -> None:
+        from nats.errors import Error
+
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            try:
+                while self._waiting:
+                    await client.publish(*self._waiting.popleft())
+            except Error:
+                self._waiting.clear()  # the connection is lost
+            self._sent.set()

@@ -1,0 +1,287 @@
+"""`cluster { engine = nats }` with real processes, a real nats-server and real clients."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from tests.pushers.servers import Nats, Server, running
+
+from ..integration.clients import VERSIONS, Client, connected
+from ..integration.support import ROOT, RunningBroker, wait_for
+
+pytest.importorskip("nats", reason='pip install "pybroker[nats]"')
+
+V5 = MQTTProtocolVersion.MQTTv5
+LISTENER = 'listeners.tcp.bind = "127.0.0.1:0"\n'
+
+
+class Hosts:
+    """Nodes of one cluster, each as on a host of its own."""
+
+    def __init__(self, directory: Path, servers: list[Server], stack: ExitStack) -> None:
+        self._directory = directory
+        self._servers = servers
+        self._stack = stack
+        self.nodes: dict[str, RunningBroker] = {}
+
+    def conf(self, name: str, more: str = "", cluster: str = "") -> str:
+        urls = ", ".join(f'"{server.url}"' for server in self._servers)
+        return f"{LISTENER}{more}\ncluster {{ node = {name}, servers = [{urls}], {cluster} }}\n"
+
+    def start(self, name: str, more: str = "", cluster: str = "") -> RunningBroker:
+        directory = self._directory / name
+        directory.mkdir(exist_ok=True)
+        (directory / "ready.json").unlink(missing_ok=True)
+        broker = self.nodes[name] = RunningBroker(directory, self.conf(name, more, cluster))
+        self._stack.callback(broker.stop, signal.SIGKILL)
+        return broker
+
+    def __getitem__(self, name: str) -> RunningBroker:
+        return self.nodes[name]
+
+    def see(self, *names: str) -> None:
+        """Wait until these nodes have joined and see each other."""
+        for name in names:
+            for other in set(names) - {name}:
+                wait_for(lambda name=name, other=other: self.sees(name, other), f"{name} to see {other}")
+
+    def sees(self, name: str, other: str) -> bool:
+        lines = self[name].output.splitlines()
+        found = [line for line in lines if f"node {other} is " in line or f"node {name} is alone" in line]
+        return bool(found) and found[-1].endswith(f"node {other} is there")
+
+
+StartHosts = Callable[..., Hosts]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[StartHosts]:
+    """Starts nodes a, b and c, and their nats-server."""
+    with ExitStack() as stack:
+
+        def start(*names: str, more: str = "", cluster: str = "") -> Hosts:
+            server = stack.enter_context(running(Nats(tmp_path / "nats")))
+            found = Hosts(tmp_path, [server], stack)
+            found.server = server
+            for name in names:
+                found.start(name, more, cluster)
+            found.see(*names)
+            return found
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Nodes a, b and c for the tests that leave them as they were."""
+    directory = tmp_path_factory.mktemp("three")
+    with ExitStack() as stack:
+        server = stack.enter_context(running(Nats(directory / "nats")))
+        found = Hosts(directory, [server], stack)
+        for name in "abc":
+            found.start(name)
+        found.see("a", "b", "c")
+        yield found
+
+
+def client_at(stack: ExitStack, hosts: Hosts, node: str, client_id: str, **options: Any) -> Client:
+    return stack.enter_context(connected(hosts[node].port, client_id, options.pop("version", V5), **options))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_clients_of_all_nodes_reach_each_other(three: Hosts, version: MQTTProtocolVersion) -> None:
+    with ExitStack() as stack:
+        clients = [client_at(stack, three, "abc"[n % 3], f"c{n}", version=version) for n in range(6)]
+        for client in clients:  # overlapping filters: each message comes once for each
+            client.subscribe_and_wait("t/#", 2)
+        for n, client in enumerate(clients):
+            client.publish_and_wait(f"t/{n}", f"from {n}", n % 3)
+        for client in clients:
+            got = sorted((m.topic, m.payload, m.qos) for m in client.wait(6))
+            assert got == [(f"t/{n}", b"from %d" % n, n % 3) for n in range(6)]
+
+
+def test_retained_messages_and_a_node_that_joins_later(hosts: StartHosts) -> None:
+    found = hosts("a", "b")
+    with ExitStack() as stack:
+        client_at(stack, found, "a", "p").publish_and_wait("kept", "x", 1, retain=True)
+        client_at(stack, found, "b", "q").publish_and_wait("large", bytes(900_000), 1, retain=True)
+        found.start("c")
+        late = client_at(stack, found, "c", "late")
+        late.subscribe_and_wait("#", 1)
+        assert {m.topic: len(m.payload) for m in late.wait(2)} == {"kept": 1, "large": 900_000}
+        late.publish_and_wait("kept", "", 1, retain=True)
+        fresh = client_at(stack, found, "a", "fresh")
+        fresh.subscribe_and_wait("#", 1)
+        assert [m.topic for m in fresh.wait(1)] == ["large"]
+
+
+def test_shared_groups_over_nodes(three: Hosts) -> None:
+    with ExitStack() as stack:
+        members = [client_at(stack, three, "abc"[n], f"m{n}") for n in range(3)]
+        for member in members:
+            member.subscribe_and_wait("$share/g/group", 1)
+        publisher = client_at(stack, three, "a", "p")
+        for n in range(90):
+            publisher.publish_and_wait("group", str(n), 1)
+        wait_for(lambda: sum(len(member.received) for member in members) == 90, "all messages")
+        assert sorted(int(m.payload) for member in members for m in member.received) == list(range(90))
+        assert [len(member.received) for member in members] == [30, 30, 30]
+
+
+def test_a_will_reaches_another_node(three: Hosts) -> None:
+    with ExitStack() as stack:
+        watcher = client_at(stack, three, "b", "w")
+        watcher.subscribe_and_wait("will", 1)
+        dying = Client("dying", V5)
+        dying.will_set("will", "gone", 1)
+        dying.connect("127.0.0.1", three["a"].port)
+        dying.loop_start()
+        assert dying.answered.wait(60)
+        dying.socket().shutdown(2)  # type: ignore[union-attr]
+        assert [m.payload for m in watcher.wait(1)] == [b"gone"]
+        dying.loop_stop()
+
+
+def test_the_last_messages_of_a_node_that_stops_arrive(hosts: StartHosts) -> None:
+    found = hosts("a", "b")
+    with ExitStack() as stack:
+        watcher = client_at(stack, found, "b", "w")
+        watcher.subscribe_and_wait("#", 1)
+        client = Client("leaving", V5)
+        client.will_set("will", "stopped", 1)
+        client.connect("127.0.0.1", found["a"].port)
+        client.loop_start()
+        assert client.answered.wait(60)
+        assert found["a"].stop() == 0
+        assert [m.payload for m in watcher.wait(1)] == [b"stopped"]
+        assert "node a is not there any more: it has left" in found["b"].output
+        client.loop_stop()
+
+
+def test_a_node_is_killed_and_comes_back(hosts: StartHosts) -> None:
+    found = hosts("a", "b", "c")
+    with ExitStack() as stack:
+        publisher = client_at(stack, found, "a", "p")
+        stays = client_at(stack, found, "c", "stays")
+        stays.subscribe_and_wait("t", 1)
+        with connected(found["b"].port, "s", V5) as subscriber:
+            subscriber.subscribe_and_wait("t", 1)
+            publisher.publish_and_wait("t", "0", 1)
+            subscriber.wait(1)
+            found["b"].stop(signal.SIGKILL)
+        for n in range(1, 5):
+            publisher.publish_and_wait("t", str(n), 1)
+        found.start("b")
+        found.see("a", "b", "c")
+        again = client_at(stack, found, "b", "s2")
+        again.subscribe_and_wait("t", 1)
+        publisher.publish_and_wait("t", "5", 1)
+        assert [int(m.payload) for m in stays.wait(6)] == list(range(6))
+        assert [int(m.payload) for m in again.wait(1)] == [5]
+
+
+def test_a_node_that_stands_still_is_left_out_and_gets_what_it_missed(hosts: StartHosts) -> None:
+    found = hosts("a", "b")
+    with ExitStack() as stack:
+        publisher = client_at(stack, found, "a", "p")
+        subscriber = client_at(stack, found, "b", "s")
+        subscriber.subscribe_and_wait("t", 1)
+        found["b"].process.send_signal(signal.SIGSTOP)
+        for n in range(100):
+            publisher.publish_and_wait("t", str(n), 1)
+        wait_for(lambda: "node b is not there any more: no sign of life" in found["a"].output, "b's death")
+        found["b"].process.send_signal(signal.SIGCONT)
+        assert [int(m.payload) for m in subscriber.wait(100)] == list(range(100))
+
+
+@pytest.mark.parametrize("way", ["killed", "stopped"])
+def test_while_the_server_is_away_messages_wait_and_none_is_lost(hosts: StartHosts, way: str) -> None:
+    """Clients of one node reach each other meanwhile; numbered messages check loss, order and repeats."""
+    found = hosts("a", "b")
+    server: Nats = found.server
+    with ExitStack() as stack:
+        publisher = client_at(stack, found, "a", "p")
+        near = client_at(stack, found, "a", "near")
+        far = client_at(stack, found, "b", "far")
+        for client in (near, far):
+            client.subscribe_and_wait("t/+", 2)
+        for n in range(50):
+            publisher.publish_and_wait(f"t/{n % 3}", str(n), n % 3)
+        far.wait(50)
+        server.kill() if way == "killed" else server.pause()
+        wait_for(lambda: "node a is alone until this is mended" in found["a"].output, "the loss")
+        for n in range(50, 200):
+            publisher.publish_and_wait(f"t/{n % 3}", str(n), n % 3)
+        near.wait(200)
+        server.revive()
+        for n in range(200, 250):
+            publisher.publish_and_wait(f"t/{n % 3}", str(n), n % 3)
+        for client in (near, far):
+            numbers = [(int(m.payload), m.topic) for m in client.wait(250)]
+            for rest in range(3):
+                own = [n for n, topic in numbers if topic == f"t/{rest}"]
+                assert own == [n for n in range(250) if n % 3 == rest]
+
+
+def test_when_alone_refuse(hosts: StartHosts) -> None:
+    found = hosts("a", "b", cluster="when_alone = refuse")
+    found.server.kill()
+    wait_for(lambda: "node a is alone until this is mended" in found["a"].output, "the loss")
+    with connected(found["a"].port, "late", V5) as client:
+        assert client.reason.value == 0x88
+    found.server.start()
+    found.see("a", "b")
+    with connected(found["a"].port, "late", V5) as client:
+        assert client.reason.value == 0
+
+
+def test_it_starts_while_nats_is_down_and_joins_later(tmp_path: Path) -> None:
+    server = Nats(tmp_path / "nats")
+    server.find()
+    with ExitStack() as stack:
+        found = Hosts(tmp_path, [server], stack)
+        broker = found.start("a")
+        assert "no connection to NATS at nats://127.0.0.1:" in broker.output
+        assert "node a is alone until this is mended" in broker.output
+        client = client_at(stack, found, "a", "c")
+        client.subscribe_and_wait("t", 1)
+        client.publish_and_wait("t", "local", 1)
+        client.wait(1)
+        stack.enter_context(running(server))
+        found.start("b")
+        found.see("a", "b")
+        client_at(stack, found, "b", "p").publish_and_wait("t", "far", 1)
+        assert [m.payload for m in client.wait(2)] == [b"local", b"far"]
+
+
+def test_a_name_that_is_taken_is_refused(three: Hosts, tmp_path: Path) -> None:
+    conf = tmp_path / "again.conf"
+    conf.write_text(three.conf("a"))
+    command = [sys.executable, "-m", "pybroker", "start", "--conf", str(conf)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "another process is the node a of the cluster pybroker" in done.stderr
+    assert "give each node its own cluster.node" in done.stderr
+
+
+def test_sys_topics_are_published_once_for_all(hosts: StartHosts) -> None:
+    found = hosts("a", "b", more="sys.interval = 1s")
+    with ExitStack() as stack:
+        watcher = client_at(stack, found, "b", "w")
+        watcher.subscribe_and_wait("$SYS/brokers/cluster/nodes", 0)
+        for number in range(3):
+            client_at(stack, found, "a", f"c{number}")
+        wait_for(lambda: [m.payload for m in watcher.received][-2:] == [b"2", b"2"], "two nodes")
+        counts = client_at(stack, found, "b", "counts")
+        counts.subscribe_and_wait("$SYS/brokers/clients/connected", 0)
+        wait_for(lambda: b"5" in [m.payload for m in counts.received], "all clients")
