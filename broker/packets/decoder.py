@@ -22,6 +22,9 @@ _PUBLISH_FLAGS = tuple(
 # The QoS of a PUBLISH that may be part of a run, by its first byte.
 _RUN_QOS = {0x30: 0, 0x32: 1, 0x34: 2}
 
+SMALL_PIECE = 4096
+"""Bytes below which a piece of a packet is copied to those before it."""
+
 _ACKNOWLEDGEMENTS: dict[int, type[Puback | Pubrec | Pubrel | Pubcomp]] = {
     0x40: Puback,
     0x50: Pubrec,
@@ -38,9 +41,10 @@ class Decoder:
     """
 
     __slots__ = (
+        "_begun",
+        "_begun_size",
         "_max_first",
         "_needed",
-        "_rest",
         "_topics",
         "error",
         "max_packet_size",
@@ -68,10 +72,12 @@ class Decoder:
         """Whether packets that are alike may come together as a run. Whoever cannot do with that leaves it
         off, and gets nothing but packets."""
         self._topics = topics or TopicCache()
-        self._rest = bytearray()
-        """The start of a packet whose end has not arrived."""
+        self._begun: list[bytes | bytearray] = []
+        """The start of a packet whose end has not arrived, in pieces. Those of a large packet are joined
+        once, when it is complete."""
+        self._begun_size = 0
         self._needed = 0
-        """How long the rest must grow before another look at it is worth while."""
+        """How long the start must grow before another look at it is worth while."""
 
     def feed(self, data: bytes) -> list[Packet | Run]:
         """The packets that ``data`` completes, in order; where one is wrong, those before it, and ``error``
@@ -81,11 +87,11 @@ class Decoder:
         if self.error is not None:
             return packets
         try:
-            start = self._finish(data, packets) if self._rest else 0
+            start = self._finish(data, packets) if self._begun else 0
             if start < len(data):
                 done = self._decode(data, start, packets)
                 if done < len(data):
-                    self._rest += data[done:]
+                    self._keep(data[done:])
         except ProtocolError as error:
             self.error = error
         return packets
@@ -93,18 +99,31 @@ class Decoder:
     def _finish(self, data: bytes, packets: list[Packet | Run]) -> int:
         """Complete the packet that was begun, and nothing more: the rest of ``data``, which may be large, is
         not copied for it. Returns how much of ``data`` it took."""
-        rest = self._rest
         taken = 0
-        while rest:
-            missing = self._needed - len(rest)
+        while self._begun:
+            missing = self._needed - self._begun_size
             part = data[taken : taken + missing]
-            rest += part
             taken += len(part)
             if len(part) < missing:
+                self._keep(part)
                 break
-            if self._decode(bytes(rest), 0, packets):
-                self._rest = rest = bytearray()
+            start = b"".join([*self._begun, part])
+            self._begun, self._begun_size = [], 0
+            if not self._decode(start, 0, packets):
+                self._keep(start)
         return taken
+
+    def _keep(self, part: bytes) -> None:
+        """Add to the packet that was begun. Small pieces are joined at once, as each would take more memory
+        than its bytes."""
+        self._begun_size += len(part)
+        last = self._begun[-1] if self._begun else None
+        if len(part) >= SMALL_PIECE:
+            self._begun.append(part)
+        elif isinstance(last, bytearray):
+            last += part
+        else:
+            self._begun.append(bytearray(part))
 
     def _decode(self, data: bytes, pos: int, packets: list[Packet | Run]) -> int:
         """Append each whole packet in ``data`` from ``pos`` on to ``packets``; returns where the unfinished

@@ -9,7 +9,8 @@ from types import FunctionType
 
 import pytest
 
-from pybroker.broker.packets.decoder import Decoder
+from pybroker.broker.packets.decoder import SMALL_PIECE, Decoder
+from pybroker.broker.packets.encoder import make_publish
 from pybroker.broker.packets.errors import MalformedPacket, ProtocolError
 from pybroker.broker.packets.model import Packet, Pingreq, Publish
 from pybroker.broker.packets.reasons import ReasonCode
@@ -183,6 +184,23 @@ def test_promised_bytes_take_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert decoder.error is None
+
+
+@pytest.mark.parametrize("piece", [2, 100, SMALL_PIECE - 1, SMALL_PIECE, 100_000])
+def test_a_packet_in_pieces_takes_little_more_memory_than_its_bytes(piece: int) -> None:
+    decoder, stream = Decoder(LARGEST), make_publish("a", bytes(1 << 20), version=4).wire
+    decoder.version = 4
+    start, last = stream[:-1], stream[-1:]
+    tracemalloc.start()
+    try:
+        for at in range(0, len(start), piece):
+            assert decoder.feed(start[at : at + piece]) == []
+        assert tracemalloc.get_traced_memory()[0] < 1.3 * len(stream)
+    finally:
+        tracemalloc.stop()
+    [publish] = decoder.feed(last)
+    assert isinstance(publish, Publish)
+    assert publish.wire == stream
 
 
 def looked_at(monkeypatch: pytest.MonkeyPatch, stream: bytes, piece: int) -> int:
