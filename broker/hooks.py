@@ -97,7 +97,7 @@ class Hooks:
 
     def published_observers(self, topic: str) -> tuple[Observer, ...]:
         """The observers of MessagePublished that want ``topic``."""
-        return tuple(o for o, wants in self.message_published if wants is None or wants(topic))
+        return tuple([o for o, wants in self.message_published if wants is None or wants(topic)])
 
 
 def tell(observers: tuple[Observer, ...], event: events.Event) -> None:

@@ -36,12 +36,21 @@ class Acl:
         self._rules = tuple(_Rule(rule) for rule in rules)
         self._refuse_parts = refuse_parts
         self._rest = rest
+        self._publisher: Client | None = None
+        """The client that published last. It may be the next, too."""
+        self._publisher_rules: tuple[_Topics, ...] = ()
 
     def __call__(self, client: Client, topic: str, action: Action) -> bool | None:
         if action is Action.SUBSCRIBE:
             return self._may_subscribe(client, filter_levels(topic))
-        wanted = name_levels(topic)
-        for rule in self._rules_for(client, action):
+        if client is not self._publisher:
+            self._publisher = client
+            self._publisher_rules = tuple(self._rules_for(client, Action.PUBLISH))
+        wanted: Levels = ()
+        for rule in self._publisher_rules:
+            if rule.every:
+                return rule.allows
+            wanted = wanted or name_levels(topic)
             if wanted in rule.literals or rule.covers(wanted):
                 return rule.allows
         return None
@@ -147,20 +156,21 @@ class _Rule:
 class _Topics:
     """A rule for one client, with its topics."""
 
-    __slots__ = ("_every", "_patterns", "allows", "literals")
+    __slots__ = ("_patterns", "allows", "every", "literals")
 
     def __init__(
         self, allows: bool, every: bool, literals: tuple[Levels, ...], patterns: tuple[Levels, ...]
     ) -> None:
         self.allows = allows
-        self._every = every
+        self.every = every
+        """Whether it is about every topic."""
         self.literals = literals
         """Topic filters that are compared only as text."""
         self._patterns = patterns
 
     def covers(self, wanted: Levels) -> bool:
         """Whether the rule matches all topics of ``wanted``."""
-        return self._every or any(covers(levels, wanted) for levels in self._patterns)
+        return self.every or any(covers(levels, wanted) for levels in self._patterns)
 
     def touches(self, wanted: Levels) -> bool:
         """Whether the rule matches some topics of ``wanted``."""

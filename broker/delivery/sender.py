@@ -105,6 +105,24 @@ class Sender:
         if self._hooks.message_delivered:
             self._reports.delivered(session.client, message.publish, qos, message.retain)
 
+    def send_as_it_is(self, session: Session, publish: Publish) -> bool:
+        """The same for a message of QoS 0 that is stored in the very bytes that the session gets. False, and
+        nothing has been done, where they are others or it has to wait. The caller asks nobody else about it:
+        it has no subscription identifier, and RETAIN is as the session wants it."""
+        outbox = session.outbox
+        if (
+            outbox is None
+            or publish.qos
+            or publish.properties is not None
+            or (publish.version == 5) != (session.version == 5)
+            or len(publish.wire) > session.small_packet
+            or self._hooks.message_delivered
+        ):
+            return False
+        self._pending.send(outbox, publish.wire)
+        self._counters.publish_sent += 1
+        return True
+
     def send_all(self, session: Session, stretch: Stretch, *, alone: bool) -> bool:
         """The same for many at one go. False, and nothing has been done, where each must be looked at.
         ``alone``: the session is the only receiver, so that no other keeper has the messages."""

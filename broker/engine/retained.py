@@ -38,6 +38,8 @@ class RetainedSending:
         """The remaining topics of the first subscription."""
         self._next: str | None = None
         """The next topic, if there was no room for its message."""
+        self._gathered = 0
+        """Bytes sent since the last write."""
         self._waits = False
         """Whether it waits for its next turn, for access control, or for the disk."""
         self._sends = False
@@ -58,40 +60,50 @@ class RetainedSending:
                 self._sends = False
 
     def _send_some(self) -> None:
-        engine, session = self._engine, self._session
-        turns = engine.turns
-        end = turns.end()
-        written = 0
+        end = self._engine.turns.end()
         while subscription := self._current():
             if self._topics is None:
-                self._topics = engine.retained.find(subscription.topic_filter)
-            topic = self._next or next(self._topics, "")
-            if topic == "":
+                self._topics = self._engine.retained.find(subscription.topic_filter)
+            if self._send_all(subscription, self._topics, end):
                 self._begin_next()
-                if session.keeper is not None:
-                    session.keeper.subscribed(subscription)
-            elif topic is not None and (publish := self._retained(topic)) is not None:
-                qos = min(publish.qos, subscription.qos)
-                if not engine.sender.has_room(session, publish, qos):
-                    self._next = topic
-                    engine.sender.await_room(session)
-                    return
-                self._next = None
-                written += self._send(subscription, publish, qos)
-                if self._waits:
-                    return
-                if written > BURST_BYTES:
-                    self._write()
-                    written = 0
-                    if self._waits:
-                        return
-            else:
-                self._next = None
+                if self._session.keeper is not None:
+                    self._session.keeper.subscribed(subscription)
+            elif self._waits or self._next is not None:
+                return
+        self._session.source = None
+
+    def _send_all(self, subscription: Subscription, topics: Iterator[str | None], end: float) -> bool:
+        """Send the messages of the topics until ``end``. Returns whether none is left."""
+        turns = self._engine.turns
+        if self._next is not None and not self._send_topic(subscription, self._next):
+            return False
+        for topic in topics:
+            if topic is not None and not self._send_topic(subscription, topic):
+                return False
             if turns.now() > end:
                 self._waits = True
                 turns.later(self._turn)
-                return
-        session.source = None
+                return False
+        return True
+
+    def _send_topic(self, subscription: Subscription, topic: str) -> bool:
+        """Send the message of the topic, if it has one. Returns whether the next may follow at once."""
+        engine = self._engine
+        self._next = None
+        publish = self._retained(topic)
+        if publish is None:
+            return True
+        qos = publish.qos if publish.qos < subscription.qos else subscription.qos
+        if not engine.sender.has_room(self._session, publish, qos):
+            self._next = topic
+            engine.sender.await_room(self._session)
+            return False
+        self._gathered += self._send(subscription, publish, qos)
+        if self._gathered > BURST_BYTES:
+            self._gathered = 0
+            self._write()
+            return False
+        return not self._waits
 
     def _current(self) -> Subscription | None:
         """The subscription to serve; ended subscriptions, and all of an ended session, are skipped."""
@@ -127,8 +139,10 @@ class RetainedSending:
             return 0
         if not allowed:
             return 0
-        identifiers = (subscription.identifier,) if subscription.identifier else ()
-        self._engine.sender.send(self._session, Outgoing(publish, qos, True, identifiers))
+        sender, session, identifier = self._engine.sender, self._session, subscription.identifier
+        if identifier or not publish.retain or not sender.send_as_it_is(session, publish):
+            identifiers = (identifier,) if identifier else ()
+            sender.send(session, Outgoing(publish, qos, True, identifiers))
         return len(publish.wire)
 
     def _write(self) -> None:

@@ -27,6 +27,8 @@ FEW_CHANGES = 16
 """As many changes are kept for a route, of as many routes; beyond that a route is made anew."""
 
 
+NOBODY: Set[Any] = frozenset()
+
 Change = tuple[S, str, Subscription | None]
 """A session, a topic filter, and the subscription it has with it now: None where that has ended."""
 
@@ -184,10 +186,10 @@ class Router(Generic[S]):
         """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
         route = self.routes.get(topic)
         if route is None:
-            route = self._made_good(topic)
+            route = self._made_good(topic) if self._outdated else None
             if route is None:
                 asked = self.may_receive
-                route = self._find(topic, self._barred(topic, asked) if asked is not None else frozenset())
+                route = self._find(topic, self._barred(topic, asked) if asked is not None else NOBODY)
             size = ROUTE_OVERHEAD + getsizeof(topic)
             if len(self.routes) >= MAX_ROUTES or self._size + size > MAX_ROUTE_BYTES:
                 self.forget_all_routes()
@@ -237,7 +239,7 @@ class Router(Generic[S]):
         matching = self._trie.match(topic)
         observers = self._observers(topic)
         shared = not barred and not observers
-        same = tuple(map(id, matching)) if shared else ()
+        same = tuple([id(one) for one in matching]) if shared and matching else ()
         route = self._same.get(same) if shared else None
         if route is None:
             route = self._make(matching, barred, observers)

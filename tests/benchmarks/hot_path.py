@@ -6,13 +6,23 @@ What is counted is the broker's part alone: bytes come in at a channel, bytes le
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
 from pybroker.broker.events import MessagePublished
 from pybroker.broker.hooks import Hooks
 from pybroker.broker.packets.encoder import encode, make_publish
-from pybroker.broker.packets.model import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from pybroker.broker.packets.model import (
+    Disconnect,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    SubscribeFilter,
+)
 from pybroker.broker.packets.reasons import ReasonCode
 from pybroker.webhook.settings import Rule, WebhookSettings
 from pybroker.webhook.sink import Sink
@@ -22,16 +32,18 @@ from .instructions import Counter, of_the_fixed_loop
 
 MESSAGES = 50
 """That one read brings."""
+READ = 256_000
+"""Bytes that uvloop reads at a time."""
 TOPIC, PAYLOAD = "sensors/7/temperature", b"x" * 64
 
 Scenario = Callable[[Counter], int]
 """Hands the work to the counter; how many messages (or deliveries, or connections) it was."""
 
 
-def publishes(qos: int, version: int, count: int = MESSAGES) -> bytes:
+def publishes(qos: int, version: int, number: int = MESSAGES) -> bytes:
     packets = (
         make_publish(TOPIC, PAYLOAD, qos=qos, packet_id=i if qos else 0, version=version)
-        for i in range(1, count + 1)
+        for i in range(1, number + 1)
     )
     return b"".join(encode(packet, version) for packet in packets)
 
@@ -68,6 +80,50 @@ def one_a_read(version: int) -> Scenario:
         for _ in range(MESSAGES):
             counter.call(publisher.channel.received, data)
         return len(subscriber.packets())
+
+    return run
+
+
+def large(version: int) -> Scenario:
+    """64 KiB each; a packet begins in one read and ends in another."""
+    publisher, [subscriber] = pair(version)
+    message = make_publish(TOPIC, b"x" * 65_536, version=version).wire * 8
+    reads = [message[at : at + READ] for at in range(0, len(message), READ)]
+
+    def run(counter: Counter) -> int:
+        for data in reads:
+            counter.call(publisher.channel.received, data)
+        return len(subscriber.packets())
+
+    return run
+
+
+def stored(version: int) -> Scenario:
+    """Retained messages, each of a topic that is new."""
+    publisher, _ = pair(version, receivers=0)
+    topics = (f"sensors/{number}/temperature" for number in count())
+
+    def run(counter: Counter) -> int:
+        packets = [make_publish(next(topics), PAYLOAD, retain=True, version=version) for _ in range(MESSAGES)]
+        counter.call(publisher.channel.received, b"".join(packet.wire for packet in packets))
+        return MESSAGES
+
+    return run
+
+
+def sent_to_subscriber(version: int) -> Scenario:
+    """Retained messages, to a new subscriber of all of them."""
+    publisher, [subscriber] = pair(version)
+    for number in range(MESSAGES):
+        topic = f"sensors/{number}/humidity"
+        publisher.send_bytes(make_publish(topic, PAYLOAD, retain=True, version=version).wire)
+    subscribe = encode(Subscribe(1, [SubscribeFilter("#", 0)]), version)
+
+    def run(counter: Counter) -> int:
+        counter.call(subscriber.channel.received, subscribe)
+        _, *retained = subscriber.packets()
+        assert len(retained) == MESSAGES
+        return MESSAGES
 
     return run
 
@@ -164,7 +220,11 @@ def connect(version: int) -> Scenario:
 
 
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {
-    one.__name__: one for one in (qos0, one_a_read, fanout, sink, qos1, qos2, webhook, connect)
+    one.__name__: one
+    for one in (
+        *(qos0, one_a_read, large, fanout, sink, qos1, qos2, webhook, connect),
+        *(stored, sent_to_subscriber),
+    )
 }
 
 

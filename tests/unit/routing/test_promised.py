@@ -33,7 +33,8 @@ def store() -> RetainedMessages[Publish]:
 
 
 def found(store: RetainedMessages[Publish], topic_filter: str) -> list[bytes]:
-    return [message.payload for _, message in store.match(topic_filter, now=0.0)]
+    found = (store.get(topic) for topic in store.find(topic_filter) if topic is not None)
+    return [message.payload for message in found if message is not None]
 
 
 @pytest.mark.parametrize("topic_filter", [TOPIC, "$SYS/#", "$SYS/status/+", "$SYS/+/c"])

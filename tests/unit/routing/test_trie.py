@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybroker.broker.routing.retained import RetainedMessages
+from pybroker.broker.routing.retained import A_STEP, MANY_GONE, RetainedMessages
 from pybroker.broker.routing.topics import matches
 from pybroker.broker.routing.trie import Trie
 
@@ -52,25 +53,76 @@ class Message:
     expires_at: float | None = None
 
 
-@given(st.lists(TOPICS, unique=True), FILTERS)
-def test_retained_messages_are_found_by_filter(topics: list[str], topic_filter: str) -> None:
+def found(store: RetainedMessages[Message], topic_filter: str) -> list[str]:
+    """The topics of the messages that match."""
+    return sorted(t for t in store.find(topic_filter) if t is not None and store.get(t) is not None)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["set", "remove", "find"]), TOPICS), max_size=40), FILTERS)
+def test_retained_messages_are_found_by_filter(steps: list[tuple[str, str]], topic_filter: str) -> None:
     store: RetainedMessages[Message] = RetainedMessages()
-    for topic in topics:
-        store.set(topic, Message(topic))
-    found = sorted(topic for topic, _ in store.match(topic_filter, 0))
-    assert found == sorted(topic for topic in topics if matches(topic_filter, topic))
-    for topic in topics:
-        assert store.remove(topic)
-        assert not store.remove(topic)
-    assert len(store) == 0
-    assert not store._root.below
+    topics: set[str] = set()
+    for step, topic in steps:
+        if step == "set":
+            assert store.set(topic, Message(topic))
+            topics.add(topic)
+        elif step == "remove":
+            assert store.remove(topic) is (topic in topics)
+            topics.discard(topic)
+        else:
+            assert found(store, topic) == ([topic] if topic in topics else [])
+        assert found(store, topic_filter) == sorted(t for t in topics if matches(topic_filter, t))
+    assert len(store) == len(topics)
+    assert set(store) == topics
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+/+", "a/#"])
+def test_a_search_finds_what_is_there_all_the_time(topic_filter: str) -> None:
+    store: RetainedMessages[Message] = RetainedMessages()
+    for number in range(3000):
+        store.set(f"a/{number}", Message("stays" if number % 3 else "goes"))
+    search = store.find(topic_filter)
+    seen = [next(search) for _ in range(5)]
+    for number in range(0, 3000, 3):
+        assert store.remove(f"a/{number}")
+        assert store.set(f"b/{number}", Message("new"))
+    for number in range(0, 3000, 3):
+        assert store.remove(f"b/{number}")
+    seen += search
+    stays = [f"a/{number}" for number in range(3000) if number % 3]
+    assert [t for t in seen if t is not None and store.get(t) is not None] == stays
+
+
+def test_topics_that_come_and_go_take_no_memory() -> None:
+    store: RetainedMessages[Message] = RetainedMessages()
+    for number in range(10 * MANY_GONE):
+        store.set(f"a/{number}", Message("here"))
+        assert found(store, f"+/{number}") == [f"a/{number}"]
+        assert store.remove(f"a/{number}")
+    assert len(store._topics) <= MANY_GONE + 1
+    assert len(store._root.below["a"].below) <= MANY_GONE + 1
+
+
+def test_the_tree_is_made_in_small_steps() -> None:
+    store: RetainedMessages[Message] = RetainedMessages()
+    for number in range(1000):
+        store.set(f"a/{number}", Message("here"))
+    search = store.find("+/999")
+    before = 0
+    for topic in search:
+        assert store._in_tree - before <= A_STEP
+        before = store._in_tree
+        if topic is not None:
+            break
+    assert topic == "a/999"
 
 
 def test_an_expired_message_is_gone() -> None:
     store: RetainedMessages[Message] = RetainedMessages()
     store.set("a/b", Message("old", expires_at=10))
     store.set("a/c", Message("new", expires_at=20))
-    assert [topic for topic, _ in store.match("a/#", 10)] == ["a/c"]
+    store.expire(10)
+    assert found(store, "a/#") == ["a/c"]
     assert len(store) == 1
     store.expire(20)
     assert len(store) == 0
