@@ -16,6 +16,7 @@ from ..outgoing.tls import TlsError
 from ..packets.model import VERSION_NAMES, SubscribeFilter
 from . import greeting
 from .asking import Asking
+from .backlog import Backlog
 from .counters import BridgeCounters
 from .echoes import Echoes
 from .local import LocalSession
@@ -76,6 +77,7 @@ class Bridge:
         engine: Engine,
         settings: BridgeSettings,
         loops: Loops,
+        backlog: Backlog,
         echoes: Echoes,
         mirror: Mirror,
         remembered: Remembered,
@@ -84,7 +86,7 @@ class Bridge:
         self._remembered = remembered
         self._mirror = mirror
         self.settings = settings
-        self.local = LocalSession(engine, settings)
+        self.local = LocalSession(engine, settings, backlog)
         self.counters = BridgeCounters()
         self._engine = engine
         self._loops = loops
@@ -191,6 +193,7 @@ class Bridge:
 
     def link_down(self, uplink: Uplink, why: str, *, other_version: bool = False) -> None:
         """It is over."""
+        self.local.moved()
         self._remembered.save()
         if self._down is not None and not self._down.done():
             self._down.set_result((why, other_version))

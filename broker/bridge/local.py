@@ -17,6 +17,7 @@ from ..packets.model import Connect
 from ..packets.properties import Properties
 from ..routing.subscription import Subscription
 from ..session.session import Session
+from .backlog import Backlog
 from .settings import BridgeSettings
 
 LISTENER = "bridge"
@@ -26,7 +27,8 @@ LISTENER = "bridge"
 class LocalSession:
     """The session that holds what waits for the remote broker."""
 
-    def __init__(self, engine: Engine, settings: BridgeSettings) -> None:
+    def __init__(self, engine: Engine, settings: BridgeSettings, backlog: Backlog) -> None:
+        self._backlog = backlog
         self._engine = engine
         self._client_id = settings.local_client_id
         self._settings = settings
@@ -79,8 +81,19 @@ class LocalSession:
         session.repeats = False
         session.keeps_plain = self._settings.retry_qos_0
         session.keeps_retained = True
+        self._backlog.watch(self._settings, session)
         if session.keeper is not None:
             session.keeper.changed(session)
+
+    def moved(self) -> None:
+        """Messages may have left the queue, or the link has come or gone."""
+        if self._backlog.full and (session := self.session) is not None:
+            self._backlog.moved(session)
+
+    def end(self) -> None:
+        """Nobody has to wait for this session any more."""
+        if (session := self.session) is not None:
+            self._backlog.leave(session)
 
     def connect(self, link: Link, version: int, window: int) -> Channel:
         """Take the session: what it has in flight, and then what waits, is written to ``link``. 3.1 lays

@@ -118,6 +118,9 @@ class BridgeSettings:
     socket: SocketOptions = SocketOptions()
     max_queue: int = 100_000
     """Messages of QoS 1 and 2 that wait while the link is down."""
+    when_full: str = "wait"
+    """What becomes of a message of QoS 1 or 2 when that many wait: ``drop``; ``wait``: its publisher waits
+    while the link is up; or ``wait_always``."""
     retry_qos_0: bool = False
     """Whether messages of QoS 0 wait, too."""
     transparent: bool = False

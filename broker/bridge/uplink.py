@@ -231,6 +231,7 @@ class Uplink:
         if relay.to_local and channel is not None:
             packets, relay.to_local = relay.to_local, []
             channel.take(packets, size)
+            self._local.moved()
         self._write_all()
 
     def _write_all(self) -> None:

@@ -140,6 +140,7 @@ def _bridge(
             **{field: values[f"tcp.{field}"] for field in SocketOptions.__dataclass_fields__}
         ),
         max_queue=values["max_send_queue_len"] or DEFAULT_QUEUE,
+        when_full=values["when_full"],
         retry_qos_0=values["retry_qos_0"],
         transparent=values["transparent"],
         max_qos=1 if aws else 2,

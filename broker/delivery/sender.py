@@ -320,6 +320,8 @@ class Sender:
                 return False
             keeper.queued_all(stretch)
             queue.elsewhere += len(stretch)
+            if session.queue_grew is not None:
+                session.queue_grew(session)
             return True
         if not queue.takes(stretch, session.inflight.bytes, kept=keeper is not None):
             return False
@@ -327,6 +329,8 @@ class Sender:
             keeper.queued_all(stretch)
         queue.add_stretch(stretch)
         session.queue = queue
+        if session.queue_grew is not None:
+            session.queue_grew(session)
         return True
 
     def _write_unless_expired(self, session: Session, message: Outgoing) -> None:
@@ -373,6 +377,8 @@ class Sender:
                 queue.last = message.number - 1  # what the keeper brings comes after this
             queue.elsewhere += 1
             session.behind = True
+            if session.queue_grew is not None:
+                session.queue_grew(session)
             if not session.connected:
                 self._reports.queued(session.client, message.publish, message.qos, message.retain)
             return
@@ -387,6 +393,8 @@ class Sender:
                 queue.last = message.number
             if not session.connected:
                 self._reports.queued(session.client, message.publish, message.qos, message.retain)
+        if session.queue_grew is not None:
+            session.queue_grew(session)
         for dropped in refused:
             if not dropped.qos or len(queue) < queue.max_messages:
                 self._reports.counters.limited["max_queued_bytes"] += 1

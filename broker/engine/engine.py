@@ -70,6 +70,17 @@ class Neighbours(Protocol):
         """What `live.numbers.own_numbers` has said on each of the others, a second ago at most."""
 
 
+class Backlog(Protocol):
+    """The queues of the broker's bridges."""
+
+    @property
+    def full(self) -> bool:
+        """Whether one of them is nearly full: then it is asked about each message above QoS 0."""
+
+    def room_for(self, publish: Publish, publisher: Session) -> Awaitable[Any] | None:
+        """What the publisher has to wait for; None: nothing."""
+
+
 class Loops(Protocol):
     """Recognises what bridges bring a second time."""
 
@@ -119,6 +130,8 @@ class Engine:
         """The storage of sessions outside memory; None if there is none."""
         self.neighbours: Neighbours | None = None
         """The other workers of this broker."""
+        self.backlog: Backlog | None = None
+        """The queues of bridges; None: there are no bridges."""
         self.mqtt = mqtt or MqttSettings()
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
@@ -172,9 +185,11 @@ class Engine:
         self.restrict()
 
     def restrict(self) -> None:
-        """To be called also when the storage or a neighbour's queue is full, or has room again."""
+        """To be called also when the storage, or the queue of a neighbour or a bridge, is full, or has room
+        again."""
         full = self.storage is not None and self.storage.full
         full |= self.neighbours is not None and self.neighbours.full
+        full |= self.backlog is not None and self.backlog.full
         self.restricts_publish = self._mqtt.max_qos < 2 or not self._mqtt.retain_available or full
         """Whether some messages may not be published."""
 

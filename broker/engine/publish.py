@@ -59,6 +59,10 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
         if qos and neighbours is not None and (room := neighbours.concerned(topic)) is not None:
             channel.suspend(room, lambda _: publish(engine, channel, packet))
             return
+        backlog = engine.backlog
+        if qos and backlog is not None and (room := backlog.room_for(packet, session)) is not None:
+            channel.suspend(room, lambda _: publish(engine, channel, packet))
+            return
     if packet.properties is not None:
         stamp(engine, packet)
     packet.source = session.client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..bridge.backlog import Backlog
 from ..bridge.bridge import CONNECTED, Bridge, BridgeStatus
 from ..bridge.echoes import Echoes
 from ..bridge.loops import Loops
@@ -29,6 +30,7 @@ class Bridges(Part):
         self._loops = engine.loops = Loops(engine, self._remembered.broker_id)
         self._echoes: dict[str, Echoes] = {}
         """By remote server."""
+        self._backlog = engine.backlog = Backlog(engine)
         self._mirror = Mirror(engine)
         self._mirror.changed = self._mirrored
         self.all: dict[str, Bridge] = {}
@@ -85,6 +87,7 @@ class Bridges(Part):
     def take_down(self) -> None:
         """Cut every link, and make no more until :meth:`bring_up`."""
         for bridge in self.all.values():
+            bridge.local.end()
             if bridge.is_on:
                 bridge.halt()
                 self._down.add(bridge.name)
@@ -125,7 +128,9 @@ class Bridges(Part):
         server = settings.servers[0].url
         echoes = self._echoes.setdefault(server, Echoes())
         echoes.join(settings)
-        bridge = Bridge(self._engine, settings, self._loops, echoes, self._mirror, self._remembered)
+        bridge = Bridge(
+            self._engine, settings, self._loops, self._backlog, echoes, self._mirror, self._remembered
+        )
         self.all[settings.name] = bridge
         self._others_changed()
         if before is not None:
@@ -145,6 +150,7 @@ class Bridges(Part):
         for echoes in self._echoes.values():
             echoes.leave(bridge.name)
         bridge.halt()
+        bridge.local.end()
         self._loops.linked(bridge.settings.local_client_id, 0)
         self._others_changed()
 

@@ -66,6 +66,12 @@ class MessageQueue:
         self.bytes += size
         return dropped
 
+    def has_room(self, size: int, taken: int) -> bool:
+        """Whether a message of ``size`` bytes fits beside what is there; also if it is too large for an empty
+        queue, because nothing makes room for that. ``taken`` as in :meth:`add`."""
+        size += OVERHEAD
+        return self.bytes + size <= self.max_bytes - taken or size > self.max_bytes
+
     def leaves(self, message: Outgoing, taken: int = 0) -> bool:
         """Whether a message of QoS 1 or 2 is left to the keeper only; ``taken`` as in :meth:`add`."""
         if message.number or self._numbered + self.elsewhere >= self.max_messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +56,7 @@ class Session:
         "max_queued",
         "outbox",
         "queue",
+        "queue_grew",
         "received",
         "repeats",
         "retry_timer",
@@ -98,6 +100,8 @@ class Session:
         """Identifiers of received QoS 2 messages that are not released yet [MQTT-4.3.3-10]."""
         self.queue: MessageQueue | None = None
         """The queue; None until the first message has to wait."""
+        self.queue_grew: Callable[[Session], None] | None = None
+        """Called after a message was queued; None: nobody wants to know."""
         self.max_queued = 0
         """How many messages may wait; 0: as many as for all sessions."""
         self.keeps_plain = self.keeps_retained = False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,12 @@ from pybroker.broker.bridge.uplink import Uplink
 from pybroker.broker.config.settings import Settings
 from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
+from pybroker.broker.engine.turns import Turns
 from pybroker.broker.parts.bridges import Bridges
 from tests.harness import Broker
 
+LOOP = asyncio.new_event_loop()
+"""For what brokers wait for."""
 MOST = 20_000
 """Packets on the wires until a message is said to go round for ever."""
 
@@ -26,24 +30,34 @@ class Network:
 
     def __init__(self, *names: str) -> None:
         self.wires: deque[tuple[Callable[[bytes], None], bytes]] = deque()
+        self.tasks: list[asyncio.Task[None]] = []
         self.sites = {name: Site(self, name) for name in names}
 
     def __getitem__(self, name: str) -> Site:
         return self.sites[name]
 
-    def run(self) -> int:
-        """Carry everything to its end; returns how many times something was sent."""
+    def run(self) -> None:
+        """Carry everything to its end."""
         sent = 0
-        while True:
-            while self.wires:
-                receive, data = self.wires.popleft()
-                receive(data)
-                sent += 1
-                assert sent < MOST, "a message goes round for ever"
-            if not any(site.broker.waiting for site in self.sites.values()):
-                return sent
-            for site in self.sites.values():
-                site.broker.answer()
+        self.wait()
+        while self.wires:
+            receive, data = self.wires.popleft()
+            receive(data)
+            sent += 1
+            assert sent < MOST, "a message goes round for ever"
+            if not self.wires:
+                self.wait()
+
+    def wait(self) -> None:
+        """Let brokers go on with what they have waited for."""
+        for _ in range(10):
+            LOOP.run_until_complete(asyncio.sleep(0))
+
+    def spawn(self, answer: Awaitable[Any], then: Callable[[Any], None]) -> None:
+        async def go_on() -> None:
+            then(await answer)
+
+        self.tasks.append(LOOP.create_task(go_on()))
 
     def ring(self, *versions: int, **options: Any) -> None:
         """Each site has a bridge to the next one, and the last one to the first."""
@@ -51,6 +65,10 @@ class Network:
         for number, (name, version) in enumerate(zip(names, versions, strict=True)):
             self[name].bridge_to(self[names[(number + 1) % len(names)]], version, **options)
         self.run()
+
+    def connect(self, bridge: Bridge, other: Site) -> None:
+        """Give the bridge a link to this broker."""
+        _Wire(self, bridge, other)
 
     def advance(self, seconds: float) -> None:
         for site in self.sites.values():
@@ -60,10 +78,13 @@ class Network:
 class Site:
     """One broker, its bridges, and a client that receives everything."""
 
-    def __init__(self, network: Network, name: str) -> None:
+    def __init__(self, network: Network, name: str, **mqtt: Any) -> None:
         self.network = network
         self.name = name
-        self.broker = Broker()
+        self.broker = Broker(**mqtt)
+        self.broker.engine.spawn = network.spawn
+        self.broker.engine.turns = Turns(network.spawn)
+        self.broker.engine.turns.now = lambda: 0.0
         self.bridges = Bridges(self.broker.engine, Settings())
         self.reader = self.broker.connect("reader")
         self.reader.subscribe("#", qos=2)
@@ -78,6 +99,7 @@ class Site:
         into: str | None = "#",
         bit: bool = True,
         name: str = "",
+        **more: Any,
     ) -> Bridge:
         settings = BridgeSettings(
             name or other.name,
@@ -88,10 +110,11 @@ class Site:
             keepalive=0,
             forwards=(Forward(Mapping.of(out)),) if out else (),
             subscriptions=(RemoteSubscription(Mapping.of(into), 2),) if into else (),
+            **more,
         )
         self.bridges.add(settings)
         bridge = self.bridges.all[settings.name]
-        _Wire(self.network, bridge, other)
+        self.network.connect(bridge, other)
         return bridge
 
     def publish(self, payload: str, topic: str = "t", qos: int = 0) -> None:

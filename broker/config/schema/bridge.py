@@ -101,6 +101,14 @@ def _messages() -> Iterator[Row]:
         differs="NanoMQ: those that wait for a busy context.",
     )
     yield Row(
+        "when_full",
+        choice("wait", "drop", "wait_always"),
+        "wait",
+        "If the queue is full: `wait`, publishers of QoS 1 and 2 wait while the link is up; `wait_always`, "
+        "also while it is down; `drop`, the message is dropped.",
+        ours=True,
+    )
+    yield Row(
         "retry_qos_0",
         flag(),
         "false",
