@@ -1,7 +1,7 @@
 """The configuration: `load` reads a file into `Settings`, `describe` says what it would serve.
 
 >>> from pathlib import Path
->>> from broker.config import load
+>>> from pybroker.broker.config import load
 >>> settings = load(Path("conf/nanomq.conf"))
 """
 
