@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from .topics import has_wildcard, matches
+from .topics import has_wildcard
 
 
 class Expiring(Protocol):
@@ -54,7 +54,8 @@ class RetainedMessages(Generic[M]):
         self._in_tree = 0
         """How many of the topics, from the first on, are in the tree."""
         self._promised: dict[str, Callable[[], M]] = {}
-        """The topics whose message is made when somebody asks for it; they are in no list and no tree."""
+        """The topics whose message is made when somebody asks for it; they are neither in the list nor in the
+        tree. All begin with ``$``."""
         self.watchers: tuple[Callable[[str, M | None], None], ...] = ()
         """Told of each topic that has another message now, or none."""
 
@@ -86,8 +87,8 @@ class RetainedMessages(Generic[M]):
         return True
 
     def promise(self, topic: str, make: Callable[[], M]) -> bool:
-        """As :meth:`set`, with a message that never expires and that ``make`` makes for whoever asks for it.
-        Most messages about what comes and goes are gone before anybody does."""
+        """As :meth:`set`, with a message that never expires and that ``make`` makes when somebody asks for it.
+        Most messages about clients are removed before. ``topic`` begins with ``$``."""
         if topic in self._messages or self.watchers:
             return self.set(topic, make())
         if topic not in self._promised and self._is_full:
@@ -127,8 +128,11 @@ class RetainedMessages(Generic[M]):
         if not has_wildcard(topic_filter):
             yield topic_filter
             return
-        for topic in list(self._promised):
-            yield topic if matches(topic_filter, topic) else None
+        if topic_filter[:1] == "$":  # others match none of the promised [MQTT-4.7.2-1]
+            for topic in list(self._promised):
+                if (make := self._promised.get(topic)) is not None:
+                    self.set(topic, make())
+                yield None
         if topic_filter == "#":
             topics = self._topics
             for at in range(len(topics)):
