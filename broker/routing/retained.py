@@ -87,7 +87,7 @@ class RetainedMessages(Generic[M]):
         return True
 
     def promise(self, topic: str, make: Callable[[], M]) -> bool:
-        """As :meth:`set`, with a message that never expires and that ``make`` makes when somebody asks for it.
+        """As :meth:`set`, with a message without expiry, which ``make`` makes once somebody asks for it.
         Most messages about clients are removed before. ``topic`` begins with ``$``."""
         if topic in self._messages or self.watchers:
             return self.set(topic, make())
