@@ -7,12 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from struct import error
+from typing import TypeAlias
 
 from ..delivery.neighbour import NOBODY
 from ..engine.engine import Engine
 from ..engine.publish import MAX_AT_ONE_GO, stamp
+from ..engine.spreading import deliver_in_steps, goes_in_turns
+from ..engine.turns import Work
 from ..packets.model import Publish, PublishRun
-from ..routing.router import Route, UnansweredError
+from ..routing.route import Route
+from ..routing.router import ManyReceiversError, UnansweredError
 from ..routing.shared import Share
 from ..session.session import Session
 from . import records
@@ -20,6 +24,9 @@ from .peer import Peer, is_elsewhere
 from .retained import RetainedCopies
 
 log = logging.getLogger("pybroker.cluster")
+
+Step: TypeAlias = Callable[[Callable[[], None]], None] | None
+"""One step of what is done with a batch: None, or what to call with the function that goes on later."""
 
 
 class Incoming:
@@ -46,10 +53,14 @@ class Incoming:
             peer.works = True
             self._go_on(peer, self._steps(peer))
 
-    def _go_on(self, peer: Peer, steps: Iterator[None]) -> None:
+    def _go_on(self, peer: Peer, steps: Iterator[Step]) -> None:
         turns = self.engine.turns
         end = turns.end()
-        for _ in steps:
+        for wait in steps:
+            if wait is not None:
+                wait(lambda: self._go_on(peer, steps))
+                self.engine.flush()
+                return
             if turns.now() > end:
                 turns.later(lambda: self._go_on(peer, steps))
                 self.engine.flush()
@@ -57,7 +68,7 @@ class Incoming:
         peer.works = False
         self.work(peer)
 
-    def _steps(self, peer: Peer) -> Iterator[None]:
+    def _steps(self, peer: Peer) -> Iterator[Step]:
         link = peer.link
         while peer.inbox:
             number, batch = peer.inbox.popleft()
@@ -72,7 +83,7 @@ class Incoming:
             if incarnation == link.peer:
                 self.engine.pending.when_written(link, partial(link.handled, number))
 
-    def _packets(self, layout: int, peer: Peer, body: bytes) -> Iterator[None]:
+    def _packets(self, layout: int, peer: Peer, body: bytes) -> Iterator[Step]:
         counters = self.engine.counters
         for packet in peer.readers[layout].feed(body):
             # Where it came from it was counted as sent; it is sent from here, and counted again.
@@ -83,10 +94,9 @@ class Incoming:
                 yield from self._deliver_run(peer, packet)
             elif isinstance(packet, Publish):
                 packet.source = peer.source
-                self._deliver(packet)
-                yield
+                yield self._deliver(packet)
 
-    def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[None]:
+    def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[Step]:
         fanout = self.engine.fanout
         route = self.engine.router.routes.get(run.topic)
         plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
@@ -94,34 +104,43 @@ class Incoming:
             waiting = fanout.forward(plan, run)
             if waiting:
                 for _ in fanout.forward_later(waiting, run):
-                    yield
-            yield
+                    yield None
+            yield None
             return
         few = plan is not None and len(run) * len(plan.renumber) <= MAX_AT_ONE_GO
         if plan is not None and few:
             fanout.renumber(plan, run, peer.source or NOBODY)
-            yield
+            yield None
             return
         for packet in run:
             packet.source = peer.source
-            self._deliver(packet)
-            yield
+            yield self._deliver(packet)
 
-    def _deliver(self, packet: Publish) -> None:
+    def _deliver(self, packet: Publish) -> Step:
         """To our own clients."""
         engine = self.engine
+        if packet.properties is not None and packet.expires_at is None:
+            stamp(engine, packet)
         try:
             route = self._local(engine.router.route(packet.topic))
         except UnansweredError as unanswered:
             engine.spawn(_all(unanswered.answers), lambda _: self._deliver_later(packet))
-            return
+            return None
+        except ManyReceiversError:
+            return partial(engine.spreading.add, self._deliver_in_steps(packet))
+        if goes_in_turns(route, len(packet.wire)):
+            return partial(engine.spreading.add, self._deliver_in_steps(packet))
         if route.targets:
-            if packet.properties is not None and packet.expires_at is None:
-                stamp(engine, packet)
             engine.fanout.deliver(route, packet, None)
+        return None
+
+    def _deliver_in_steps(self, packet: Publish) -> Work:
+        route = yield from self.engine.router.long_route(packet.topic)
+        yield from deliver_in_steps(self.engine, route, packet, None, self._local)
 
     def _deliver_later(self, packet: Publish) -> None:
-        self._deliver(packet)
+        if (wait := self._deliver(packet)) is not None:
+            wait(_nothing)
         self.engine.flush()
 
     def _local(self, route: Route[Session]) -> Route[Session]:
@@ -189,7 +208,7 @@ class Incoming:
             engine.connection_limits.elsewhere(one.get("listeners", {}) for one in everyone)
         yield
 
-    _HANDLERS: dict[int, Callable[[Incoming, Peer, bytes], Iterator[None]]] = {  # noqa: RUF012 - read only
+    _HANDLERS: dict[int, Callable[[Incoming, Peer, bytes], Iterator[Step]]] = {  # noqa: RUF012 - read only
         records.PACKETS_3: lambda self, peer, body: self._packets(4, peer, body),
         records.PACKETS_5: lambda self, peer, body: self._packets(5, peer, body),
         records.GROUP_3: lambda self, peer, body: self._to_group(4, peer, body),
@@ -204,6 +223,9 @@ class Incoming:
         records.MEMBERS: _members,
         records.NUMBERS: _numbers,
     }
+
+
+def _nothing() -> None: ...
 
 
 async def _all(answers: list[Awaitable[bool]]) -> None:

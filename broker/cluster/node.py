@@ -9,7 +9,7 @@ from typing import Any
 
 from ..delivery.outbox import Outbox
 from ..engine.engine import Engine
-from ..routing.router import UnansweredError
+from ..routing.router import ManyReceiversError, UnansweredError
 from ..routing.topics import SHARE
 from ..session.session import Session
 from . import records
@@ -151,6 +151,9 @@ class Node:
             route = self.engine.router.route(topic)
         except UnansweredError:
             return None  # it will be asked again
+        except ManyReceiversError:  # some of so many may be there
+            full = [peer.room for peer in self.peers.values() if peer.room is not None]
+            return full[0].wait() if full else None
         concerned = {target.session.elsewhere for target in route.targets}
         for share in route.groups:
             concerned.update(session.elsewhere for session, _ in share.members)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..packets.encoder import publish_shape, same_shape
 from ..packets.model import Publish, PublishRun
 from ..reports import Reports
-from ..routing.router import Route, Target
+from ..routing.route import Route, Target
 from ..routing.shared import Share
 from ..session.inflight import Outgoing
 from ..session.session import Session

@@ -259,6 +259,12 @@ class Channel:
         except StopIteration:
             return
 
+    def until_called(self, then: Callable[[], None]) -> Callable[[], None]:
+        """Suspend the client until the function that is returned is called; it continues with ``then``."""
+        self._suspended = True
+        self.link.pause_reading()
+        return lambda: self._resume(lambda _: then(), None)
+
     def _rest(self, then: Callable[[None], None]) -> None:
         """Suspend the client until its next turn, then continue with ``then``."""
         self._suspended = True

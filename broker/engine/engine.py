@@ -28,6 +28,7 @@ from .bans import Bans
 from .connection_limits import ConnectionLimits
 from .failures import LoginFailures
 from .rates import meter
+from .spreading import Spreading
 from .turns import Turns
 
 EXPIRY_SWEEP = 60.0
@@ -173,6 +174,7 @@ class Engine:
             retry_interval=self.mqtt.retry_interval,
         )
         self.fanout = Fanout(self.pending, self.sender, self.reports)
+        self.spreading = Spreading(self)
 
     @property
     def mqtt(self) -> MqttSettings:

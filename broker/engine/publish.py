@@ -12,11 +12,13 @@ from ..packets.errors import ProtocolError
 from ..packets.model import Puback, Publish, PublishRun, Pubrec
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode
-from ..routing.router import UnansweredError
+from ..routing.router import ManyReceiversError, UnansweredError
 from ..session.session import Session
 from .access import Action
 from .channel import Channel
 from .engine import Engine
+from .spreading import LARGE_MESSAGE, deliver_in_steps, deliver_run_in_steps, goes_in_turns
+from .turns import Work
 
 SYS = "$SYS/"
 """The prefix of the broker's own topics."""
@@ -74,9 +76,74 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
     except UnansweredError as unanswered:
         channel.suspend(_all(unanswered.answers), lambda _: publish(engine, channel, packet))
         return
+    except ManyReceiversError:
+        _spread(engine, channel, packet)
+        return
     engine.counters.publish_received += 1
     if qos:
         _acknowledge(engine, channel, packet, receivers)
+
+
+def _spread(engine: Engine, channel: Channel, packet: Publish) -> None:
+    """Send a message in turns. The client waits meanwhile, and the acknowledgement comes at the end: until
+    then a crash might lose the rest."""
+    session = channel.session
+    assert session is not None
+    resume = channel.until_called(partial(_spread_to_all, engine, channel, packet))
+    key = (session, packet.packet_id) if packet.qos == 2 else None
+    # [MQTT-4.3.3-10] a repeat on a new connection waits for the first one
+    if key is None or not engine.spreading.join(key, resume):
+        engine.spreading.add(_from_client(engine, packet, session, channel), resume, key)
+
+
+def _spread_to_all(engine: Engine, channel: Channel, packet: Publish) -> None:
+    if packet.qos:
+        _acknowledge(engine, channel, packet, receivers=True)
+
+
+def _from_client(engine: Engine, packet: Publish, publisher: Session, channel: Channel) -> Work:
+    yield from _to_all(engine, packet, publisher)
+    engine.counters.publish_received += 1
+    if packet.qos == 2 and channel.closed:  # the client will send it again
+        _note_received(publisher, packet.packet_id)
+
+
+def _to_all(engine: Engine, packet: Publish, publisher: Session | None) -> Work:
+    """The work of :func:`distribute`, in steps."""
+    route = yield from engine.router.long_route(packet.topic)
+    if packet.expires_at is not None and packet.expires_at <= engine.clock.monotonic():
+        engine.reports.dropped("expired", packet)  # [MQTT-3.3.2-5]
+        return
+    observers = engine.router.observers(packet.topic)
+    if observers and engine.loops is not None and engine.loops.is_copy(packet, publisher):
+        engine.reports.dropped("loop", packet, publisher.client if publisher is not None else None)
+        return
+    if packet.retain:
+        retain(engine, packet)
+    if observers:
+        engine.reports.published(observers, packet)
+    if not route.parts and not route.groups:
+        engine.reports.dropped("no_subscribers", packet)
+    yield from deliver_in_steps(engine, route, packet, publisher)
+
+
+def _spread_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
+    """Send messages of QoS 0 in turns. False, and nothing has been done, if somebody observes them."""
+    session = channel.session
+    if run.qos or session is None or engine.router.observers(run.topic):
+        return False
+
+    def work() -> Work:
+        route = yield from engine.router.long_route(run.topic)
+        yield from deliver_run_in_steps(engine, route, run, session)
+
+    engine.spreading.add(work(), channel.until_called(_nothing))
+    engine.counters.publish_received += len(run)
+    engine.counters.packets_received += len(run) - 1
+    return True
+
+
+def _nothing() -> None: ...
 
 
 def _command(engine: Engine, channel: Channel, packet: Publish) -> None:
@@ -117,6 +184,8 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
     if channel.checks_topics and not session.allowed.get(topic):
         return False
     route = engine.router.routes.get(topic)
+    if route is None and topic[0] != "$" and engine.router.has_long_route(topic):
+        return _spread_run(engine, channel, run)
     if route is None or route.observers or route.groups or topic[0] == "$":
         return False
     if route.targets:
@@ -127,6 +196,8 @@ def publish_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
             if len(run) * len(plan.renumber) > MAX_AT_ONE_GO:
                 return False
             _publish_acknowledged(engine, channel, session, run, plan)
+        elif len(run.wire) > LARGE_MESSAGE and goes_in_turns(route, len(run.wire)):
+            return _spread_run(engine, channel, run)
         else:
             waiting = engine.fanout.forward(plan, run)
             if waiting:
@@ -203,11 +274,14 @@ def distribute(engine: Engine, packet: Publish, publisher: Session | None) -> bo
     """Retain the message if its RETAIN flag is set, tell the observers, and deliver it. Returns whether
     anybody subscribes.
 
-    Raises UnansweredError, and has done nothing, while it is not known who may receive the topic.
+    Raises UnansweredError, and has done nothing, while it is not known who may receive the topic; and
+    ManyReceiversError if the message has to be sent in turns.
     """
     topic = packet.topic
     router = engine.router
     route = router.routes.get(topic) or router.route(topic)
+    if len(packet.wire) > LARGE_MESSAGE and goes_in_turns(route, len(packet.wire)):
+        raise ManyReceiversError(topic)
     if route.observers:
         if engine.loops is not None and engine.loops.is_copy(packet, publisher):
             engine.reports.dropped("loop", packet, publisher.client if publisher is not None else None)
@@ -240,9 +314,15 @@ def distribute_when_known(engine: Engine, packet: Publish, publisher: Session | 
     """As :func:`distribute`, for a message that no connection waits for: a will, or one of the broker's own
     messages. It waits by itself until it is known who may receive it."""
     try:
+        if engine.spreading.has_unawaited:  # this one comes after them
+            raise ManyReceiversError(packet.topic)
         distribute(engine, packet, publisher)
     except UnansweredError as unanswered:
         engine.spawn(_all(unanswered.answers), lambda _: _distribute_later(engine, packet, publisher))
+    except ManyReceiversError:
+        if not engine.spreading.add_unawaited(_to_all(engine, packet, publisher), len(packet.wire)):
+            engine.counters.limited["many_receivers"] += 1
+            engine.reports.dropped("quota_exceeded", packet)
 
 
 def broadcast(
@@ -297,7 +377,10 @@ def _cannot_be_kept(engine: Engine, packet: Publish, session: Session) -> bool:
         return False
     if packet.retain or (packet.qos == 2 and session.keeper is not None):
         return True
-    route = engine.router.route(packet.topic)
+    try:
+        route = engine.router.route(packet.topic)
+    except ManyReceiversError:
+        return True  # some session of so many is kept, where any is
     return bool(route.groups) or any(t.qos and t.session.keeper is not None for t in route.targets)
 
 

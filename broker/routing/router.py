@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Generator, Set
 from sys import getsizeof
 from typing import Any, Generic, TypeVar
 
+from .long_route import MANY, LongRoute, Matching, has_many_receivers
+from .route import Change, Observer, Route, Target
 from .shared import MayReceive, Member, Share, SharedGroup
 from .subscription import Subscription
 from .topics import has_wildcard, matches, split_share
 from .trie import Trie
 
 S = TypeVar("S", bound=Member)
-Observer = Callable[[Any], None]
 
 MAX_ROUTES = 65_536
 MAX_ROUTE_BYTES = 32 << 20
@@ -25,74 +26,12 @@ MANY_SUBSCRIPTIONS = 64
 """A route of fewer is made anew where one of them changes."""
 FEW_CHANGES = 16
 """As many changes are kept for a route, of as many routes; beyond that a route is made anew."""
-
+MOST_AT_ONCE = 16_384
+"""Subscriptions of which a route is made in one go: about 20 ms. With more, a long route is made in steps."""
+FEW_LONG_ROUTES = 8
+"""The number of long routes that are kept."""
 
 NOBODY: Set[Any] = frozenset()
-
-Change = tuple[S, str, Subscription | None]
-"""A session, a topic filter, and the subscription it has with it now: None where that has ended."""
-
-
-class Target(Generic[S]):
-    """A session that gets one copy, however many of its subscriptions match [MQTT-3.3.4-2]."""
-
-    __slots__ = ("identifiers", "no_local", "qos", "retain_as_published", "session", "subscriptions")
-
-    def __init__(self, session: S, subscriptions: list[Subscription]) -> None:
-        self.session = session
-        self.subscriptions = subscriptions
-        self.qos = 0
-        self.retain_as_published = False
-        self.no_local = False
-        """Whether some of the subscriptions are not for what the session publishes itself."""
-        identifiers: list[int] = []
-        for subscription in subscriptions:
-            if subscription.qos > self.qos:
-                self.qos = subscription.qos  # [MQTT-3.3.4-2]
-            if subscription.retain_as_published:
-                self.retain_as_published = True
-            if subscription.no_local:
-                self.no_local = True
-            if subscription.identifier:
-                identifiers.append(subscription.identifier)  # [MQTT-3.3.4-4]
-        self.identifiers = tuple(identifiers)
-
-    def without_no_local(self) -> Target[S] | None:
-        """What is left for the session's own messages."""
-        others = [s for s in self.subscriptions if not s.no_local]
-        return Target(self.session, others) if others else None
-
-
-class Route(Generic[S]):
-    """All that a topic leads to."""
-
-    __slots__ = ("groups", "local", "observers", "plans", "targets")
-
-    def __init__(
-        self,
-        targets: tuple[Target[S], ...],
-        groups: tuple[Share[S], ...],
-        observers: tuple[Observer, ...],
-    ) -> None:
-        self.targets = targets
-        self.groups = groups
-        self.observers = observers
-        self.plans: dict[int, Any] = {}
-        """Kept by the delivery for each shape of message; gone with the route."""
-        self.local: Route[S] | None = None
-        """The same without what leads to neighbours; kept for the messages that they send."""
-
-    def after(self, changes: list[Change[S]]) -> Route[S]:
-        """The route that these subscriptions lead to, made since, replaced or ended."""
-        targets = {target.session: target for target in self.targets}
-        for session, topic_filter, subscription in changes:
-            target = targets.pop(session, None)
-            those = [s for s in target.subscriptions if s.topic_filter != topic_filter] if target else []
-            if subscription is not None:
-                those.append(subscription)
-            if those:
-                targets[session] = Target(session, those)
-        return Route(tuple(targets.values()), self.groups, self.observers)
 
 
 class UnansweredError(Exception):
@@ -101,6 +40,10 @@ class UnansweredError(Exception):
     def __init__(self, answers: list[Awaitable[bool]]) -> None:
         super().__init__(f"{len(answers)} answers are not there yet")
         self.answers = answers
+
+
+class ManyReceiversError(Exception):
+    """The message has to be sent in turns, by way of :meth:`Router.long_route`."""
 
 
 class Router(Generic[S]):
@@ -121,6 +64,8 @@ class Router(Generic[S]):
         self._same: dict[tuple[int, ...], Route[S]] = {}
         """The routes that topics share: those to which the same filters match, and nobody is barred or
         observes. By the identities of what the trie has for these filters."""
+        self._long: dict[tuple[Any, ...], LongRoute[S]] = {}
+        """The long routes, by the identities of what the trie has for their filters."""
         self.changed: Callable[[S, str], None] | None = None
         """Told of each session and topic filter that is subscribed or unsubscribed."""
         self.elsewhere = 0
@@ -183,19 +128,72 @@ class Router(Generic[S]):
         return bool(self._trie.match(topic)) or bool(self._observers(topic))
 
     def route(self, topic: str) -> Route[S]:
-        """Where ``topic`` leads; cached. Raises UnansweredError while that is not known."""
+        """Where ``topic`` leads; cached. Raises UnansweredError while that is not known, and
+        ManyReceiversError if the topic has a long route."""
         route = self.routes.get(topic)
         if route is None:
             route = self._made_good(topic) if self._outdated else None
             if route is None:
-                asked = self.may_receive
-                route = self._find(topic, self._barred(topic, asked) if asked is not None else NOBODY)
+                matching, asked = self._trie.match(topic), self.may_receive
+                if matching and has_many_receivers(matching, MOST_AT_ONCE if asked is None else MANY):
+                    raise ManyReceiversError(topic)
+                barred = self._barred(matching, topic, asked) if asked is not None else NOBODY
+                route = self._find(topic, matching, barred)
             size = ROUTE_OVERHEAD + getsizeof(topic)
             if len(self.routes) >= MAX_ROUTES or self._size + size > MAX_ROUTE_BYTES:
-                self.forget_all_routes()
+                self._forget_routes()
             self._size += size
             self.routes[topic] = route
         return route
+
+    def has_long_route(self, topic: str) -> bool:
+        """Whether :meth:`route` raises ManyReceiversError."""
+        if topic in self.routes or topic in self._outdated:
+            return False
+        most = MOST_AT_ONCE if self.may_receive is None else MANY
+        return has_many_receivers(self._trie.match(topic), most)
+
+    def long_route(self, topic: str) -> Generator[Awaitable[Any] | None, Any, LongRoute[S]]:
+        """Where ``topic`` leads, in parts; made in steps, and kept until a subscription changes."""
+        matching = self._trie.match(topic)
+        filters = tuple(map(id, matching))
+        key = filters if self.may_receive is None else (topic, *filters)
+        route = self._long.pop(key, None)
+        if route is None or not route.is_made:
+            route = self._long[key] = LongRoute(topic, matching)
+            yield from route.make(self.may_receive)
+            if not self.is_current(route):
+                return route
+        self._long[key] = route
+        while len(self._long) > 1 and self._too_long():
+            del self._long[next(iter(self._long))]
+        return route
+
+    def _too_long(self) -> bool:
+        """Whether the long routes are too many, or take too much memory."""
+        size = TARGET_OVERHEAD * sum(route.size for route in self._long.values())
+        return len(self._long) > FEW_LONG_ROUTES or size > MAX_ROUTE_BYTES
+
+    def is_current(self, route: LongRoute[S]) -> bool:
+        """Whether no subscription has changed since ``route`` was made."""
+        return any(kept is route for kept in self._long.values())
+
+    def observers(self, topic: str) -> tuple[Observer, ...]:
+        """Who observes the topic, where there is no route that says it."""
+        return self._observers(topic)
+
+    def still(self, part: Route[S]) -> Route[S]:
+        """What is left of a part of a long route, by the subscriptions of now [MQTT-3.10.4-2]."""
+        targets: list[Target[S]] = []
+        for target in part.targets:
+            those: list[Subscription] = []
+            for before in target.subscriptions:
+                now = self._trie.get(before.topic_filter, target.session)
+                if now is not None:
+                    those.append(now)
+            if those:
+                targets.append(Target(target.session, those))
+        return Route(tuple(targets), (), ())
 
     def screen(self, may_receive: MayReceive[S] | None) -> None:
         """Leave out of every route the sessions that may not receive its topic. It is asked when a route is
@@ -205,10 +203,10 @@ class Router(Generic[S]):
             group.may_receive = may_receive
         self.forget_all_routes()
 
-    def _barred(self, topic: str, may_receive: MayReceive[S]) -> Set[S]:
+    def _barred(self, matching: Matching, topic: str, may_receive: MayReceive[S]) -> Set[S]:
         """The sessions that subscribe to ``topic`` and may not receive it."""
         sessions: dict[S, None] = {}
-        for found in self._trie.match(topic):
+        for found in matching:
             for key, value in found.items():
                 sessions.update(dict.fromkeys(value.members if isinstance(value, SharedGroup) else (key,)))
         barred: set[S] = set()
@@ -230,13 +228,17 @@ class Router(Generic[S]):
 
     def forget_all_routes(self) -> None:
         """To be called when the observers change."""
+        self._forget_routes()
+        self._long.clear()
+
+    def _forget_routes(self) -> None:
+        """All but the long ones."""
         self.routes.clear()
         self._outdated.clear()
         self._same.clear()
         self._size = 0
 
-    def _find(self, topic: str, barred: Set[S]) -> Route[S]:
-        matching = self._trie.match(topic)
+    def _find(self, topic: str, matching: Matching, barred: Set[S]) -> Route[S]:
         observers = self._observers(topic)
         shared = not barred and not observers
         same = tuple([id(one) for one in matching]) if shared and matching else ()
@@ -248,9 +250,7 @@ class Router(Generic[S]):
             self._size += TARGET_OVERHEAD * (len(route.targets) + len(route.groups)) + 8 * len(same)
         return route
 
-    def _make(
-        self, matching: list[dict[Any, Any]], barred: Set[S], observers: tuple[Observer, ...]
-    ) -> Route[S]:
+    def _make(self, matching: Matching, barred: Set[S], observers: tuple[Observer, ...]) -> Route[S]:
         subscriptions: dict[S, list[Subscription]] = {}
         groups: list[Share[S]] = []
         for found in matching:
@@ -279,10 +279,12 @@ class Router(Generic[S]):
     def _change_routes(self, topic_filter: str, change: Change[S] | None = None) -> None:
         """Take the routes of what ``topic_filter`` matches out of use; ``change`` can make them good."""
         self._same.clear()
+        for key in [key for key, route in self._long.items() if matches(topic_filter, route.topic)]:
+            del self._long[key]
         if not has_wildcard(topic_filter):
             self._outdate(topic_filter, change)
         elif len(self.routes) + len(self._outdated) > FEW_ROUTES:
-            self.forget_all_routes()
+            self._forget_routes()
         else:
             for topic in [*self.routes, *self._outdated]:
                 if matches(topic_filter, topic):
@@ -308,4 +310,4 @@ class Router(Generic[S]):
             return
         self._size += CHANGE_OVERHEAD + getsizeof(change[1])
         if self._size > MAX_ROUTE_BYTES:
-            self.forget_all_routes()
+            self._forget_routes()

@@ -222,6 +222,55 @@ def shared_groups(target: Target, size: int) -> Figures:
     return {}
 
 
+def many_receivers(target: Target, size: int) -> Figures:
+    """Messages of QoS 0 and 1 to so many connected subscribers of one topic."""
+    subscribers = []
+    for number in range(size):
+        subscriber = Wire(target.port, source=f"127.0.0.{2 + number // 5000}")  # each has 28,000 ports
+        subscriber.connect(f"s{number}")
+        subscriber.subscribe("all", qos=1)
+        subscribers.append(subscriber)
+    messages = 10
+    with Wire(target.port) as publisher:
+        publisher.connect("publisher")
+        began = time.perf_counter()
+        for number in range(messages):
+            publisher.send(publish(b"all", b"%d" % number, qos=number % 2))
+            assert publisher.ping()
+        took = time.perf_counter() - began
+    whole = b"".join(b"%d" % number for number in range(messages))
+    got = sum(b"".join(one.packet()[-1:] for _ in range(messages)) == whole for one in subscribers)
+    for subscriber in subscribers:
+        subscriber.socket.close()
+        time.sleep(0.0005)  # their end is not what is measured
+    return {"got_all": float(got == size), "copies_per_s": round(size * messages / took)}
+
+
+def many_away(target: Target, size: int) -> Figures:
+    """Messages of QoS 1 to so many subscribers of one topic that are away."""
+    disconnect = b"\xe0\0"
+    for number in range(size):
+        with Wire(target.port) as subscriber:
+            name = b"s%06d" % number
+            connect = b"\x10" + length_of(12 + len(name)) + b"\0\4MQTT\4\0\0\0" + _text(name)
+            subscriber.send(connect + b"\x82\x08\0\1" + _text(b"all") + b"\1" + disconnect)
+            while subscriber.packet():
+                pass
+    messages = 5
+    with Wire(target.port) as publisher:
+        publisher.connect("publisher")
+        began = time.perf_counter()
+        for number in range(messages):
+            publisher.send(publish(b"all", b"%d" % number, qos=1))
+            assert publisher.ping()
+        took = time.perf_counter() - began
+    return {"copies_per_s": round(size * messages / took)}
+
+
+def _text(text: bytes) -> bytes:
+    return struct.pack("!H", len(text)) + text
+
+
 def _one_packet(target: Target, packet: bytes, version: int = 4) -> Figures:
     with Wire(target.port) as wire:
         wire.connect("attacker", version)
@@ -274,5 +323,7 @@ ATTACKS = {
     "subscription-identifiers": Attack(subscription_identifiers, 5_000_000, 500_000, 60, 40),
     "overlapping-filters": Attack(overlapping_filters, 1000, 300, 60, 60),
     "websocket-pings": Attack(websocket_pings, 1_000_000, 50_000, 60, 40),
+    "many-receivers": Attack(many_receivers, 10_000, 3_000, 300, 150, bounds={"got_all": (1, 1)}),
+    "many-away": Attack(many_away, 100_000, 5_000, 500, 500),
     "shared-groups": Attack(shared_groups, 990, 990, 60, 60),
 }

@@ -21,6 +21,8 @@ ATTACKS = [
     "user-properties",
     "overlapping-filters",
     "websocket-pings",
+    "many-receivers",
+    "many-away",
     "shared-groups",
 ]
 

@@ -1,0 +1,214 @@
+"""Messages to very many receivers, one after another, each sent in turns."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..delivery.outbox import Outbox
+from ..packets.model import Publish, PublishRun
+from ..routing.long_route import LongRoute
+from ..routing.route import Route
+from ..session.session import Session
+from .turns import Work
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+log = logging.getLogger("pybroker")
+
+MAX_WAITING_BYTES = 64 << 20
+"""Bytes of waiting messages that no client waits for: wills, and the broker's own messages. More are dropped.
+A client sends nothing more while its message waits, so it has one read here at most."""
+MOST_BYTES = 8 << 20
+"""Bytes that are written for one message, or one run, in one step."""
+LARGE_MESSAGE = MOST_BYTES // 2000
+"""Bytes of a message that may be too large for all receivers of a route at once."""
+GROUPS = 100
+"""Shared subscriptions that are served in one step."""
+
+Narrowed: TypeAlias = Callable[[Route[Session]], Route[Session]]
+
+
+class _Job:
+    """One message, or the alike messages of one read."""
+
+    __slots__ = ("key", "size", "then", "work")
+
+    def __init__(self, work: Work, size: int, key: object) -> None:
+        self.work = work
+        self.size = size
+        """In bytes, if no client waits for it; else 0."""
+        self.key = key
+        self.then: list[Callable[[], None]] = []
+        """Called when it is done."""
+
+
+class Spreading:
+    """The queue of these messages. All receivers of one have it before the next begins, whatever the topics.
+    So there is never more than one long route in use. One step is done in each round of the event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: deque[_Job] = deque()
+        self._by_key: dict[object, _Job] = {}
+        self._bytes = 0
+        """Bytes of the messages that no client waits for."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def has_unawaited(self) -> bool:
+        """Whether there are messages that no client waits for."""
+        return self._bytes > 0
+
+    def add(self, work: Work, then: Callable[[], None], key: object = None) -> None:
+        """Do the work when its turn comes, then call ``then``. ``key``: see :meth:`join`."""
+        job = _Job(work, 0, key)
+        job.then.append(then)
+        if key is not None:
+            self._by_key[key] = job
+        self._append(job)
+
+    def add_unawaited(self, work: Work, size: int) -> bool:
+        """The same for a message of ``size`` bytes that no client waits for. False: there is no room."""
+        if self._bytes + size > MAX_WAITING_BYTES:
+            return False
+        self._bytes += size
+        self._append(_Job(work, size, None))
+        return True
+
+    def join(self, key: object, then: Callable[[], None]) -> bool:
+        """Call ``then`` when the work with this key is done. False: there is none."""
+        job = self._by_key.get(key)
+        if job is None:
+            return False
+        job.then.append(then)
+        return True
+
+    def _append(self, job: _Job) -> None:
+        self._jobs.append(job)
+        if len(self._jobs) == 1:
+            self._later()
+
+    def _later(self) -> None:
+        self._engine.turns.later(self._step)
+
+    def _step(self) -> None:
+        self._go_on(None)
+
+    def _go_on(self, answer: Any) -> None:
+        engine, job = self._engine, self._jobs[0]
+        try:
+            awaited = job.work.send(answer)
+        except StopIteration:
+            self._finish(job)
+        except Exception:
+            log.exception("a message has not reached all of its receivers")
+            self._finish(job)
+        else:
+            engine.flush()
+            if awaited is None:
+                engine.pending.when_written(_NOTHING, self._later)
+            else:
+                engine.spawn(_answer(awaited), self._go_on)
+
+    def _finish(self, job: _Job) -> None:
+        self._by_key.pop(job.key, None)
+        self._bytes -= job.size
+        for then in job.then:
+            then()
+        self._jobs.popleft()  # only now: what these calls have added waits for the next step
+        self._engine.flush()
+        if self._jobs:
+            self._later()
+
+
+_NOTHING = Outbox(lambda data: None)
+
+
+async def _answer(awaited: Awaitable[Any]) -> Any:
+    """An answer that fails counts as a refusal: the messages behind must not wait for ever."""
+    try:
+        return await awaited
+    except Exception:
+        log.exception("an answer about a receiver of a message has failed")
+        return False
+
+
+def goes_in_turns(route: Route[Session], size: int) -> bool:
+    """Whether a message of ``size`` bytes is too large to be written to all receivers at once."""
+    return size * (len(route.targets) + len(route.groups)) > MOST_BYTES
+
+
+def deliver_in_steps(
+    engine: Engine,
+    route: LongRoute[Session],
+    packet: Publish,
+    publisher: Session | None,
+    narrowed: Narrowed | None = None,
+) -> Work:
+    """Deliver the message to all receivers, to some in each step. ``narrowed``: the part of a route that
+    counts; then shared subscriptions do not."""
+    for part in _current_parts(engine, route, len(packet.wire), narrowed):
+        engine.fanout.deliver(part, packet, publisher)
+        yield None
+    if narrowed is not None:
+        return
+    yield from _to_groups(engine, route, packet)
+
+
+def deliver_run_in_steps(
+    engine: Engine, route: LongRoute[Session], run: PublishRun, publisher: Session
+) -> Work:
+    """The same for messages of QoS 0."""
+    fanout = engine.fanout
+
+    def each(messages: PublishRun) -> Iterator[Publish]:
+        for packet in messages:
+            packet.source = publisher.client
+            yield packet
+
+    for part in _current_parts(engine, route, len(run.wire), None):
+        rest = run
+        plan = fanout.plan_for_run(part, rest, publisher)
+        if plan is None:  # the first message makes the plan
+            fanout.deliver(part, next(each(run)), publisher)
+            rest = run.cut(1, len(run))
+            plan = fanout.plan_for_run(part, rest, publisher)
+        if plan is not None:
+            late = fanout.forward(plan, rest)
+            if late:
+                yield from fanout.forward_later(late, rest)
+        else:
+            for packet in each(rest):
+                fanout.deliver(part, packet, publisher)
+                yield None
+        yield None
+    for packet in each(run) if route.groups else ():
+        yield from _to_groups(engine, route, packet)
+
+
+def _to_groups(engine: Engine, route: LongRoute[Session], packet: Publish) -> Work:
+    most = min(GROUPS, max(1, MOST_BYTES // len(packet.wire)))
+    for number, share in enumerate(route.groups, 1):
+        current = share if engine.router.is_current(route) else share.group.share_of(packet.topic)
+        engine.fanout.to_group(current, packet)
+        if not number % most:
+            yield None
+
+
+def _current_parts(
+    engine: Engine, route: LongRoute[Session], size: int, narrowed: Narrowed | None
+) -> Iterator[Route[Session]]:
+    """The parts as they are now. A message of ``size`` bytes may go to all receivers of one at once."""
+    most = max(1, MOST_BYTES // size)
+    for part in route.parts:
+        for start in range(0, len(part.targets), most):
+            some = part if most >= len(part.targets) else Route(part.targets[start : start + most], (), ())
+            if not engine.router.is_current(route):
+                some = engine.router.still(some)
+            yield some if narrowed is None else narrowed(some)
