@@ -18,6 +18,7 @@ from pybroker.webhook.spool.files import SpoolError
 
 from .access.errors import AccessError
 from .clock import Clock
+from .cluster.status import status_of_all
 from .config.changes import Change, compare
 from .config.settings import Settings
 from .delivery.outbox import HoldingPending
@@ -27,7 +28,7 @@ from .faults.channel import WatchedChannel
 from .faults.outage import Outage
 from .faults.rules import Faults
 from .live.feed import Feed
-from .live.numbers import Lag, own_numbers
+from .live.numbers import Lag, own_numbers, started
 from .live.packets import LastPackets
 from .loop_clock import LoopClock
 from .outgoing.nats import NatsError
@@ -213,6 +214,16 @@ class App:
         keeps = settings.sqlite is not None
         return ClusterMember(self.engine, settings.cluster, self._own_numbers, keeps=keeps)
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """How each node of this broker is, worker or host; see `status_of_all` for the keys. A broker of one
+        process is one node."""
+        if self.workers is not None:
+            return self.workers.status()
+        if self.cluster is not None:
+            return status_of_all(self.cluster.node)
+        own = {"name": "pybroker", "answers": True, "silent_for": 0.0, "waiting_bytes": 0}
+        return [{**own, "up_since": started(self.engine), **own_numbers(self.engine)}]
+
     def _served(self) -> Served:
         return Served(
             engine=self.engine,
@@ -228,6 +239,7 @@ class App:
             packets=LastPackets(self.engine),
             end=lambda: self.end,
             webhook_stats=self._webhook_stats,
+            nodes=self.nodes,
             workers=self._all_workers(),
         )
 
@@ -247,6 +259,7 @@ class App:
     def _own_numbers(self) -> dict[str, Any]:
         return {
             "overview": own_numbers(self.engine),
+            "started": started(self.engine),
             "sys": self.sys_topics.values(),
             "webhooks": [stats.to_dict() for stats in self.webhooks.sink.stats()],
         }

@@ -178,7 +178,8 @@ class Node:
 
     def received(self, peer: str, frame: bytes) -> None:
         one = self.peers[peer]
-        one.link.received(frame, self.engine.clock.monotonic())
+        one.heard_at = self.engine.clock.monotonic()
+        one.link.received(frame, one.heard_at)
         if one.link.is_up and one.down_since is not None:
             one.down_since = None
             one.look_again()
@@ -218,18 +219,21 @@ class Node:
     def _all_there_is(self, peer: Peer) -> list[bytes]:
         peer.given_up = False
         self.retained.tell_all(peer)
-        return [b"".join([*self._routes.all(), records.numbers(self._measured())])]
+        return [b"".join([*self._routes.all(), records.numbers(self.measured())])]
 
     def _tell_everyone(self, record: bytes) -> None:
         for peer in self.peers.values():
             peer.session.flush()
             peer.tell(record)
 
-    def _measured(self) -> dict[str, Any]:
+    def measured(self) -> dict[str, Any]:
+        """Our numbers now."""
+        limits = self.engine.connection_limits
         return {
             **self._measure(),
             "connected": self.engine.connected,
-            "listeners": self.engine.connection_limits.connected(),
+            "listeners": limits.connected(),
+            "waiting": {name: peer.link.held for name, peer in self.peers.items() if peer.link.held},
             "knows": self.retained.knows,
         }
 
@@ -237,7 +241,7 @@ class Node:
         self._numbers_due = False
         if self._stopped:
             return
-        said = self._measured()
+        said = self.measured()
         if said != self._said:
             self._said = said
             self._tell_everyone(records.numbers(said))

@@ -46,6 +46,8 @@ class Peer:
         self.incarnations = 0
         """How many processes were in its place one after another."""
         self.down_since: float | None = engine.clock.monotonic()
+        self.heard_at = engine.clock.monotonic()
+        """When its last frame came; at first, since when it is known."""
         self.given_up = False
         """Whether it was away for so long that nothing waits for it any more."""
         self.room: asyncio.Event | None = None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .. import __version__
 from .bridge import add_bridge
 from .check import add_check
+from .cluster import add_cluster
 from .convert import add_convert
 from .faults import add_faults
 from .health import add_health
@@ -72,6 +73,7 @@ def parser(arguments: Sequence[str] = ("webhook",)) -> argparse.ArgumentParser:
         add_faults,
         add_health,
         add_bridge,
+        add_cluster,
         add_top,
         add_state,
     ):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..packets.model import VERSION_NAMES
 from .options import Commands, add_which, find_instance
+from .shown import shown_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 NARROW = 90
 """In a terminal with fewer columns, less is shown."""
-UNITS = ("B", "KiB", "MiB", "GiB")
 
 
 def add_top(commands: Commands) -> None:
@@ -108,11 +108,11 @@ def _overview(before: dict[str, Any], now: dict[str, Any]) -> RenderableType:
     lines = (
         f"pybroker {new['version']}   clients {new['clients']:,}   sessions {new['sessions']:,}"
         f"   subscriptions {new['subscriptions']:,}   retained {new['retained']:,}",
-        f"in {rate('messages_received'):,.0f} messages/s, {_size(rate('bytes_received'))}/s"
-        f"   out {rate('messages_sent'):,.0f} messages/s, {_size(rate('bytes_sent'))}/s"
+        f"in {rate('messages_received'):,.0f} messages/s, {shown_bytes(rate('bytes_received'))}/s"
+        f"   out {rate('messages_sent'):,.0f} messages/s, {shown_bytes(rate('bytes_sent'))}/s"
         f"   dropped {dropped / seconds:,.0f}/s",
         f"inflight {new['inflight']:,}   queued {new['queued']:,}   cpu {rate('cpu_seconds'):.0%}"
-        f"   memory {_size(new['memory_bytes'])}   event loop late by {new['lag'] * 1000:.1f} ms",
+        f"   memory {shown_bytes(new['memory_bytes'])}   event loop late by {new['lag'] * 1000:.1f} ms",
     )
     return Text("\n".join(lines) + "\n")
 
@@ -184,11 +184,3 @@ def _cell(text: str) -> Any:
     from rich.text import Text
 
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
-
-
-def _size(count: float) -> str:
-    unit = 0
-    while count >= 1024 and unit < len(UNITS) - 1:
-        count /= 1024
-        unit += 1
-    return f"{count:,.0f} {UNITS[unit]}" if not unit else f"{count:,.1f} {UNITS[unit]}"

@@ -100,6 +100,11 @@ def own_numbers(engine: Engine) -> dict[str, Any]:
     }
 
 
+def started(engine: Engine) -> float:
+    """When this process began, in seconds since the epoch."""
+    return engine.clock.time() - (engine.clock.monotonic() - engine.started)
+
+
 def client_of(session: Session) -> dict[str, Any]:
     """One client, connected or not. Times are seconds since the epoch; None if it is not connected."""
     client, channel = session.client, session.channel

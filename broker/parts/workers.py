@@ -17,6 +17,7 @@ from ..cluster.handover import Handover
 from ..cluster.mesh import Mesh
 from ..cluster.node import Node
 from ..cluster.owner import owner_of
+from ..cluster.status import status_of_all
 from ..engine.engine import Engine
 from ..part import Part
 from ..transport.arrival import Origin
@@ -123,6 +124,10 @@ class Workers(Part):
         return [
             total([mine, *(one for some in others for one in some if one.name == mine.name)]) for mine in own
         ]
+
+    def status(self) -> list[dict[str, Any]]:
+        """Of all workers: see `status_of_all`."""
+        return status_of_all(self.node, lambda name: f"worker-{int(name) + 1}")
 
     def owner_of(self, client_id: str) -> int:
         return owner_of(client_id, self.place.count)

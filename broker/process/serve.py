@@ -29,6 +29,7 @@ from .bridges import bridge_command
 from .daemon import to_background
 from .faults import fault_command
 from .health import health_command
+from .nodes import nodes_command
 from .output import complain, fail, say
 from .preflight import unfit_files
 from .state_layout import LayoutError, check_layout
@@ -158,6 +159,7 @@ async def _serve(settings: Settings, options: StartOptions, say_ready: Callable[
             "health": health_command(app.engine, app.listeners.all),
             "webhook status": _webhook_command(app),
             "bridge status": bridge_command(app.bridges.status),
+            "cluster status": nodes_command(app.nodes),
             "top": top_command(app.engine, app.webhooks.sink),
             "faults": fault_command(app.faults, app.outage),
         },

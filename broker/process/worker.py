@@ -22,6 +22,7 @@ from . import control, log
 from .bridges import bridge_command
 from .faults import fault_command
 from .health import health_command
+from .nodes import nodes_command
 from .serve import (
     Ending,
     Reloader,
@@ -187,6 +188,7 @@ class Work:
             "health": health,
             "webhook status": webhooks,
             "bridge status": own["bridge status"],
+            "cluster status": nodes_command(app.nodes),
             "top": top,
             "faults": fault_command(None, app.outage),
         }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("pybroker.rest")
 
 BACKLOG = 128
-MOST_BODY = 1 << 30
-"""Bytes of a request of another worker; whoever sent it to that one is bounded by `max_body`."""
+UNLIMITED = 1 << 30
+"""For requests of another worker: who sent them to that one is bounded by its settings."""
 
 
 class Rest(Part):
@@ -99,7 +99,9 @@ class PrivateRest(Part):
         from .access import Gate
         from .server import Server
 
-        settings = HttpServerSettings(auth_type="no_auth", limit_conn=256, max_body=MOST_BODY)
+        settings = HttpServerSettings(
+            auth_type="no_auth", limit_conn=UNLIMITED, max_streams=UNLIMITED, max_body=UNLIMITED
+        )
         self._server = Server(self._served, settings, Gate(settings), private=True)
         await self._server.listen([listen_unix(str(self._path), BACKLOG)])
 

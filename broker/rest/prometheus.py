@@ -49,6 +49,7 @@ def exposition(served: Served) -> str:
     families = (
         *_broker(served),
         *_process(served),
+        *_nodes(served.nodes()),
         *_bridges(bridges),
         *_endpoints(endpoints),
         *as_mongooseim(endpoints),
@@ -100,6 +101,35 @@ def _process(served: Served) -> Iterator[Family]:
     yield Family("process_start_time_seconds", "gauge", "Start, since the epoch.", [({}, started)])
     runs = [({"generation": str(n)}, one["collections"]) for n, one in enumerate(gc.get_stats())]
     yield Family("python_gc_collections_total", "counter", "Runs of the garbage collector.", runs)
+
+
+_OF_NODES = {
+    "connections": ("gauge", "clients", "Clients that are connected to the node."),
+    "sessions": ("gauge", "sessions", "Its sessions."),
+    "subscriptions": ("gauge", "subscriptions", "Their subscriptions."),
+    "retained_messages": ("gauge", "retained", "Topics with a retained message there."),
+    "inflight_messages": ("gauge", "inflight", "Sent by it, and not acknowledged yet."),
+    "queued_messages": ("gauge", "queued", "Waiting in the queues of its sessions."),
+    "messages_received_total": ("counter", "messages_received", "PUBLISH packets received by it."),
+    "messages_sent_total": ("counter", "messages_sent", "PUBLISH packets sent by it."),
+    "bytes_received_total": ("counter", "bytes_received", "Bytes received by it."),
+    "bytes_sent_total": ("counter", "bytes_sent", "Bytes sent by it."),
+    "memory_bytes": ("gauge", "memory_bytes", "Its memory."),
+    "cpu_seconds_total": ("counter", "cpu_seconds", "Its processor time."),
+    "waiting_bytes": ("gauge", "waiting_bytes", "What the other nodes hold for it."),
+    "start_time_seconds": ("gauge", "up_since", "Its start, since the epoch."),
+}
+
+
+def _nodes(found: list[dict[str, Any]]) -> Iterator[Family]:
+    """Each process of a broker of several, as of its last word."""
+    if len(found) == 1:
+        return
+    up = [({"node": one["name"]}, float(one["answers"])) for one in found]
+    yield Family("pybroker_node_up", "gauge", "1 where the node answers, else 0.", up)
+    for name, (type_, key, text) in _OF_NODES.items():
+        values = [({"node": one["name"]}, one[key]) for one in found if one.get(key) is not None]
+        yield Family(f"pybroker_node_{name}", type_, text, values)
 
 
 def _bridges(found: list[BridgeStatus]) -> Iterator[Family]:

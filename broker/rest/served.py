@@ -71,6 +71,8 @@ class Served:
     """None if another program runs the broker."""
     webhook_stats: Callable[[], list[EndpointStats]]
     """Of all processes of this broker."""
+    nodes: Callable[[], list[dict[str, Any]]]
+    """How each node of this broker is, worker or host; see `cluster/status.py`."""
     workers: Workers | None = None
     """Where this is one of several processes."""
     peaks: Peaks = field(default_factory=Peaks)

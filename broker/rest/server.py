@@ -148,7 +148,9 @@ class Server:
             return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
         if path == EVENTS:
             call = Call(self._served, request, ())
-            return await watch(call, self._settings.max_streams, self._stopping, headers)
+            workers = self._served.workers
+            others = workers.others if workers is not None and not self._private else {}
+            return await watch(call, self._settings.max_streams, self._stopping, headers, others)
         return asset(path)
 
 

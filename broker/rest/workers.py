@@ -51,6 +51,11 @@ class Workers:
         self.paths = paths
         self.index = index
 
+    @property
+    def others(self) -> dict[int, Path]:
+        """The numbers of the others, for people, and where their servers are."""
+        return {index + 1: path for index, path in enumerate(self.paths) if index != self.index}
+
     async def answer(self, route: Route, call: Call) -> web.StreamResponse:
         """What the workers that are concerned answer. Raises Refused where one does not."""
         match route.where:

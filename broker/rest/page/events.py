@@ -1,7 +1,8 @@
 """`/events`: live events, as server-sent events.
 
 The query narrows it: ``topic`` is a topic filter (``#``), ``client`` and ``text`` must be contained in the
-client identifier and the payload. Events: ``message``, ``client``, ``left_out`` (how many were not sent).
+client identifier and the payload. Events: ``message``, ``client``, ``left_out`` (how many were not sent),
+``worker`` (another process of the broker does not answer, or does so again).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import random
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +24,7 @@ from ...live.shown import properties_of, text_of
 from ...routing.topics import filter_error
 from ..answers import Code, Refused
 from ..calls import Call
+from .relays import Relays
 
 EVENTS = "/events"
 PAYLOAD_SHOWN = 16 << 10
@@ -35,9 +39,10 @@ WRITE_TIMEOUT = 30.0
 
 
 async def watch(
-    call: Call, most: int, stopping: asyncio.Event, headers: Mapping[str, str]
+    call: Call, most: int, stopping: asyncio.Event, headers: Mapping[str, str], others: Mapping[int, Path]
 ) -> web.StreamResponse:
-    """Send events until the client leaves or the broker stops. Raises Refused if ``most`` others watch."""
+    """Send events until the client goes, or the broker stops. ``others`` are the numbers of the other
+    processes of the broker, and where their servers are. Raises Refused where ``most`` others watch."""
     query = call.request.rel_url.query
     topic_filter = query.get("topic") or "#"
     if error := filter_error(topic_filter):
@@ -50,8 +55,11 @@ async def watch(
     response = web.StreamResponse(headers={**headers, "Content-Type": "text/event-stream"})
     wanted = _Wanted(query.get("client", ""), query.get("text", ""))
     passed = feed.passed
+    relays = Relays(others, EVENTS, query)
     try:
+        await relays.open()
         await response.prepare(call.request)
+        relays.start(partial(_write, response), partial(_break_off, call, response))
         await _write(response, b"retry: 1000\n\n")
         while not stopping.is_set():
             try:
@@ -70,12 +78,17 @@ async def watch(
                 lines.append(_event("left_out", {"count": left_out, "sampling": feed.sampling}))
             await _write(response, "".join(lines).encode())
     except TimeoutError:
-        response.force_close()
-        if call.request.transport is not None:
-            call.request.transport.abort()
+        _break_off(call, response)
     finally:
         feed.close(reader)
+        await relays.close()
     return response
+
+
+def _break_off(call: Call, response: web.StreamResponse) -> None:
+    response.force_close()
+    if call.request.transport is not None:
+        call.request.transport.abort()
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

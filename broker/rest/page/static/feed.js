@@ -28,7 +28,7 @@ export class Feed extends EventTarget {
       if (refused) this.again = setTimeout(() => this.open(), AGAIN); // else the browser does it
       this.tell("state", refused ? "refused" : "lost");
     };
-    for (const kind of ["message", "client"]) {
+    for (const kind of ["message", "client", "worker"]) {
       this.source.addEventListener(kind, (event) => this.tell(kind, JSON.parse(event.data)));
     }
     this.source.addEventListener("left_out", (event) => {

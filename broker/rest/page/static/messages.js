@@ -25,10 +25,19 @@ export class Messages {
       field("Payload contains", this.filters[2], { class: "grow" }),
       h("div", { class: "group" }, h("button", { type: "submit" }, "Filter"), this.pauseButton,
         h("button", { type: "button", onclick: () => this.clear() }, "Clear")));
-    this.element = h("div", {}, form, this.info,
+    this.silent = new Set();
+    this.missing = h("p", { class: "note warn", role: "status" });
+    this.element = h("div", {}, form, this.info, this.missing,
       h("div", { class: "split" }, h("section", { class: "box", "aria-label": "Stream" }, this.nothing, this.list), this.detail));
     app.feed.addEventListener("message", (event) => this.add("message", event.detail));
     app.feed.addEventListener("client", (event) => this.add("client", event.detail));
+    app.feed.addEventListener("worker", ({ detail }) => {
+      if (detail.answers) this.silent.delete(detail.worker);
+      else this.silent.add(detail.worker);
+      const names = [...this.silent].sort().map((one) => `Worker ${one}`).join(", ");
+      this.missing.textContent = names && `Without an answer: ${names}. Messages that clients of it publish are not shown.`;
+    });
+    app.feed.addEventListener("state", () => { this.silent.clear(); this.missing.textContent = ""; });
     app.feed.addEventListener("left_out", (event) => this.tell(event.detail));
   }
 
