@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import ceil
 
@@ -23,6 +23,9 @@ BURST = 64
 """How many packets that waited are gathered before they are written."""
 BURST_BYTES = 4096
 """The size of a packet that is not gathered."""
+MOST_PLAIN = 500
+"""How many messages of QoS 0 that waited for one session are written at a time: half a millisecond's work.
+Other clients have their turn before the next."""
 STRETCH_BYTES = 65_536
 """What is gathered of packets that are written a stretch at a time."""
 
@@ -35,6 +38,7 @@ class Sender:
         "_counters",
         "_hooks",
         "_pending",
+        "_postpone",
         "_reports",
         "max_bytes",
         "max_messages",
@@ -51,8 +55,12 @@ class Sender:
         max_messages: int,
         max_bytes: int,
         retry_interval: float,
+        postpone: Callable[[Session], None],
     ) -> None:
+        """``postpone`` is called where :meth:`pump` has left messages for later: it has them written after
+        other clients have had their turn."""
         self._pending = pending
+        self._postpone = postpone
         self._reports = reports
         self._counters = reports.counters
         self._hooks = reports.hooks
@@ -227,8 +235,15 @@ class Sender:
         if queue is None:
             return
         behind, session.behind = session.behind, False  # those that are taken out now are before the others
+        plain = 0
         while session.outbox is not None and (message := queue.next_plain()) is not None:
             self._write_unless_expired(session, message)
+            plain += 1
+            if plain == MOST_PLAIN:
+                session.outbox = None  # nothing may overtake the rest
+                session.behind = behind
+                self._postpone(session)
+                return
         gathered = 0
         while (outbox := session.outbox) is not None and len(messages) < session.window:
             if written := self._write_stretch(session, queue):

@@ -227,6 +227,11 @@ class Channel:
             self.engine.sender.pump(session)
             self.engine.flush()
 
+    def write_on(self) -> None:
+        """Write more of what waits, unless the client reads too slowly again."""
+        if self._unsent_limit is None:
+            self.resumed()
+
     def send(self, packet: bytes) -> None:
         """Queue ``packet`` for the next flush."""
         if packet:

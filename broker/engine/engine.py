@@ -172,6 +172,7 @@ class Engine:
             max_messages=self.mqtt.max_mqueue_len,
             max_bytes=self.limits.max_queued_bytes,
             retry_interval=self.mqtt.retry_interval,
+            postpone=self._write_on_later,
         )
         self.fanout = Fanout(self.pending, self.sender, self.reports)
         self.spreading = Spreading(self)
@@ -204,6 +205,10 @@ class Engine:
         if self.pending.outboxes or self.storage is not None:
             self.counters.packets_sent += self.pending.flush()
             self.counters.bytes_sent = self.pending.bytes
+
+    def _write_on_later(self, session: Session) -> None:
+        if session.channel is not None:
+            self.turns.later(session.channel.write_on)
 
     def use(self, mqtt: MqttSettings, limits: Limits) -> None:
         """Use other settings from now on. A client keeps the limits that its CONNACK announced until it

@@ -16,6 +16,10 @@ LONG_TURN = 256 * 1024
 costs copies."""
 FEW = 32
 """A turn with fewer packets than this may be long."""
+SHORTER = 4
+"""A turn is shorter by this factor while somebody else sends a little now and then."""
+SHORT_TURNS = 64
+"""How many turns in a row are shorter after somebody else has sent a little."""
 LINGER = 5.0
 """Seconds a client may take to close its side after we have closed ours."""
 
@@ -27,7 +31,18 @@ class TcpConnection(asyncio.Protocol):
     """Between asyncio's transport and the channel."""
 
     turn = TURN
-    __slots__ = ("_accept", "_channel", "_handled", "_held", "_lingering", "_transport", "_turn", "_waiting")
+    __slots__ = (
+        "_accept",
+        "_channel",
+        "_handled",
+        "_held",
+        "_lingering",
+        "_seen",
+        "_short_turns",
+        "_transport",
+        "_turn",
+        "_waiting",
+    )
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
@@ -38,6 +53,10 @@ class TcpConnection(asyncio.Protocol):
         """Whether the channel wants no more to be read."""
         self._turn = self.turn
         """How many bytes are handled in the next turn."""
+        self._short_turns = 0
+        """How many of the next turns are shorter."""
+        self._seen = 0
+        """How many packets of all clients had been handled after the last turn."""
         self._waiting = b""
         """What was read and is to be handled in the next turns; until then nothing more is read."""
         self._handled = 0
@@ -86,12 +105,21 @@ class TcpConnection(asyncio.Protocol):
     def _take_turn(self) -> None:
         if self._held or self._channel is None or not self._waiting:
             return
+        counters = self._channel.engine.counters
+        if 0 < counters.packets_received - self._seen < FEW:
+            self._short_turns = SHORT_TURNS
+        length, few = self._turn, FEW
+        if self._short_turns and length == self.turn:
+            self._short_turns -= 1
+            length //= SHORTER
+            few //= SHORTER
         start = self._handled
-        self._handled = start + self._turn
+        self._handled = start + length
         turn = self._waiting[start : self._handled]
         if self._handled >= len(self._waiting):
             self._waiting, self._handled = b"", 0
-        self._turn = LONG_TURN if self._handle(turn) < FEW else self.turn
+        self._turn = LONG_TURN if self._handle(turn) < few else self.turn
+        self._seen = counters.packets_received
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._take_turn)
         elif not self._held:

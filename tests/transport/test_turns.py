@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pybroker.broker.counters import Counters
-from pybroker.broker.transport.tcp import TURN, TcpConnection
+from pybroker.broker.transport.tcp import FEW, SHORT_TURNS, SHORTER, TURN, TcpConnection
 from pybroker.broker.transport.websocket import WebSocketConnection
 
 
@@ -92,6 +92,24 @@ async def test_large_packets_are_not_cut_up_for_it() -> None:
     await turns(5)
     assert max(len(piece) for piece in channel.pieces[-4:]) == TURN
     assert socket.reading
+
+
+async def test_turns_are_shorter_while_somebody_else_sends_a_little() -> None:
+    flooded, _, channel = connection()
+    counters = channel.engine.counters
+    lengths = []
+    for turn in range(6 * SHORT_TURNS):
+        if not flooded._waiting:
+            flooded.data_received(FLOOD[: 3 * TURN])
+        if turn in (10, 22):
+            counters.packets_received += 1
+        if turn == 4 * SHORT_TURNS:
+            counters.packets_received += FEW
+        await turns(1)
+        lengths.append(len(channel.pieces[-1]))
+    short = [at for at, length in enumerate(lengths) if length == TURN // SHORTER]
+    assert short == list(range(10, 22 + SHORT_TURNS))
+    assert {length for at, length in enumerate(lengths) if at not in short} == {TURN}
 
 
 async def test_what_comes_all_the_same_keeps_its_place() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pybroker.broker.delivery.sender import MOST_PLAIN
 from pybroker.broker.engine.turns import TURN
 from pybroker.broker.packets.model import Pingresp, Suback, Subscribe, SubscribeFilter, Unsuback, Unsubscribe
 from pybroker.broker.packets.reasons import ReasonCode
@@ -162,3 +163,56 @@ def test_a_run_of_messages_for_many_that_do_not_read(
     broker.engine.turns.now = lambda: 0.0
     receivers[7].read_on()
     assert receivers[7].payloads() == [b"x"] + [b"%d" % n for n in range(many)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_has_waited_for_a_slow_reader_is_written_in_turns_and_in_order(
+    broker: Broker, version: int
+) -> None:
+    reader, publisher = broker.connect("r", version), broker.connect("p", version)
+    reader.subscribe("t", 1)
+    reader.stop_reading()
+    sent = [b"%d" % number for number in range(2 * MOST_PLAIN)]
+    for payload in sent:
+        publisher.publish("t", payload)
+    reader.link.stuck = False
+    reader.channel.resumed()
+    got = [message.payload for message in reader.messages()]
+    assert got == sent[:MOST_PLAIN]
+    publisher.publish("t", b"next")
+    assert reader.messages() == []
+    rounds(broker)
+    got += [message.payload for message in reader.messages()]
+    assert got == sent
+    rounds(broker, 2)
+    publisher.publish("t", b"last")
+    assert [message.payload for message in reader.messages()] == [b"next", b"last"]
+
+
+def test_a_reader_that_is_slow_again_waits(broker: Broker) -> None:
+    reader, publisher = broker.connect("r"), broker.connect("p")
+    reader.subscribe("t")
+    reader.stop_reading()
+    for number in range(3 * MOST_PLAIN):
+        publisher.publish("t", b"%d" % number)
+    reader.link.stuck = False
+    reader.channel.resumed()
+    assert len(reader.messages()) == MOST_PLAIN
+    reader.stop_reading()
+    rounds(broker, 3)
+    assert not reader.link.written
+    reader.read_on()
+    rounds(broker, 3)
+    assert len(reader.messages()) == 2 * MOST_PLAIN
+
+
+def test_a_reader_that_goes_away_between_turns(broker: Broker) -> None:
+    reader, publisher = broker.connect("r"), broker.connect("p")
+    reader.subscribe("t")
+    reader.stop_reading()
+    for number in range(2 * MOST_PLAIN):
+        publisher.publish("t", b"%d" % number)
+    reader.channel.resumed()
+    reader.channel.lost()
+    rounds(broker, 2)
+    publisher.ping()
