@@ -127,10 +127,6 @@ def _refuse_with_workers(settings: Settings, place: Place, report: Report) -> No
         return
     if settings.faults is not None:
         report.error(place, "faults", "faults take a broker of one process: set system.workers = 1")
-    for one in settings.event_pushers:
-        if one.backend == "push":
-            text = "push takes a broker of one process: set system.workers = 1"
-            report.error(place, f"event_pusher.{one.name}", text)
 
 
 def _check_sections(root: Section, report: Report) -> None:

@@ -32,7 +32,7 @@ class Push:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
-        self.registry = Registry(_directory(settings), _bounds(settings))
+        self.registry = Registry(registrations_directory(settings), _bounds(settings))
         self._open = False
 
     @property
@@ -41,7 +41,7 @@ class Push:
 
     async def open(self, settings: Settings) -> None:
         """Open the store, if an event pusher needs it. Raises StoreError."""
-        if not _is_wanted(settings) or self._open:
+        if not serves_push(settings) or self._open:
             return
         await self.registry.open()
         self._open = True
@@ -55,7 +55,7 @@ class Push:
         """Accept registrations from now on, or stop accepting them. Call ``open`` first."""
         commands = self._engine.commands
         self.registry.bounds = _bounds(settings)
-        if _is_wanted(settings):
+        if serves_push(settings):
             commands.update({ENABLE: self._enable, DISABLE: self._disable})
         else:
             self._take_no_more()
@@ -128,11 +128,13 @@ def _refused(client: Client, topic: str, error: Exception, reason: ReasonCode) -
     return reason
 
 
-def _is_wanted(settings: Settings) -> bool:
+def serves_push(settings: Settings) -> bool:
+    """Whether an event pusher has `backend = push`."""
     return any(one.backend == "push" and one.enable for one in settings.event_pushers)
 
 
-def _directory(settings: Settings) -> Path | None:
+def registrations_directory(settings: Settings) -> Path | None:
+    """Where registrations are written; None if they end with the broker."""
     if settings.push_registrations.path is not None:
         return settings.push_registrations.path
     if settings.sqlite is not None:

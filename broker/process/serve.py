@@ -32,7 +32,7 @@ from .health import health_command
 from .nodes import nodes_command
 from .output import complain, fail, say
 from .preflight import unfit_files
-from .state_layout import LayoutError, check_layout
+from .state_layout import LayoutError, check_layouts
 from .top import top_command
 
 logger = logging.getLogger("pybroker")
@@ -67,11 +67,10 @@ def serve(settings: Settings, options: StartOptions) -> int:
         return fail(f"the log cannot be written: {error}")
     log.spare()
     _allow_open_files(settings.limits.max_connections)
-    if settings.sqlite is not None:
-        try:
-            check_layout(settings.sqlite.path, settings.workers)
-        except LayoutError as error:
-            return fail(str(error))
+    try:
+        check_layouts(settings)
+    except LayoutError as error:
+        return fail(str(error))
     if settings.workers > 1:
         from .supervisor import supervise
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from pybroker.webhook.push.store import NAME as REGISTRATIONS
 from pybroker.webhook.settings import WebhookSettings
 
 from ..cluster.owner import owner_of
-from ..config.settings import Settings
+from ..config.settings import PushRegistrations, Settings
+from ..parts.push import registrations_directory, serves_push
 from ..state.files import DATABASE
 
 
@@ -20,16 +22,26 @@ def folder_of(path: Path, index: int) -> Path:
     return path / f"worker-{index + 1}"
 
 
-def check_layout(path: Path, workers: int) -> None:
-    """Raise LayoutError where the state in ``path`` is that of another number of workers: clients would be
+def check_layouts(settings: Settings) -> None:
+    """Check the state on disk, and the devices that are registered for push. Raises LayoutError."""
+    if settings.sqlite is not None:
+        check_layout(settings.sqlite.path, settings.workers)
+    if serves_push(settings) and (path := registrations_directory(settings)) is not None:
+        check_layout(path, settings.workers, REGISTRATIONS, "push_registrations.path: the list of devices")
+
+
+def check_layout(
+    path: Path, workers: int, file: str = DATABASE, what: str = "sqlite.mounted_file_path: the state"
+) -> None:
+    """Raise LayoutError where the ``file`` in ``path`` is that of another number of workers: clients would be
     looked for elsewhere."""
-    found = len([one for one in path.glob("worker-*") if one.is_dir()]) if path.is_dir() else 0
-    if (path / DATABASE).exists():
+    found = len([one for one in path.glob("worker-*") if (one / file).exists()]) if path.is_dir() else 0
+    if (path / file).exists():
         found = 1
     if found and found != workers:
         was = "one process" if found == 1 else f"{found} workers"
         raise LayoutError(
-            f"sqlite.mounted_file_path: the state in {path} is that of {was}, not of {workers} workers; "
+            f"{what} in {path} is that of {was}, not of {workers} workers; "
             f"start with as many (system.workers = {found}), or name another directory"
         )
 
@@ -52,6 +64,7 @@ def settings_of(settings: Settings, index: int, count: int) -> Settings:
         sqlite=settings.sqlite and replace(settings.sqlite, path=folder_of(settings.sqlite.path, index)),
         webhooks=_endpoints(settings.webhooks, index),
         event_pushers=_endpoints(settings.event_pushers, index),
+        push_registrations=_registrations(settings.push_registrations, index, count),
         presets=tuple(one for one in settings.presets if owner_of(one.clientid, count) == index),
         sys=settings.sys if first else replace(settings.sys, interval=0.0),
     )
@@ -61,4 +74,14 @@ def _endpoints(endpoints: tuple[WebhookSettings, ...], index: int) -> tuple[Webh
     return tuple(
         replace(one, spool=replace(one.spool, path=folder_of(one.spool.path, index))) if one.spool else one
         for one in endpoints
+    )
+
+
+def _registrations(wanted: PushRegistrations, index: int, count: int) -> PushRegistrations:
+    """Its share of what may be registered in all."""
+    return replace(
+        wanted,
+        path=wanted.path and folder_of(wanted.path, index),
+        max=-(-wanted.max // count),
+        max_bytes=wanted.max_bytes // count,
     )

@@ -11,7 +11,7 @@ from pybroker.webhook.push.registry import FullError, Registry
 from pybroker.webhook.push.store import StoreError
 
 from ..answers import Code, Refused, data
-from ..calls import Call, Route
+from ..calls import Call, Route, Where
 from ..listing import listing
 
 LONGEST_CLIENT = 65535
@@ -73,9 +73,40 @@ async def forget(call: Call) -> web.Response:
 
 
 ROUTES = (
-    Route("GET", "/push", registrations, "list_push", "Devices that are registered for notifications"),
-    Route("GET", "/push/:clientid", of_client, "get_push", "Those of a client"),
-    Route("POST", "/push", register, "create_push", "Register a device of a client", True),
-    Route("DELETE", "/push/:clientid", forget, "delete_push", "Forget the devices of a client", True),
-    Route("DELETE", "/push/:clientid/:device_id", forget, "delete_push", "Forget one of them", True),
+    Route(
+        "GET",
+        "/push",
+        registrations,
+        "list_push",
+        "Devices that are registered for notifications",
+        where=Where.ALL,
+    ),
+    Route("GET", "/push/:clientid", of_client, "get_push", "Those of a client", where=Where.OWNER),
+    Route(
+        "POST",
+        "/push",
+        register,
+        "create_push",
+        "Register a device of a client",
+        True,
+        where=Where.OWNER_IN_BODY,
+    ),
+    Route(
+        "DELETE",
+        "/push/:clientid",
+        forget,
+        "delete_push",
+        "Forget the devices of a client",
+        True,
+        where=Where.OWNER,
+    ),
+    Route(
+        "DELETE",
+        "/push/:clientid/:device_id",
+        forget,
+        "delete_push",
+        "Forget one of them",
+        True,
+        where=Where.OWNER,
+    ),
 )
