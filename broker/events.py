@@ -170,7 +170,7 @@ class MessageDropped(MessageEvent):
 
     Reasons: ``no_subscribers``, ``queue_full``, ``expired``, ``packet_too_large``, ``slow_receiver``,
     ``not_authorized``, ``session_terminated``, ``quota_exceeded``, ``loop`` (a bridge has brought it a second
-    time; ``client`` is then the bridge).
+    time; ``client`` is then the bridge), ``refused`` (the remote broker of a bridge does not take it).
     """
 
     client: Client | None

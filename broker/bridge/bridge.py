@@ -19,10 +19,12 @@ from .asking import Asking
 from .backlog import Backlog
 from .counters import BridgeCounters
 from .echoes import Echoes
+from .farewell import end_session
 from .local import LocalSession
 from .loops import Loops
 from .mirror import Mirror
 from .opening import in_words, open_transport
+from .poison import Poison
 from .relay import Relay, RemoteLimits
 from .remembered import Remembered
 from .settings import Address, BridgeSettings
@@ -97,6 +99,9 @@ class Bridge:
         self._down: asyncio.Future[tuple[str, bool]] | None = None
         self._versions: dict[str, int] = {}
         """Which of the versions each server has taken."""
+        self._poison = Poison()
+        self._forgotten_by = ""
+        """The server that has been told to forget the session."""
         self._state = DISABLED
         self._since = engine.clock.time()
         self._server = ""
@@ -146,12 +151,36 @@ class Bridge:
         """Whether it is to be connected."""
         return self._task is not None
 
-    def halt(self) -> list[asyncio.Task[None]]:
-        """Take leave of the remote broker at once. Returns what may still be ending."""
+    async def end_remote_sessions(self) -> None:
+        """Once more to each server that may have a session of this bridge, which is removed."""
+        servers = self._remembered.servers_of(self.name)
+        if self.settings.ends_with_connection:
+            servers = set()
+        for address in self.settings.servers:
+            if address.url not in servers or address.url == self._forgotten_by:
+                continue
+            version = self.settings.versions[self._versions.get(address.url, 0)]
+            why = await end_session(self.settings, address, version, self.broker_id)
+            if why:
+                log.warning(
+                    "bridge %s is removed. Its session at %s, with the client identifier %s, may still"
+                    " be there: %s",
+                    self.name,
+                    address.url,
+                    self.settings.clientid,
+                    why,
+                )
+            else:
+                log.info("bridge %s is removed, and its session at %s has ended", self.name, address.url)
+        self._remembered.forget(self.name, self.settings.clientid)
+
+    def halt(self, *, for_good: bool = False) -> list[asyncio.Task[None]]:
+        """Take leave of the remote broker at once, ``for_good`` also of the session there. Returns what may
+        still be ending."""
         tasks = [task for task in (self._task, self._probe) if task is not None]
         self._task = self._probe = None
-        if self._uplink is not None:
-            self._uplink.close()
+        if self._uplink is not None and self._uplink.close(for_good=for_good):
+            self._forgotten_by = self._server
         for task in tasks:
             task.cancel()
         self._next_try = None
@@ -195,8 +224,35 @@ class Bridge:
         """It is over."""
         self.local.moved()
         self._remembered.save()
+        self._look_for_poison(uplink)
         if self._down is not None and not self._down.done():
             self._down.set_result((why, other_version))
+
+    def _look_for_poison(self, uplink: Uplink) -> None:
+        if uplink.relay is None:
+            return
+        since = uplink.sends_since
+        sent_for = self._engine.clock.monotonic() - since if since is not None else None
+        closed_there = uplink.closed_there
+        message = self._poison.link_ended(self.local.first, sent_for=sent_for, closed_there=closed_there)
+        if message is not None:
+            self.local.give_up(message)
+            self.counters.dropped["closes_link"] += 1
+            log.error(
+                "bridge %s: %s closes the connection each time that it is sent the message of QoS %d to"
+                ' "%s" (%d bytes), and keeps it open without; the message is dropped',
+                self.name,
+                self._server,
+                message.qos,
+                message.publish.topic,
+                len(message.publish.payload),
+            )
+            self._engine.flush()
+
+    @property
+    def hold(self) -> float:
+        """Seconds for which messages are held back on a new link."""
+        return self._poison.hold
 
     def warned(self, text: str) -> None:
         """The remote broker has refused something."""

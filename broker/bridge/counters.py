@@ -18,4 +18,4 @@ class BridgeCounters:
     """Times the link came up."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Messages that were not passed on, by reason: ``loop``, ``echo``, ``hop_limit``, ``topic``,
-    ``not_subscribed``, ``packet_too_large``, ``refused``, ``window_full``."""
+    ``not_subscribed``, ``packet_too_large``, ``refused``, ``window_full``, ``closes_link``."""

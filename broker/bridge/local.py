@@ -16,6 +16,7 @@ from ..packets.encoder import encode
 from ..packets.model import Connect
 from ..packets.properties import Properties
 from ..routing.subscription import Subscription
+from ..session.inflight import Outgoing
 from ..session.session import Session
 from .backlog import Backlog
 from .settings import BridgeSettings
@@ -89,6 +90,18 @@ class LocalSession:
         """Messages may have left the queue, or the link has come or gone."""
         if self._backlog.full and (session := self.session) is not None:
             self._backlog.moved(session)
+
+    @property
+    def first(self) -> Outgoing | None:
+        """The oldest message that the remote broker has not acknowledged, where it may have been sent."""
+        session = self.session
+        messages = session.inflight.messages if session is not None else {}
+        return next((message for message in messages.values() if not message.released), None)
+
+    def give_up(self, message: Outgoing) -> None:
+        """Drop a message that the remote broker does not take."""
+        if (session := self.session) is not None:
+            self._engine.sender.give_up(session, message, "refused")
 
     def end(self) -> None:
         """Nobody has to wait for this session any more."""

@@ -68,9 +68,16 @@ class Remembered:
             sessions = self._sessions[name] = RemoteSessions(clientid)
         return sessions.filters.setdefault(server, set())
 
-    def forget(self, name: str) -> None:
-        """The bridge is removed."""
-        self._sessions.pop(name, None)
+    def servers_of(self, name: str) -> set[str]:
+        """Where the bridge may have a session."""
+        sessions = self._sessions.get(name)
+        return set(sessions.filters) if sessions is not None else set()
+
+    def forget(self, name: str, clientid: str) -> None:
+        """The bridge is removed, or has another client identifier now."""
+        sessions = self._sessions.get(name)
+        if sessions is not None and sessions.clientid == clientid:
+            del self._sessions[name]
         self.save()
 
     def save(self) -> None:

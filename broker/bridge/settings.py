@@ -133,5 +133,10 @@ class BridgeSettings:
     """Whether what is retained here is sent when the link comes up."""
 
     @property
+    def ends_with_connection(self) -> bool:
+        """Whether the remote broker forgets the session with the connection, whichever version is spoken."""
+        return self.clean_start and (self.options.session_expiry == 0 or self.versions[0][0] != 5)
+
+    @property
     def local_client_id(self) -> str:
         return INSIDE + self.name

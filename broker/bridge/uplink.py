@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..clock import Timer
 from ..engine.channel import Channel
 from ..engine.channel import Link as Transport
 from ..engine.engine import Engine
@@ -17,6 +18,7 @@ from ..packets.model import (
     SubscribeFilter,
     Unsuback,
 )
+from ..packets.properties import Properties
 from . import greeting
 from .asking import Asking
 from .counters import BridgeCounters
@@ -40,6 +42,10 @@ class Owner(Protocol):
 
     def relay(self, remote: RemoteLimits) -> Relay: ...
     def asking(self, relay: Relay, version: int) -> Asking: ...
+    @property
+    def hold(self) -> float:
+        """Seconds for which messages are held back on a new link."""
+
     def wanted(self) -> list[SubscribeFilter]:
         """The topic filters to ask for on a new link."""
 
@@ -75,9 +81,16 @@ class Uplink:
         self._asking: Asking | None = None
         self._channel: Channel | None = None
         self._over = False
+        self.closed_there = False
+        """Whether the remote broker has ended the connection."""
+        self.sends_since: float | None = None
+        """When the first message of the session could be sent, by the broker's clock."""
+        self._held: list[bytes] | None = None
+        """What the session has written while messages are held back. Its window bounds this."""
         self._heard = True
         """Whether anything has come since the last PINGREQ."""
         self._keepalive = settings.keepalive
+        self._holding: Timer | None = None
         self._timer = engine.clock.call_at(engine.clock.monotonic() + ANSWER, self._no_answer)
         self._write(
             greeting.connect(
@@ -112,6 +125,7 @@ class Uplink:
         except greeting.RefusedError as error:
             self.end(str(error), other_version=error.other_version)
         except RemoteEndedError as error:
+            self.closed_there = True
             self.end(f"it has disconnected the bridge: {error}")
         except ProtocolError as error:
             # A broker of 3.1.1 answers a CONNECT of 5.0 in its own way.
@@ -122,6 +136,7 @@ class Uplink:
         text = (
             "the connection is lost" if self.relay is not None else "it has closed the connection unanswered"
         )
+        self.closed_there = True
         # Some brokers close where they do not know the bridge bit.
         self.end(text, other_version=self.relay is None and self.bridge_bit)
 
@@ -139,11 +154,15 @@ class Uplink:
     def is_up(self) -> bool:
         return self._channel is not None and not self._over
 
-    def close(self) -> None:
-        """Take leave of the remote broker."""
+    def close(self, *, for_good: bool = False) -> bool:
+        """Take leave of the remote broker. ``for_good``: it is to forget the session. Returns whether it
+        does."""
+        can_say = for_good and self.is_up and self.version == 5
         if not self._over and self.relay is not None:
-            self._write(encode(Disconnect(), self.version))
+            properties = Properties(session_expiry_interval=0) if can_say else None
+            self._write(encode(Disconnect(properties=properties), self.version))
         self.end("closed by this side")
+        return can_say
 
     def subscribe(self, filters: list[SubscribeFilter]) -> None:
         """Send SUBSCRIBE; what is refused is told to the bridge."""
@@ -163,6 +182,8 @@ class Uplink:
             return
         self._over = True
         self._timer.cancel()
+        if self._holding is not None:
+            self._holding.cancel()
         self._transport.close()
         channel, self._channel = self._channel, None
         if channel is not None and not channel.closed:
@@ -203,6 +224,12 @@ class Uplink:
         self._write_all()
         if not old:
             self._local.forget_received()
+        if self._owner.hold:
+            self._held = []
+            clock = self._engine.clock
+            self._holding = clock.call_at(clock.monotonic() + self._owner.hold, self._let_go)
+        else:
+            self.sends_since = self._engine.clock.monotonic()
         link = Link(self._from_local, self._closed_here, self._transport)
         self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self.relay.window)
         if self._keepalive:
@@ -218,10 +245,19 @@ class Uplink:
         """The broker writes to the bridge's session."""
         if self._over or self.relay is None:
             return
+        if self._held is not None:
+            self._held.append(data)
+            return
         self.relay.local_data(data)
         self._write_all()
         if self.relay.to_local:  # not within the broker's own flush
             self._engine.turns.later(self._hand_on)
+
+    def _let_go(self) -> None:
+        """Send what was held back."""
+        held, self._held = self._held, None
+        self.sends_since = self._engine.clock.monotonic()
+        self._from_local(b"".join(held or ()))
 
     def _hand_on(self, size: int = 0) -> None:
         """``size``: how many bytes from the remote broker have led to it."""

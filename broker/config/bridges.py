@@ -75,6 +75,7 @@ def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
             else:
                 bridge = _bridge(name, read(one, PREFIX, report, where), one, report, aws=kind == "aws")
                 if bridge is not None:
+                    _check_clientid(bridge, found, f"{where}.clientid", one, report)
                     found[name] = bridge
     return tuple(found.values())
 
@@ -90,6 +91,19 @@ def bridge_of(name: str, values: Mapping[str, object], environ: Mapping[str, str
     if report.errors:
         raise ConfigError(report.errors)
     return found[0]
+
+
+def _check_clientid(
+    bridge: BridgeSettings, others: Mapping[str, BridgeSettings], key: str, section: Section, report: Report
+) -> None:
+    servers = {address.url for address in bridge.servers}
+    for other in others.values():
+        if other.clientid == bridge.clientid and servers & {address.url for address in other.servers}:
+            message = (
+                f'"{bridge.clientid}" is that of bridge {other.name} too, at the same server: each '
+                "of the two disconnects the other"
+            )
+            report.warn(section.place, key, message)
 
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)

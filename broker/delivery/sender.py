@@ -268,6 +268,18 @@ class Sender:
         elif session.keeper is not None and queue.runs_low:
             session.keeper.fetch(session)
 
+    def give_up(self, session: Session, message: Outgoing, reason: str) -> None:
+        """Drop a message that was sent and is not acknowledged."""
+        inflight = session.inflight
+        for packet_id, one in inflight.messages.items():
+            if one is message:
+                del inflight.messages[packet_id]
+                inflight.unsent.pop(packet_id, None)
+                if inflight.uncount(packet_id):
+                    session.window = session.full_window
+                self._drop(session, message, reason)
+                return
+
     def has_room(self, session: Session, publish: Publish, qos: int) -> bool:
         """Whether a message could be written at once, and nothing waits for that already."""
         if session.outbox is None or session.queue:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from ..bridge.backlog import Backlog
 from ..bridge.bridge import CONNECTED, Bridge, BridgeStatus
@@ -34,6 +36,8 @@ class Bridges(Part):
         self._mirror = Mirror(engine)
         self._mirror.changed = self._mirrored
         self.all: dict[str, Bridge] = {}
+        self._farewells: dict[str, asyncio.Task[None]] = {}
+        """What ends the sessions of removed bridges at their remote brokers, by client identifier."""
         self._down: set[str] = set()
         """The names of bridges that an outage has cut."""
 
@@ -54,7 +58,7 @@ class Bridges(Part):
             before = dict(self.all)
             for name, bridge in list(self.all.items()):
                 if wanted.get(name) != bridge.settings:
-                    self._end(bridge)
+                    self._end(bridge, wanted.get(name))
             self._settings = settings.bridges
             self._forget_all_but(one.local_client_id for one in settings.bridges)
             for one in settings.bridges:
@@ -68,12 +72,12 @@ class Bridges(Part):
         TlsError."""
         self._check((settings,))
         if (before := self.all.get(settings.name)) is not None:
-            self._end(before)
+            self._end(before, settings)
         self._begin(settings, before)
 
     def remove(self, name: str) -> None:
-        """End a bridge and its session, with what waits in it. Raises KeyError."""
-        self._end(self.all[name])
+        """End a bridge and its sessions on both sides, with what waits in them. Raises KeyError."""
+        self._end(self.all[name], None)
         self._forget_all_but(bridge.settings.local_client_id for bridge in self.all.values())
 
     def switch(self, name: str, on: bool) -> None:
@@ -105,6 +109,8 @@ class Bridges(Part):
         return [bridge.status for bridge in self.all.values()]
 
     async def leave(self) -> None:
+        for task in list(self._farewells.values()):
+            task.cancel()
         for bridge in self.all.values():
             await bridge.stop()
 
@@ -126,6 +132,8 @@ class Bridges(Part):
 
     def _begin(self, settings: BridgeSettings, before: Bridge | None = None) -> None:
         server = settings.servers[0].url
+        if (farewell := self._farewells.pop(settings.clientid, None)) is not None:
+            farewell.cancel()  # the session goes on
         echoes = self._echoes.setdefault(server, Echoes())
         echoes.join(settings)
         bridge = Bridge(
@@ -144,15 +152,26 @@ class Bridges(Part):
         for bridge in self.all.values():
             bridge.mirrored(topic_filter, wanted)
 
-    def _end(self, bridge: Bridge) -> None:
-        """Its session stays: what waits in it goes out over the bridge that takes its place."""
+    def _end(self, bridge: Bridge, after: BridgeSettings | None) -> None:
+        """Its session stays here: what waits in it goes out over the bridge that takes its place, which
+        ``after`` describes. The one at the remote broker stays if that bridge goes on with it."""
         del self.all[bridge.name]
         for echoes in self._echoes.values():
             echoes.leave(bridge.name)
-        bridge.halt()
+        before = bridge.settings
+        gone = after is None or (after.clientid, after.servers) != (before.clientid, before.servers)
+        bridge.halt(for_good=gone)
+        if gone:
+            task = asyncio.create_task(bridge.end_remote_sessions(), name=f"bridge {bridge.name}: farewell")
+            self._farewells[before.clientid] = task
+            task.add_done_callback(partial(self._farewell_done, before.clientid))
         bridge.local.end()
         self._loops.linked(bridge.settings.local_client_id, 0)
         self._others_changed()
+
+    def _farewell_done(self, clientid: str, task: asyncio.Task[None]) -> None:
+        if self._farewells.get(clientid) is task:
+            del self._farewells[clientid]
 
     def _others_changed(self) -> None:
         self._loops.use((one.settings, one.counters) for one in self.all.values())

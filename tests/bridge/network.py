@@ -30,6 +30,8 @@ class Network:
 
     def __init__(self, *names: str) -> None:
         self.wires: deque[tuple[Callable[[bytes], None], bytes]] = deque()
+        self.poison = b""
+        """Whoever is sent this by a bridge closes the connection."""
         self.tasks: list[asyncio.Task[None]] = []
         self.sites = {name: Site(self, name) for name in names}
 
@@ -133,7 +135,15 @@ class _Wire:
         version = bridge.settings.versions[0]
         served: list[Channel] = []
         uplinks: list[Uplink] = []
-        upward = _End(network, lambda data: served[0].received(data))
+
+        def up(data: bytes) -> None:
+            if network.poison and network.poison in data:
+                served[0].lost()
+                uplinks[0].lost()
+            else:
+                served[0].received(data)
+
+        upward = _End(network, up)
         downward = _End(network, lambda data: uplinks[0].received(data))
         served.append(
             Channel(other.broker.engine, handlers, downward, listener="tcp", peer="192.0.2.1:50000")

@@ -9,7 +9,7 @@ from pybroker.broker.bridge.bridge import Bridge
 from pybroker.broker.packets.model import Puback, Pubrec
 from tests.harness import Client
 
-from .network import Network, Site
+from .network import LOOP, Network, Site
 
 ROOM = 7
 """Messages that the bridge takes: two in flight, and five that wait."""
@@ -164,7 +164,11 @@ def test_two_full_bridges_do_not_wait_for_each_other() -> None:
 def test_a_bridge_that_ends_lets_everybody_go_on() -> None:
     network, edge, _ = edge_and_cloud("wait_always")
     burst(edge.publisher, 1)
-    edge.bridges.remove("cloud")
+
+    async def remove() -> None:
+        edge.bridges.remove("cloud")
+
+    LOOP.run_until_complete(remove())
     network.wait()
     assert answers(edge.publisher) == 20
     assert not edge.broker.engine.restricts_publish

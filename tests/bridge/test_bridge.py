@@ -169,6 +169,43 @@ def test_a_reload_changes_what_has_changed() -> None:
             first.wait_for("one/x")
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("how", ["reload", "remove", "other client identifier", "removed while it was off"])
+def test_the_remote_session_of_a_removed_bridge_ends(version: int, how: str) -> None:
+    text = f"proto_ver = {version}, clientid = {{}}"
+
+    def there(name: str) -> bool:
+        return remote.running.call(lambda: name in remote.running.app.engine.sessions)
+
+    with TestBroker() as remote, bridged(bridge(url(remote), text.format("first"), *BOTH)) as broker:
+        bridges = broker.running.app.bridges
+        assert there("first")
+        if how == "reload":
+            reload(broker, "")
+        elif how == "remove":
+            broker.running.call(lambda: bridges.remove("up"))
+        elif how == "other client identifier":
+            reload(broker, bridge(url(remote), text.format("second"), *BOTH))
+            wait_until(lambda: there("second"), "the other one is there")
+        else:
+            broker.running.call(lambda: bridges.switch("up", on=False))
+            assert there("first"), "it is switched on again later"
+            broker.running.call(lambda: bridges.remove("up"))
+        wait_until(lambda: not there("first"), "its session there has ended")
+
+
+def test_a_session_that_cannot_be_ended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        TestBroker() as remote,
+        bridged(bridge(url(remote), "clientid = lost", *BOTH)) as broker,
+        remote.outage(),
+    ):
+        wait_for_state(broker, "disconnected")
+        reload(broker, "")
+        wait_until(lambda: "may still be there" in caplog.text, "it is told")
+    assert f"Its session at {url(remote)}, with the client identifier lost, may still be there" in caplog.text
+
+
 def test_a_reload_takes_subscriptions_back() -> None:
     with (
         TestBroker() as remote,

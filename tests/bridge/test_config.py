@@ -209,6 +209,11 @@ def test_what_is_wrong(tmp_path: Path, text: str, error: str) -> None:
             'bridges.mqtt.up { server = "tls+mqtt-tcp://x", ssl { verify_peer = false } }',
             "whoever answers",
         ),
+        (
+            'bridges.mqtt.up { server = "mqtt-tcp://x", clientid = c, transparent = true }\n'
+            'bridges.mqtt.b { server = "mqtt-tcp://x", clientid = c, transparent = true }',
+            'bridges.mqtt.b.clientid: "c" is that of bridge up too, at the same server',
+        ),
         ("bridges.mqtt.cache { disk_cache_size = 1 }", "bridges: accepted, without effect: mqtt.cache"),
         (
             'bridges.mqtt.up { server = "mqtt-tcp://x",\n'

@@ -36,7 +36,9 @@ def test_the_file_is_read_again(tmp_path: Path) -> None:
     assert after.of("up", "edge", "mqtt-tcp://x") == {"a/#"}
     assert after.of("up", "edge", "mqtt-tcp://y") == set()
     assert after.of("up", "other", "mqtt-tcp://x") == set()
-    after.forget("up")
+    after.forget("up", "edge")
+    assert after.servers_of("up") == {"mqtt-tcp://x"}, "that is of another client identifier"
+    after.forget("up", "other")
     again = Remembered()
     again.open(tmp_path, ["up"])
     assert again.of("up", "edge", "mqtt-tcp://x") == set()

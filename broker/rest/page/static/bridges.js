@@ -7,6 +7,7 @@ const STATES = { connected: "good", connecting: "warn", disconnected: "bad", dis
 const REASONS = {
   loop: "had been here", echo: "came back", hop_limit: "passed too many bridges", topic: "have no topic there",
   not_subscribed: "were not asked for", packet_too_large: "too large", refused: "refused there", window_full: "too many in flight",
+  closes_link: "closed the link",
 };
 
 export class Bridges {
