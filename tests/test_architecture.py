@@ -64,6 +64,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.session",
     },
     "broker.bridge": {
+        "broker.client.websocket",
         "broker.engine",
         "broker.outgoing",
         "broker.packets",

@@ -7,7 +7,6 @@ too many messages wait to be taken, nothing is read from the connection.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -35,8 +34,8 @@ from ..packets.model import (
 from ..packets.primitives import LARGEST_PACKET
 from ..packets.properties import Properties
 from ..packets.reasons import ReasonCode, reason_name
+from .stream import Place, Stream
 
-READ = 1 << 16
 WAITING = 1 << 24
 """Reading stops while the messages that wait to be taken have more bytes than this."""
 MESSAGE_COST = 1024
@@ -72,10 +71,9 @@ class Login:
 class Client:
     """An open connection. Create it with :meth:`connect`."""
 
-    def __init__(self, login: Login, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, login: Login, stream: Stream) -> None:
         self._login = login
-        self._reader = reader
-        self._writer = writer
+        self._stream = stream
         self._decoder = Decoder(LARGEST_PACKET)
         self._decoder.version = login.version
         self._packets: list[Packet] = []
@@ -96,17 +94,17 @@ class Client:
         self._closed = False
 
     @classmethod
-    async def connect(cls, host: str, port: int, login: Login, tls: ssl.SSLContext | None = None) -> Client:
+    async def connect(cls, place: Place, login: Login) -> Client:
         """Raises ClientError if the broker refuses or does not answer, OSError if it cannot be reached,
         ValueError if ``login`` does not fit into CONNECT."""
         try:
             async with asyncio.timeout(ANSWER):
-                reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-                client = cls(login, reader, writer)
+                stream = await Stream.open(place)
+                client = cls(login, stream)
                 try:
                     await client._begin()
                 except BaseException:
-                    writer.close()
+                    stream.abort()
                     raise
                 return client
         except TimeoutError:
@@ -211,18 +209,15 @@ class Client:
             await self._send(Disconnect())
         self._closed = True
         self._end(ClientError("this side has closed the connection"))
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        await self._stream.close()
 
     # ---- packets
 
     async def _send(self, packet: Packet) -> None:
         if self._ended is not None:
             raise self._ended
-        self._writer.write(encode(packet, self._login.version))
         try:
-            await self._writer.drain()
+            await self._stream.write(encode(packet, self._login.version))
         except OSError as error:
             raise ClientError(f"connection lost: {error}") from error
 
@@ -242,7 +237,9 @@ class Client:
 
     async def _next(self) -> Packet:
         while not self._packets:
-            data = await self._reader.read(READ)
+            data = await self._stream.read()
+            if not data and self._stream.refusal:
+                raise ClientError(f"the broker accepts no WebSocket here: {self._stream.refusal}")
             if not data:
                 raise ClientError("the broker has closed the connection")
             self._heard = True

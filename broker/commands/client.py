@@ -9,6 +9,7 @@ import secrets
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 VERSIONS = {"31": 3, "mqttv31": 3, "311": 4, "mqttv311": 4, "5": 5, "mqttv5": 5}
 WILL_FOR_EVER = 0xFFFFFFFF
+PORTS = {(False, False): 1883, (False, True): 8883, (True, False): 80, (True, True): 443}
+"""The default ports, by WebSocket and TLS."""
 PROPERTIES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "content-type": ("content_type", str),
     "response-topic": ("response_topic", str),
@@ -36,13 +39,21 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("connection").add_argument
     add("--help", action="help", help="show this help message and exit")
     add("-h", "--host", metavar="HOST", help="the broker (127.0.0.1)")
-    add("-p", "--port", type=whole(1, 65_535), metavar="PORT", help="its port (1883; with TLS 8883)")
+    add(
+        "-p",
+        "--port",
+        type=whole(1, 65_535),
+        metavar="PORT",
+        help="its port (1883; with TLS 8883; WebSocket 80, with TLS 443)",
+    )
     add(
         "-L",
         "--url",
         metavar="URL",
-        help="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC",
+        help="mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, or ws(s)://... for WebSocket",
     )
+    add("--ws", action="store_true", help="connect by WebSocket")
+    add("--ws-path", default=None, metavar="PATH", help="the path of the WebSocket (/mqtt)")
     add("-i", "--id", default="", metavar="ID", help="the client identifier; by default a random one")
     add("-u", "--username", metavar="NAME")
     add("-P", "--pw", metavar="PASSWORD")
@@ -78,11 +89,12 @@ def run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -
 
 async def _run(options: argparse.Namespace, work: Callable[[Client], Awaitable[int]]) -> int:
     from ..client.client import Client, ClientError
+    from ..client.stream import Place
 
     where = f"{options.host}:{options.port}"
-    tls = _context(options)
+    place = Place(options.host, options.port, _context(options), options.ws_path if options.ws else None)
     try:
-        client = await Client.connect(options.host, options.port, _login(options), tls)
+        client = await Client.connect(place, _login(options))
     except ssl.SSLError as error:
         raise ClientError(f"TLS with {where}: {error.reason or error}") from None
     except OSError as error:
@@ -116,19 +128,37 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def seconds(least: float | None = None) -> Callable[[str], float]:
+    """Reads a time for ``type=``: above 0, or from ``least`` on."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        enough = number > 0 if least is None else number >= least
+        if not enough or number == inf:
+            bound = "above 0" if least is None else f"of at least {least:g}"
+            raise argparse.ArgumentTypeError(f"{text} is not a time {bound}, in seconds")
+        return number
+
+    return read
+
+
 def take_url(options: argparse.Namespace) -> None:
     """Fill in the values of ``-L``, and the defaults. Exits with an error if a value is wrong."""
     secure = options.cafile is not None
     if options.url is not None:
-        form = "write mqtt://HOST:PORT/TOPIC or mqtts://..."
+        form = "write mqtt://HOST:PORT/TOPIC, or mqtts, ws or wss in place of mqtt"
         try:
             parts = urlsplit(options.url)
             port = parts.port
         except ValueError as error:
             refuse(f'-L "{options.url}": {error}; {form}')
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        if parts.scheme not in ("mqtt", "mqtts", "ws", "wss") or not parts.hostname:
             refuse(f'-L "{options.url}": {form}')
-        secure = secure or parts.scheme == "mqtts"
+        secure = secure or parts.scheme in ("mqtts", "wss")
+        options.ws = options.ws or parts.scheme in ("ws", "wss")
         options.host = options.host or parts.hostname
         options.port = options.port or port
         options.username = options.username or (unquote(parts.username) if parts.username else None)
@@ -137,14 +167,19 @@ def take_url(options: argparse.Namespace) -> None:
             options.topic = options.topic or ([topic] if options.topics else topic)
     options.secure = secure
     options.host = options.host or "127.0.0.1"
-    options.port = options.port or (8883 if secure else 1883)
+    options.port = options.port or PORTS[options.ws, secure]
+    if options.ws_path is not None and not options.ws:
+        refuse("--ws-path is for a WebSocket: add --ws, or -L ws://...")
+    options.ws_path = options.ws_path or "/mqtt"
+    if not options.ws_path.startswith("/"):
+        refuse(f'--ws-path "{options.ws_path}": a path begins with /')
 
 
 def _check(options: argparse.Namespace) -> None:
     from ..routing.topics import topic_error
 
     if not options.secure and (options.cert or options.key or options.insecure):
-        refuse("--cert, --key and --insecure are for TLS: add --cafile FILE, or -L mqtts://...")
+        refuse("--cert, --key and --insecure are for TLS: add --cafile FILE, or -L mqtts://... or wss://...")
     if options.key and not options.cert:
         refuse("--key needs --cert FILE")
     if options.pw is not None and options.username is None and VERSIONS[options.protocol_version] < 5:

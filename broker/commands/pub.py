@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .client import add_connection, properties_of, refuse, run, take_url
+from .client import add_connection, properties_of, refuse, run, seconds, take_url, whole
 from .options import Commands
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ def add_pub(commands: Commands) -> None:
         "-l", "--stdin-line", action="store_true", help="send one message for each line of input"
     )
     add("-q", "--qos", type=int, choices=(0, 1, 2), default=0, help="(%(default)s)")
+    add(
+        "--repeat",
+        type=whole(1, sys.maxsize),
+        metavar="N",
+        help="publish the message N times; not with -l",
+    )
+    add("--repeat-delay", type=seconds(0), metavar="SECONDS", help="wait this long between two of them")
     add("-r", "--retain", action="store_true", help="publish a retained message")
     add("-D", "--property", nargs="+", action="append", metavar="WORD", help="publish NAME VALUE, for -V 5")
     add_connection(pub)
@@ -50,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     payload = None if options.stdin_line else _payload(options)
 
     async def publish(client: Client) -> int:
-        async for each in _lines() if payload is None else _one(payload):
+        async for each in _lines() if payload is None else _times(payload, options):
             await client.publish(options.topic, each, options.qos, options.retain, properties)
             if options.debug:
                 print(f"published {len(each)} bytes to {options.topic}", file=sys.stderr)
@@ -69,6 +76,10 @@ def _check(options: argparse.Namespace) -> None:
     given = options.message is not None or options.file is not None
     if not (given or options.null_message or options.stdin_file or options.stdin_line):
         refuse("the payload is missing: -m TEXT, -f FILE, -n, -s or -l")
+    if options.stdin_line and options.repeat is not None:
+        refuse("--repeat is not for -l, which sends a message for each line")
+    if options.repeat is None and options.repeat_delay is not None:
+        refuse("--repeat-delay needs --repeat N")
     if options.property and options.protocol_version not in ("5", "mqttv5"):
         refuse("-D needs -V 5: properties are MQTT 5.0's")
 
@@ -85,8 +96,11 @@ def _payload(options: argparse.Namespace) -> bytes:
     return b"" if options.null_message else os.fsencode(options.message)
 
 
-async def _one(payload: bytes) -> AsyncIterator[bytes]:
-    yield payload
+async def _times(payload: bytes, options: argparse.Namespace) -> AsyncIterator[bytes]:
+    for number in range(options.repeat or 1):
+        if number:
+            await asyncio.sleep(options.repeat_delay or 0)
+        yield payload
 
 
 async def _lines() -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pybroker.broker.client.client import WAITING, Client, ClientError, Login
+from pybroker.broker.client.stream import Place
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Connack
 from tests.waiting import DEADLINE
@@ -28,7 +29,7 @@ def against(play: Play, work: Callable[[Client], Awaitable[None]], login: Login 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         async with asyncio.timeout(DEADLINE):
             port = server.sockets[0].getsockname()[1]
-            client = await Client.connect("127.0.0.1", port, login or Login("c"))
+            client = await Client.connect(Place("127.0.0.1", port), login or Login("c"))
             try:
                 await work(client)
             finally:

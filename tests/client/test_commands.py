@@ -89,7 +89,10 @@ def test_tls(make_mqtt_broker) -> None:
 def test_json_and_retained(mqtt_broker: TestBroker) -> None:
     mqtt_broker.publish("a", "kept", retain=True, qos=1)
     done = run("sub", mqtt_broker, "-t", "a", "-C", "1", "--json", "-q", "1")
-    assert json.loads(done.stdout) == {"topic": "a", "qos": 1, "retain": 1, "payload": "kept"}
+    told = json.loads(done.stdout)
+    assert (told["topic"], told["qos"], told["retain"], told["payload"]) == ("a", 1, 1, "kept")
+    done = run("sub", mqtt_broker, "-t", "a", "-C", "1", "-F", r"%t=%p\t%l")
+    assert done.stdout == b"a=kept\t4\n"
     done = run("sub", mqtt_broker, "-t", "a", "-R", "-W", "0.2")
     assert (done.returncode, done.stdout) == (27, b"")
 
@@ -108,6 +111,42 @@ def test_what_is_not_printed_stays_with_the_broker(mqtt_broker: TestBroker) -> N
         mqtt_broker.publish("a", str(number), qos=1 + number % 2)
     assert run("sub", mqtt_broker, *keep, "-C", "2").stdout == b"0\n1\n"
     assert run("sub", mqtt_broker, *keep, "-C", "4").stdout == b"2\n3\n4\n5\n"
+
+
+def test_a_message_that_is_repeated(mqtt_broker: TestBroker) -> None:
+    words = ["-t", "a", "-m", "x", "-q", "1", "--repeat", "3", "--repeat-delay", "0.05"]
+    assert run("pub", mqtt_broker, *words).returncode == 0
+    first, _, last = mqtt_broker.wait_for("a", count=3)
+    assert last.at - first.at >= 0.1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_over_websocket(make_mqtt_broker, tls: bool) -> None:
+    broker = make_mqtt_broker(ws=True, tls=tls)
+    address = broker.wss if tls else broker.ws
+    secure = ["--cafile", str(broker.tls.cafile)] if tls else []
+    where = ["-h", address.host, "-p", str(address.port), "--ws", *secure]
+    program = [sys.executable, "-m", "pybroker"]
+    sub = [*program, "sub", *where, "-t", "a", "-q", "2", "-C", "2"]
+    with subprocess.Popen(sub, cwd=ROOT, stdout=subprocess.PIPE) as running:
+        broker.wait_for_packet("SUBACK", timeout=DEADLINE)
+        large = b"x" * 1_000_000
+        pub = [*program, "pub", *where, "-t", "a", "-q", "2", "-s"]
+        assert subprocess.run(pub, cwd=ROOT, input=large, timeout=DEADLINE).returncode == 0
+        url = f"{'wss' if tls else 'ws'}://{address.host}:{address.port}/a"
+        pub = [*program, "pub", *secure, "-L", url, "-m", "by URL", "-q", "1"]
+        assert subprocess.run(pub, cwd=ROOT, timeout=DEADLINE).returncode == 0
+        assert running.communicate(timeout=DEADLINE)[0] == large + b"\nby URL\n"
+
+
+def test_a_websocket_that_the_broker_refuses(make_mqtt_broker) -> None:
+    broker = make_mqtt_broker(ws=True)
+    where = ["-h", broker.ws.host, "-p", str(broker.ws.port), "--ws", "--ws-path", "/elsewhere"]
+    words = [sys.executable, "-m", "pybroker", "pub", *where, "-t", "a", "-m", "x"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert "the broker accepts no WebSocket here" in done.stderr
+    assert "404" in done.stderr
 
 
 def test_a_pause_between_lines(mqtt_broker: TestBroker) -> None:
@@ -181,6 +220,13 @@ def test_bytes_that_are_no_text(mqtt_broker: TestBroker) -> None:
         ("sub", [], 2, "-t FILTER is missing"),
         ("sub", ["-t", "a#"], 2, "whole last level"),
         ("sub", ["-t", "a", "-c"], 2, "-c needs -i ID"),
+        ("sub", ["-t", "a", "-F", "%y"], 2, '-F "%y": %y is not known'),
+        ("sub", ["-t", "a", "-F", "%p", "-v"], 2, "leave out -v"),
+        ("pub", ["-t", "a", "-l", "--repeat", "2"], 2, "--repeat is not for -l"),
+        ("pub", ["-t", "a", "-m", "x", "--repeat-delay", "1"], 2, "--repeat-delay needs --repeat N"),
+        ("pub", ["-t", "a", "-m", "x", "--repeat", "2", "--repeat-delay", "-1"], 2, "at least 0"),
+        ("pub", ["-t", "a", "-m", "x", "--ws-path", "/mqtt"], 2, "add --ws, or -L ws://..."),
+        ("pub", ["-t", "a", "-m", "x", "--ws", "--ws-path", "mqtt"], 2, "a path begins with /"),
         ("pub", ["-t", "a", "-m", "x", "-u", "ann", "-P", "wrong"], 1, "refuses the connection"),
     ],
 )
