@@ -26,6 +26,7 @@ from .local import Link, LocalSession
 from .relay import Relay, RemoteEndedError, RemoteLimits
 from .settings import BridgeSettings
 
+ANSWERS = frozenset({Suback, Unsuback})
 ANSWER = 30.0
 """Seconds for CONNACK."""
 
@@ -201,7 +202,7 @@ class Uplink:
             self._begin(first)
         if self.relay is not None:
             for packet in packets:
-                if isinstance(packet, Suback | Unsuback):
+                if packet.__class__ in ANSWERS:
                     self._answered(packet)
                 else:
                     self.relay.from_remote(packet)

@@ -178,6 +178,7 @@ class Decoder:
                 if topic is None:
                     # Only an alias may stand for a topic [MQTT-4.7.3-1].
                     topic = self._topics.add(raw) if raw or version != 5 else ""
+                name_end = at
                 qos, retain, dup = flags
                 packet_id = 0
                 if qos:
@@ -197,7 +198,15 @@ class Decoder:
                         raise ProtocolError("PUBLISH has neither a topic name nor a topic alias")
                     if qos or properties is not None:
                         self.special = True
-                if runs and stop < end and data[stop] == first and properties is None:
+                if (
+                    runs
+                    and stop < end
+                    and data[stop] == first
+                    and properties is None
+                    # Topics that differ do so mostly at their end.
+                    and (after := stop + name_end - pos) <= end
+                    and data[after - 1] == data[name_end - 1]
+                ):
                     run = self._run(data, pos, at, stop, topic, packet_id)
                     if run is not None:
                         append(run)
