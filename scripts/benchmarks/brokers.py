@@ -104,8 +104,13 @@ def variant(directory: Path, *lines: str) -> Path:
     return path
 
 
-def pybroker_command(directory: Path, conf: Path, *python: str) -> list[str]:
-    options = ["--url=mqtt://127.0.0.1:0", f"--ready-file={directory / 'ready.json'}", "--log_level=warn"]
+def pybroker_command(directory: Path, conf: Path, port: int = 0, *python: str) -> list[str]:
+    """``port`` 0: any that is free; ``python``: the interpreter and its options, if it is not this one."""
+    options = [
+        f"--url=mqtt://127.0.0.1:{port}",
+        f"--ready-file={directory / 'ready.json'}",
+        "--log_level=warn",
+    ]
     return [*(python or (sys.executable,)), "-m", "pybroker", "start", f"--conf={conf}", *options]
 
 
@@ -165,7 +170,7 @@ KINDS = {
             lambda: "" if COMPILED.exists() else "there is no compiled build; `make compiled` makes one",
             lambda: "pybroker with its hot path compiled by mypyc",
             # -P: the installed wheel, not the sources of the working directory.
-            lambda directory, _: pybroker_command(directory, CONF, str(COMPILED), "-P"),
+            lambda directory, _: pybroker_command(directory, CONF, 0, str(COMPILED), "-P"),
             picks_port=True,
         ),
         Kind(
@@ -227,7 +232,9 @@ def running(kind: Kind, directory: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def started(name: str, command: Sequence[str], directory: Path, port: int = 0) -> Iterator[Running]:
+def started(
+    name: str, command: Sequence[str], directory: Path, port: int = 0, *, core: int = BROKER_CORE
+) -> Iterator[Running]:
     """The broker that ``command`` starts, until the context ends; port 0: it tells its own in ``ready.json``.
     It is killed then: what it has queued for a receiver is of no interest any more."""
     output, ready_file = directory / "output.txt", directory / "ready.json"
@@ -235,7 +242,7 @@ def started(name: str, command: Sequence[str], directory: Path, port: int = 0) -
     began = time.perf_counter()
     with output.open("wb") as file:
         process = subprocess.Popen(
-            pinned(BROKER_CORE, command), cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment
+            pinned(core, command), cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment
         )
     try:
         while not (open_port := _accepting(port) if port else _told(ready_file)):

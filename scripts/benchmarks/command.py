@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--queued", type=int, default=200_000, help="for a session that is away (%(default)s)")
 
     one = _add(commands, "bridge", _bridge, "messages over a bridge, beside mosquitto's; catching up")
-    one.add_argument("--messages", type=int, default=200_000, help="(%(default)s)")
-    one.add_argument("--queued", type=int, default=200_000, help="while the link is down (%(default)s)")
+    one.add_argument("--messages", type=int, default=100_000, help="(%(default)s)")
+    one.add_argument("--queued", type=int, default=1_000_000, help="while the link is down (%(default)s)")
     _add_rounds(one)
 
     one = _add(commands, "cluster", _cluster, "one process and two workers; what the other worker costs")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import fairness, growth, persistence, pushers, table, webhook
+from . import bridge, fairness, growth, persistence, pushers, table, webhook
 from .brokers import KINDS, ROOT
 from .measure import Values
 from .results import Results
@@ -105,6 +105,9 @@ def rendered(results: Results, before: str = "") -> str:
         "## State on disk\n",
         *_persistence(results),
         keep("persistence"),
+        "## Bridges\n",
+        *_bridges(results),
+        keep("bridges"),
         GUARD,
         keep("check"),
         REPEAT,
@@ -300,6 +303,40 @@ def _persistence(results: Results) -> list[str]:
         "- queued, memory: a queue for an offline session, and the memory of the broker that has it\n"
         "- ready, delivered: after a restart, the time until the broker accepts clients, and the delivery of"
         " that queue, from CONNECT to the last message\n",
+        _table(head, rows),
+    ]
+
+
+def _bridges(results: Results) -> list[str]:
+    section = bridge.SECTION
+    if section not in results.sections:
+        return [NOT_MEASURED + "\n"]
+    brokers = [name for name in bridge.BRIDGING if name in results.brokers(section)]
+    ours = [name for name in bridge.OURS if name in brokers]
+    rows = []
+    for row in bridge.ROWS:
+        if not list(results.find(section, row.key)):
+            continue
+        ratios = [shown(bridge.ratio(results, row, name)) for name in ours]
+        met = ", ".join(WORDS[bridge.is_met(results, row, name)] for name in ours)
+        figures = [bridge.figure(results, row, name) for name in brokers]
+        goal = str(row.goal) if row.goal is not None else "-"
+        rows.append([row.title, str(row.qos), _heading(row.remote), *figures, *ratios, goal, met])
+    names = {"plain": "pybroker", "compiled": "compiled"}
+    head = [
+        *("messages", "QoS", "remote broker"),
+        *map(_heading, brokers),
+        *(f"{names[name]} / mosquitto" for name in ours),
+        "goal",
+        "met",
+    ]
+    return [
+        _circumstances(results.facts(section)),
+        "Messages per second of the CPU time of the broker that has the bridge, MQTT 3.1.1,"
+        f" {bridge.PUBLISHING} publishers with a topic each, payloads of {bridge.SIZE} bytes. The remote"
+        " brokers run on the core of the load generator. No broker bounds the messages in flight.\n",
+        "The last rows: messages of QoS 1 were published while the remote broker was away, and are sent"
+        f" once it is there; payloads of {bridge.QUEUED_SIZE} bytes.\n",
         _table(head, rows),
     ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import page, results, table
+from benchmarks import bridge, page, results, table
 from benchmarks.load.__main__ import SCENARIOS
 from benchmarks.measure import receiver
 from benchmarks.picture import Curve, Panel, drawn
@@ -131,9 +131,24 @@ def test_a_run_that_failed_is_told(tmp_path: Path) -> None:
     assert "failed: it burns" in text
 
 
+def test_the_page_shows_bridges_and_whether_their_goals_are_met(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json")
+    results.begin(bridge.SECTION, [])
+    row, queue = bridge.ROWS[0], bridge.ROWS[-1]
+    for broker, rates in {"plain": (900, 990), "compiled": (2000, 300), "mosquitto": (200, 300)}.items():
+        for one, rate in zip((row, queue), rates, strict=True):
+            arrived = 0.5 if (broker, one) == ("plain", queue) else 1
+            results.add(bridge.SECTION, one.key, broker, {"per_cpu_s": rate, "arrived": arrived})
+    text = page.rendered(results)
+    forward = "| to the remote broker | 0 | mosquitto | 900 | 2,000 | 200 | 4.5 | 10 |"
+    assert f"{forward} at least 5 times | **no**, yes |" in text
+    late = "| a queue goes out | 1 | pybroker, no webhooks | 990, 50% arrived | 300 | 300 | 3.3 | 1 |"
+    assert f"{late} at least as much | **no**, yes |" in text
+
+
 def test_the_page_keeps_what_was_written_by_hand(tmp_path: Path) -> None:
     empty = page.rendered(Results(tmp_path / "none.json"))
-    assert empty.count(page.NOT_MEASURED) == 6
+    assert empty.count(page.NOT_MEASURED) == 7
     mark = "<!-- keep: obstacles -->\n"
     by_hand = empty.replace(mark, f"{mark}The kernel.\n")
     assert page.rendered(Results(tmp_path / "none.json"), by_hand) == by_hand
