@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +57,13 @@ class NatsBus:
         self._servers = servers
         self._cluster = cluster
         self.name = name
-        self._everyone = f"pybroker.{cluster}.nodes"
+        self._everyone = b"pybroker.%b.nodes" % cluster.encode()
         self._instance = time.time_ns()
         self._node: Node | None = None
         self._presence = Presence(self._up, self._down)
         self._ways: dict[str, _Way] = {}
         self._running: asyncio.Task[None] | None = None
         self._client: Client | None = None
-        self._sends = _Sender()
         self._joined = False
         self._early: dict[str, int] = {}
         """Nodes that answered before this one has joined, and their instances."""
@@ -101,14 +100,17 @@ class NatsBus:
         self._running = asyncio.create_task(self._keep_connected())
 
     async def close(self) -> None:
+        from nats.errors import Error
+
         if self._running is not None:
             self._running.cancel()
         client, self._node = self._client, None
         if self._joined:
             self._leave()
-            self._sends.put(self._everyone, self._words("leave"))
-            await self._sends.finish()
-        self._sends.stop()
+            assert client is not None
+            self._write(self._everyone, self._words("leave"))
+            with suppress(Error, TimeoutError):
+                await client.flush(1)
         if client is not None:
             await client.close()
 
@@ -150,15 +152,14 @@ class NatsBus:
         self._size = min(MAX_PIECE, client.max_payload)
         self._taken = False
         self._early.clear()
-        self._sends.start(client)
         try:
             # Without a limit: the windows of links bound what is under way.
-            await client.subscribe(self._everyone, cb=self._heard, pending_bytes_limit=0)
-            await client.subscribe(self._subject(self.name), cb=self._frame, pending_bytes_limit=0)
+            await client.subscribe(self._everyone.decode(), cb=self._heard, pending_bytes_limit=0)
+            await client.subscribe(self._subject(self.name).decode(), cb=self._frame, pending_bytes_limit=0)
             await client.flush(round(CONNECT_TIMEOUT))
         except (Error, TimeoutError) as error:
             raise ConnectionError(self._why_lost()) from error
-        self._sends.put(self._everyone, self._words("probe"))
+        self._write(self._everyone, self._words("probe"))
         try:
             async with asyncio.timeout(PROBE):
                 await self._lost.wait()
@@ -183,7 +184,7 @@ class NatsBus:
         while not self._lost.is_set():
             now = asyncio.get_running_loop().time()
             self._presence.look(now)
-            self._sends.put(self._everyone, self._words("here"))
+            self._write(self._everyone, self._words("here"))
             try:
                 async with asyncio.timeout(SIGN_OF_LIFE):
                     await self._lost.wait()
@@ -261,7 +262,7 @@ class NatsBus:
             else:
                 self._early[name] = instance
         elif kind == "probe" and self._joined:
-            self._sends.put(self._everyone, self._words("here"))
+            self._write(self._everyone, self._words("here"))
         elif kind == "leave":
             self._presence.left(name, instance)
 
@@ -272,12 +273,12 @@ class NatsBus:
             self._taken = True
             self._lost.set()
         elif self._joined and (kind == "probe" or (kind == "here" and instance < self._instance)):
-            self._sends.put(self._everyone, self._words("taken", whom=instance))
+            self._write(self._everyone, self._words("taken", whom=instance))
 
     def _up(self, present: Present) -> None:
         assert self._node is not None
         cutter = Cutter(self.name, self._instance, present.instance, self._size)
-        way = self._ways[present.name] = _Way(self._sends, self._subject(present.name), cutter)
+        way = self._ways[present.name] = _Way(self._write, self._subject(present.name), cutter)
         log.info("node %s is there", present.name)
         self._node.up(present.name, way.transmit)
 
@@ -290,8 +291,15 @@ class NatsBus:
 
     # Frames.
 
-    def _subject(self, name: str) -> str:
-        return f"pybroker.{self._cluster}.node.{name}"
+    def _subject(self, name: str) -> bytes:
+        return f"pybroker.{self._cluster}.node.{name}".encode()
+
+    def _write(self, subject: bytes, data: bytes) -> None:
+        """Publish at once. ``Client.publish`` would leave that to two tasks, one after the other. The windows
+        of links bound what the socket does not take."""
+        client = self._client
+        if client is not None and client.is_connected and client._transport is not None:
+            client._transport.write(b"".join((b"PUB %b %d\r\n" % (subject, len(data)), data, b"\r\n")))
 
     async def _frame(self, message: Msg) -> None:
         try:
@@ -314,8 +322,8 @@ def _words(error: Exception) -> str:
 class _Way:
     """The way to one process."""
 
-    def __init__(self, sends: _Sender, subject: str, cutter: Cutter) -> None:
-        self._sends = sends
+    def __init__(self, write: Callable[[bytes, bytes], None], subject: bytes, cutter: Cutter) -> None:
+        self._write = write
         self._subject = subject
         self._cutter = cutter
         self.joiner = Joiner()
@@ -324,54 +332,4 @@ class _Way:
     def transmit(self, frame: bytes) -> None:
         if self.is_open:
             for piece in self._cutter.cut(frame):
-                self._sends.put(self._subject, piece)
-
-
-class _Sender:
-    """Publishes in the order of the calls of :meth:`put`. What waits is bounded by the windows of links."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[str, bytes]] = deque()
-        self._more = asyncio.Event()
-        self._sent = asyncio.Event()
-        self._client: Client | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, client: Client) -> None:
-        self.stop()
-        self._client = client
-        self._task = asyncio.create_task(self._publish(client))
-
-    def stop(self) -> None:
-        self._waiting.clear()
-        if self._task is not None:
-            self._task.cancel()
-
-    def put(self, subject: str, data: bytes) -> None:
-        self._waiting.append((subject, data))
-        self._sent.clear()
-        self._more.set()
-
-    async def finish(self) -> None:
-        """Return when all is sent, after a second at the latest."""
-        from nats.errors import Error
-
-        with suppress(TimeoutError, Error):
-            async with asyncio.timeout(1.0):
-                while self._waiting:
-                    await self._sent.wait()
-                if self._client is not None:
-                    await self._client.flush(1)
-
-    async def _publish(self, client: Client) -> None:
-        from nats.errors import Error
-
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            try:
-                while self._waiting:
-                    await client.publish(*self._waiting.popleft())
-            except Error:
-                self._waiting.clear()  # the connection is lost
-            self._sent.set()
+                self._write(self._subject, piece)

@@ -11,7 +11,8 @@ from .tls import Files, client_context
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-SCHEMES = ("nats://", "tls://", "ws://", "wss://")
+SOCKETS = ("nats://", "tls://")
+WEBSOCKETS = ("ws://", "wss://")
 
 
 class NatsError(Exception):
@@ -33,13 +34,15 @@ class NatsServers:
         username: str | None = None,
         password: str | None = None,
         token: str | None = None,
+        websockets: bool = True,
     ) -> None:
         """``label`` and ``url_key`` stand in errors. ``credentials`` is a .creds file, ``nkey`` a file with
-        the seed of a user. Raises NatsError and TlsError."""
+        the seed of a user. ``websockets``: whether ws:// and wss:// are allowed. Raises NatsError
+        and TlsError."""
         self.urls = list(urls)
         for url in urls:
-            if not url.startswith(SCHEMES):
-                raise NatsError(f"{label}: {url_key} must be of the form nats://HOST:PORT")
+            if not url.startswith((*SOCKETS, *WEBSOCKETS) if websockets else SOCKETS):
+                raise NatsError(f"{label}: {url_key} must be of the form nats://HOST:PORT or tls://HOST:PORT")
         self._options: dict[str, Any] = {}
         for key, path, option in (
             ("credentials", credentials, "user_credentials"),

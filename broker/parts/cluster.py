@@ -44,6 +44,7 @@ class ClusterMember(Part):
             username=settings.username,
             password=settings.password,
             token=settings.token,
+            websockets=False,
         )
         self.bus = NatsBus(servers, settings.name, settings.node)
         self.node = Node(

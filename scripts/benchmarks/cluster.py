@@ -1,19 +1,28 @@
-"""`scripts/bench cluster`: what `pybroker start --workers 2` carries beside one process."""
+"""`scripts/bench cluster`: what `pybroker start --workers 2`, and two nodes over NATS, carry beside one
+process."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from pybroker.broker.cluster.owner import owner_of
 
-from .brokers import KINDS, Running, pybroker_command, started, variant
+from .brokers import KINDS, ROOT, Running, pybroker_command, started, variant
 from .measure import Values, working_directory
 from .persistence import Peer, connect
 from .process import cpu_seconds, family
 from .results import Results
+
+sys.path.insert(0, str(ROOT))
+
+from tests.pushers.servers import Nats, running
 
 SECTION = "cluster"
 PAIRS = 20
@@ -22,6 +31,8 @@ ALONE = 3000
 CONNECTS = 2000
 CASES = {"1 worker": (1, 0), "2 workers, pairs on one": (2, 0), "2 workers, pairs on both": (2, 1)}
 """How many workers, and how far from its publisher each subscriber is."""
+NODES = {"2 nodes, pairs on one": 0, "2 nodes, pairs on both": 1}
+"""The same of nodes over NATS."""
 
 
 def measure(results: Results, messages: int) -> None:
@@ -31,42 +42,69 @@ def measure(results: Results, messages: int) -> None:
         with working_directory() as directory:
             conf = variant(directory, "webhook.enable = false", f"system.workers = {workers}")
             with started(case, pybroker_command(directory, conf), directory, 0) as broker:
-                values = asyncio.run(_run(broker, workers, distance, messages // PAIRS))
-        results.add(SECTION, case, "pybroker", values)
-        print(f"{case}: " + "  ".join(f"{k} {v}" for k, v in values.items()), flush=True)
+                values = asyncio.run(_run([broker], workers, distance, messages // PAIRS))
+        _add(results, case, values)
+    for case, distance in NODES.items():
+        results.forget(SECTION, case)
+        with TemporaryDirectory() as folder, ExitStack() as stack:
+            server = stack.enter_context(running(Nats(Path(folder))))
+            nodes = [stack.enter_context(_node(name, server)) for name in "ab"]
+            _add(results, case, asyncio.run(_run(nodes, 1, distance, messages // PAIRS)))
 
 
-async def _run(broker: Running, workers: int, distance: int, each: int) -> Values:
-    readers = [_names("r", workers, (n + distance) % workers) for n in range(workers)]
-    writers = [_names("w", workers, n) for n in range(workers)]
+def _add(results: Results, case: str, values: Values) -> None:
+    results.add(SECTION, case, "pybroker", values)
+    print(f"{case}: " + "  ".join(f"{k} {v}" for k, v in values.items()), flush=True)
+
+
+@contextmanager
+def _node(name: str, server: Nats) -> Iterator[Running]:
+    """A node of a cluster."""
+    with working_directory() as directory:
+        cluster = f'cluster {{ node = {name}, servers = ["{server.url}"] }}'
+        conf = variant(directory, "webhook.enable = false", cluster)
+        with started(f"node {name}", pybroker_command(directory, conf), directory, 0) as node:
+            yield node
+
+
+async def _run(brokers: Sequence[Running], workers: int, distance: int, each: int) -> Values:
+    """``brokers`` are the nodes of a cluster, or one with ``workers``."""
+    many = max(len(brokers), workers)
+    port = [brokers[n % len(brokers)].port for n in range(many)]
+    owner = [n % workers for n in range(many)]
+    readers = [_names(f"r{n}-", workers, owner[n]) for n in range(many)]
+    writers = [_names(f"w{n}-", workers, owner[n]) for n in range(many)]
     pairs = []
     for n in range(PAIRS):
-        reader = await connect(broker.port, next(readers[n % workers]), f"b/{n}", keeps=True)
+        here, there = n % many, (n + distance) % many
+        reader = await connect(port[there], next(readers[there]), f"b/{n}", keeps=True)
         reader.subscribe()
         await reader.ready
-        pairs.append((await connect(broker.port, next(writers[n % workers]), f"b/{n}"), reader))
-    rate, busiest = await _pairs(broker, pairs, each)
+        pairs.append((await connect(port[here], next(writers[here]), f"b/{n}"), reader))
+    rate, busiest = await _pairs(brokers, pairs, each)
     writer, reader = pairs[0]
     writer.transport.close()
-    alone = await connect(broker.port, next(writers[0]), "b/0")
+    alone = await connect(port[0], next(writers[0]), "b/0")
     latency = await _latency(alone, reader)
     return {
         "per_s_of_the_busiest_worker": round(each * PAIRS / busiest),
         "per_s": round(rate),
         "p50_us": round(median(latency) * 1e6, 1),
-        "connects_per_s_of_cpu": round(await _connects(broker, writers[-1])),
+        "connects_per_s_of_cpu": round(await _connects(brokers[-1], writers[-1])),
     }
 
 
-async def _pairs(broker: Running, pairs: Sequence[tuple[Peer, Peer]], each: int) -> tuple[float, float]:
-    """QoS 1, all pairs at once: messages a second, and the CPU seconds of the worker that took most."""
+async def _pairs(
+    brokers: Sequence[Running], pairs: Sequence[tuple[Peer, Peer]], each: int
+) -> tuple[float, float]:
+    """QoS 1, all pairs at once: messages a second, and the CPU seconds of the process that took most."""
     for _, reader in pairs:
         reader.wanted = each
-    before, began = _cpu(broker), time.perf_counter()
+    before, began = _cpu(brokers), time.perf_counter()
     for writer, _ in pairs:
         writer.publish(each)
     await asyncio.wait_for(asyncio.gather(*(reader.done for _, reader in pairs)), 300)
-    seconds, after = time.perf_counter() - began, _cpu(broker)
+    seconds, after = time.perf_counter() - began, _cpu(brokers)
     return each * len(pairs) / seconds, max(after[pid] - before.get(pid, 0.0) for pid in after)
 
 
@@ -93,9 +131,9 @@ async def _connects(broker: Running, names: Iterator[str]) -> float:
     return CONNECTS / (cpu_seconds(broker.pid) - before)
 
 
-def _cpu(broker: Running) -> dict[int, float]:
+def _cpu(brokers: Sequence[Running]) -> dict[int, float]:
     """Of each process by itself."""
-    pids = family(broker.pid)
+    pids = [pid for broker in brokers for pid in family(broker.pid)]
     return {pid: cpu_seconds(pid) - sum(cpu_seconds(one) for one in family(pid)[1:]) for pid in pids}
 
 
