@@ -27,6 +27,7 @@ from .engine.engine import Engine
 from .faults.channel import WatchedChannel
 from .faults.outage import Outage
 from .faults.rules import Faults
+from .faults.shared import SharedFaults
 from .live.feed import Feed
 from .live.numbers import Lag, own_numbers, started
 from .live.packets import LastPackets
@@ -113,6 +114,8 @@ class App:
         self.bridges = Bridges(self.engine, settings)
         self.outage = Outage(self.engine, self.listeners.all, self.bridges)
         self.start_faults()
+        if self.workers is not None and self.faults is not None:
+            share_faults(self.workers.node, self.faults)
         self.admission = Admission(self.engine, settings, self.listeners.port_of)
         self.webhooks = Webhooks(self.engine, settings, webhook_transport)
         served = self._served()
@@ -272,6 +275,11 @@ class App:
         task = asyncio.ensure_future(_hand_on(answer, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def share_faults(node: Node, faults: Faults) -> None:
+    """Have the same faults in all processes of a broker."""
+    node.share("faults", SharedFaults(faults, partial(node.say, "faults"), node.routes_known))
 
 
 async def _hand_on(answer: Awaitable[Any], then: Callable[[Any], None]) -> None:

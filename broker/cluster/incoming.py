@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from struct import error
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..delivery.neighbour import NOBODY
 from ..engine.engine import Engine
@@ -29,6 +29,16 @@ Step: TypeAlias = Callable[[Callable[[], None]], None] | None
 """One step of what is done with a batch: None, or what to call with the function that goes on later."""
 
 
+class Matter(Protocol):
+    """Something that the nodes have in common, and tell each other in values that JSON has words for."""
+
+    def all(self) -> Any:
+        """What a node that is there anew is told."""
+
+    def told(self, said: Any) -> None:
+        """What another node says."""
+
+
 class Incoming:
     """Handles the batches that wait in each peer's inbox, in their order."""
 
@@ -40,6 +50,7 @@ class Incoming:
         self._peers = peers
         self._retained_copies = retained
         self._one_limit = one_limit
+        self.matters: dict[str, Matter] = {}
         self._turns: dict[str, int] = {}
         """Of each shared group: whose turn it is of those that are here."""
 
@@ -208,6 +219,12 @@ class Incoming:
             engine.connection_limits.elsewhere(one.get("listeners", {}) for one in everyone)
         yield
 
+    def _said(self, peer: Peer, body: bytes) -> Iterator[None]:
+        name, value = records.read_said(body)
+        if name in self.matters:
+            self.matters[name].told(value)
+        yield
+
     _HANDLERS: dict[int, Callable[[Incoming, Peer, bytes], Iterator[Step]]] = {  # noqa: RUF012 - read only
         records.PACKETS_3: lambda self, peer, body: self._packets(4, peer, body),
         records.PACKETS_5: lambda self, peer, body: self._packets(5, peer, body),
@@ -222,6 +239,7 @@ class Incoming:
         records.ALL_ROUTES: _all_routes,
         records.MEMBERS: _members,
         records.NUMBERS: _numbers,
+        records.SAID: _said,
     }
 
 

@@ -15,7 +15,7 @@ from ..session.session import Session
 from . import records
 from .bus import Transmit
 from .held import HeldAnswers
-from .incoming import Incoming
+from .incoming import Incoming, Matter
 from .link import ACKNOWLEDGED_TOGETHER, MOST_HELD
 from .own_routes import OwnRoutes
 from .peer import Peer
@@ -162,6 +162,14 @@ class Node:
                 return peer.room.wait()
         return None
 
+    def share(self, name: str, matter: Matter) -> None:
+        """Have this in common with the other nodes, which share it by the same name."""
+        self._incoming.matters[name] = matter
+
+    def say(self, name: str, value: Any) -> None:
+        """Tell all nodes something about this matter, with the engine's next flush."""
+        self._tell_everyone(records.said(name, value))
+
     # What the bus calls.
 
     def up(self, peer: str, transmit: Transmit) -> None:
@@ -219,7 +227,8 @@ class Node:
     def _all_there_is(self, peer: Peer) -> list[bytes]:
         peer.given_up = False
         self.retained.tell_all(peer)
-        return [b"".join([*self._routes.all(), records.numbers(self.measured())])]
+        matters = [records.said(name, one.all()) for name, one in self._incoming.matters.items()]
+        return [b"".join([*self._routes.all(), records.numbers(self.measured()), *matters])]
 
     def _tell_everyone(self, record: bytes) -> None:
         for peer in self.peers.values():

@@ -28,7 +28,8 @@ from ..packets.topic_cache import TopicCache
     ALL_ROUTES,
     MEMBERS,
     NUMBERS,
-) = range(1, 14)
+    SAID,
+) = range(1, 15)
 
 _HEAD = Struct("<BI")
 _TEXT = Struct("<I")
@@ -140,6 +141,16 @@ def messages(batch: bytes) -> Iterator[int]:
             yield len(reader(5 if kind == PACKETS_5 else 4).feed(body))
         elif kind in (GROUP_3, GROUP_5):
             yield 1
+
+
+def said(matter: str, value: Any) -> bytes:
+    return pack(SAID, json.dumps([matter, value]).encode())
+
+
+def read_said(body: bytes) -> tuple[str, Any]:
+    """The name of the matter, and what is said about it."""
+    matter, value = json.loads(body)
+    return matter, value
 
 
 def read_packet(data: bytes, layout: int) -> Publish:

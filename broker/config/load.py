@@ -116,17 +116,8 @@ def _settings(root: Section, path: Path | None, report: Report) -> Settings:
         "drain_timeout": system["drain_timeout"],
     }
     found = Settings(**settings)
-    _refuse_with_workers(found, root.place, report)
     refuse_with_cluster(found, root.place, report)
     return replace(found, warnings=report.warnings)
-
-
-def _refuse_with_workers(settings: Settings, place: Place, report: Report) -> None:
-    """Report settings that several processes cannot share."""
-    if settings.workers == 1:
-        return
-    if settings.faults is not None:
-        report.error(place, "faults", "faults take a broker of one process: set system.workers = 1")
 
 
 def _check_sections(root: Section, report: Report) -> None:

@@ -53,7 +53,7 @@ class Outage:
         for listener in self._listeners:
             if listener not in self._down:
                 listener.settings = replace(listener.settings, port=listener.port)  # clients look there
-                listener.close()
+                listener.refuse()
                 self._down.append(listener)
         self._outgoing.take_down()
         for channel in list(self._engine.channels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import count
 from math import isfinite
@@ -25,7 +25,7 @@ class FaultError(ValueError):
 class Rule:
     """A fault in force."""
 
-    __slots__ = ("code", "dice", "fault", "fired", "number")
+    __slots__ = ("code", "dice", "elsewhere", "fault", "fired", "number")
 
     def __init__(self, fault: Fault, number: int) -> None:
         check(fault)
@@ -34,6 +34,8 @@ class Rule:
         """The number of the rule on the command line."""
         self.code = reason_code(fault.code) if fault.action == "refuse" else ReasonCode.SUCCESS
         self.dice = Random(fault.seed)  # noqa: S311 - repeatable on purpose
+        self.elsewhere: dict[str, int] = {}
+        """How often it has struck in each other process of the broker."""
         self.fired = 0
         """How often the fault has been applied."""
 
@@ -69,7 +71,12 @@ class Rule:
     @property
     def is_spent(self) -> bool:
         """Whether it has been applied as often as ``times`` allows."""
-        return self.fault.times is not None and self.fired >= self.fault.times
+        return self.fault.times is not None and self.struck >= self.fault.times
+
+    @property
+    def struck(self) -> int:
+        """How often it has struck, in all processes of the broker."""
+        return self.fired + sum(self.elsewhere.values()) if self.elsewhere else self.fired
 
     def is_on(self, client: str, direction: str) -> bool:
         """Whether a fault of a whole connection is on this direction of the client's."""
@@ -89,6 +96,10 @@ class Faults:
         self.rules: tuple[Rule, ...] = ()
         self.restart: Callable[[bool, float], None] | None = None
         """Restarts the broker: whether it keeps its state, and for how many seconds it is away."""
+        self.struck: Callable[[Rule], None] | None = None
+        """Called when a fault has struck."""
+        self.known: Callable[[], Awaitable[Any] | None] | None = None
+        """Waits until the other processes of the broker know the faults."""
         self.topics: dict[str, dict[str, dict[int, str]]] = {}
         """Client, direction, packet identifier: the topic of each message not acknowledged to its end."""
         self._numbers = count(1)
@@ -117,6 +128,18 @@ class Faults:
         self.rules = ()
         self.topics.clear()
         self._changed()
+
+    def replace(self, rules: Iterable[Rule]) -> None:
+        """Have these in force, and no others."""
+        self.rules = tuple(rules)
+        self._numbers = count(max((rule.number for rule in self.rules), default=0) + 1)
+        self._changed()
+
+    async def in_force(self) -> None:
+        """Until a change holds in all processes of the broker."""
+        answer = self.known() if self.known is not None else None
+        if answer is not None:
+            await answer
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call ``changed`` whenever a fault is added or removed."""

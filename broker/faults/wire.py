@@ -141,6 +141,9 @@ class Wire:
             self._observe(seen)
             self._send(frame, way, deliver)
             return
+        if self._faults.struck is not None:
+            for rule in strikes:
+                self._faults.struck(rule)
         self._observe(replace(seen, fate=", ".join(map(_fate, strikes))))
         struck = {rule.fault.action: rule for rule in strikes}
         if "lose_session" in struck:
@@ -186,6 +189,8 @@ class Wire:
             limit = rule.fault.after_bytes
             if limit is not None and passed + len(data) >= limit and rule.is_on(self._client, way):
                 rule.fired += 1
+                if self._faults.struck is not None:
+                    self._faults.struck(rule)
                 self._lanes[way].put(data[: max(0, limit - passed)], deliver)
                 self._break()
                 return

@@ -173,7 +173,7 @@ class Arrivals(Part):
     def _take(self, connection: socket.socket, facts: dict[str, Any], first: bytes) -> None:
         origin = Origin(**{**facts, "certificate": _tuples(facts["certificate"])})
         listener = self._listeners.get(origin.listener)
-        if listener is None:
+        if listener is None or not listener.is_open:
             connection.close()
             return
         self._engine.spawn(listener.take(connection, origin, first), lambda _: None)

@@ -25,18 +25,23 @@ def fault_command(faults: Faults | None, outage: Outage) -> Handler:
             case "list":
                 return [_line(rule) for rule in faults] or ["no faults"]
             case "add":
-                return [_line(faults.add(_fault(arguments)))]
+                rule = faults.add(_fault(arguments))
+                await faults.in_force()
+                return [_line(rule)]
             case "remove":
                 number = arguments.get("number", 0)
                 if not faults.remove(number):
                     raise ControlError(f"there is no fault {number}")
+                await faults.in_force()
                 return []
             case "clear":
                 faults.clear()
+                await faults.in_force()
                 return []
             case "restart":
                 fault = _fault({"action": "restart", **arguments})
-                outage.restart(fault.keep_state is not False, fault.seconds or 0.0)
+                (faults.restart or outage.restart)(fault.keep_state is not False, fault.seconds or 0.0)
+                await faults.in_force()
                 return []
         raise ControlError("use one of list, add, remove, clear and restart")
 
@@ -61,5 +66,5 @@ def _measured(name: str, value: Any) -> Any:
 
 
 def _line(rule: Rule) -> str:
-    struck = f"  (struck {rule.fired} times)" if rule.fired else ""
+    struck = f"  (struck {rule.struck} times)" if rule.struck else ""
     return f"{rule.number}  {rule.fault}{struck}"

@@ -190,7 +190,7 @@ class Work:
             "bridge status": own["bridge status"],
             "cluster status": nodes_command(app.nodes),
             "top": top,
-            "faults": fault_command(None, app.outage),
+            "faults": fault_command(app.faults, app.outage),
         }
 
     async def _reload_logged(self, commands: Mapping[str, control.Handler]) -> None:

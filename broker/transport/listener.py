@@ -20,6 +20,7 @@ from .acceptor import Acceptor
 from .arrival import Arrival, Origin, Owners
 from .errors import ListenError
 from .proxy_protocol import announced
+from .refusal import Refusal
 from .sockets import inode, listen_tcp, listen_unix
 from .tcp import PassedOn, TcpConnection, peer_of
 from .websocket import DEFAULT_PATHS, WebSocketConnection
@@ -50,15 +51,18 @@ class Listener:
         self._given = sockets
         self._engine = engine
         self._open_channel = open_channel
-        self._servers: list[asyncio.Server | Acceptor] = []
+        self._servers: list[asyncio.Server | Acceptor | Refusal] = []
         self._context: tls.ReloadableContext | None = None
         self._port = settings.port
+        self._refuses = False
         self._path = _path_of(settings)
         self._inode: int | None = None
 
     async def open(self) -> None:
         """Bind and accept. Raises ListenError naming the listener, the address and the cause."""
         settings = self.settings
+        if self._refuses:
+            self.close()
         try:
             if settings.tls is not None:
                 self._context = tls.reloadable(tls.server_context(settings.name, settings.tls))
@@ -79,8 +83,22 @@ class Listener:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        self._refuses = False
         if self._inode is not None and inode(self._path) == self._inode:
             Path(self._path).unlink(missing_ok=True)
+
+    def refuse(self) -> None:
+        """Be closed, as clients see it, until :meth:`open` is called. Sockets that other processes accept on
+        as well stay; who connects is cut off."""
+        self.close()
+        for listening in self._given:
+            self._refuses = True
+            self._servers.append(Refusal(listening.dup()))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether clients are accepted."""
+        return bool(self._servers) and not self._refuses
 
     def load_certificates(self, settings: TlsServer) -> tls.ServerContext:
         """Read the files of ``settings``, for :meth:`use_certificates`. Raises ListenError; nothing has
@@ -113,7 +131,7 @@ class Listener:
 
     async def _listen(self) -> list[socket.socket]:
         settings = self.settings
-        listening = list(self._given) or await listening_sockets(settings)
+        listening = [one.dup() for one in self._given] or await listening_sockets(settings)
         if settings.type != "unix":
             self._port = listening[0].getsockname()[1]
         elif not self._given:

@@ -21,7 +21,7 @@ def _faults(call: Call) -> Faults:
 
 def _element(rule: Rule) -> dict[str, Any]:
     values = {key: value for key, value in asdict(rule.fault).items() if value is not None}
-    return {"number": rule.number, "struck": rule.fired, "text": str(rule.fault), **values}
+    return {"number": rule.number, "struck": rule.struck, "text": str(rule.fault), **values}
 
 
 async def faults(call: Call) -> web.Response:
@@ -43,20 +43,25 @@ async def add(call: Call) -> web.Response:
     """The keys are those of `pybroker faults add`."""
     found = _faults(call)
     try:
-        return data(_element(found.add(make(await call.object()))))
+        rule = found.add(make(await call.object()))
     except FaultError as error:
         raise Refused(400, Code.BAD_REQUEST, str(error)) from None
+    await found.in_force()
+    return data(_element(rule))
 
 
 async def remove(call: Call) -> web.Response:
     found, number = _faults(call), call.arguments[0]
     if not (number.isascii() and number.isdigit() and found.remove(int(number[:9]))):
         raise Refused(404, Code.BAD_REQUEST, f"there is no fault {number}")
+    await found.in_force()
     return done()
 
 
 async def clear(call: Call) -> web.Response:
-    _faults(call).clear()
+    found = _faults(call)
+    found.clear()
+    await found.in_force()
     return done()
 
 
