@@ -104,13 +104,13 @@ class Spreading:
         engine, job = self._engine, self._jobs[0]
         try:
             awaited = job.work.send(answer)
+            engine.flush()
         except StopIteration:
             self._finish(job)
         except Exception:
             log.exception("a message has not reached all of its receivers")
             self._finish(job)
         else:
-            engine.flush()
             if awaited is None:
                 engine.pending.when_written(_NOTHING, self._later)
             else:
@@ -119,12 +119,14 @@ class Spreading:
     def _finish(self, job: _Job) -> None:
         self._by_key.pop(job.key, None)
         self._bytes -= job.size
-        for then in job.then:
-            then()
-        self._jobs.popleft()  # only now: what these calls have added waits for the next step
+        try:
+            for then in job.then:
+                then()
+        finally:
+            self._jobs.popleft()  # only now: what these calls have added waits for the next step
+            if self._jobs:
+                self._later()
         self._engine.flush()
-        if self._jobs:
-            self._later()
 
 
 _NOTHING = Outbox(lambda data: None)

@@ -12,6 +12,7 @@ from pybroker.broker.hooks import Hooks
 from pybroker.broker.packets.encoder import encode, make_publish
 from pybroker.broker.packets.model import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from pybroker.broker.routing import long_route
+from pybroker.broker.session.session import Session
 from tests.harness import Broker, Client
 
 from .test_turns import rounds
@@ -330,20 +331,18 @@ def test_who_may_not_receive_the_topic_gets_nothing() -> None:
     assert written(clients) == COUNT - 1
 
 
-def test_a_failure_on_the_way_stops_nobody_else(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failure_on_the_way_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     broker = Broker()
     clients = crowd(broker)
     first, second = broker.connect("p1"), broker.connect("p2")
     first.send_publish("t", b"1", 1)
     second.send_publish("t", b"2", 1)
 
-    def fails(topic: str) -> None:
-        monkeypatch.undo()
+    def fails(session: Session, topic: str) -> bool:
+        broker.engine.router.screen(None)
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(type(broker.engine.router), "long_route", lambda self, topic: fails(topic))
+    broker.engine.router.screen(fails)
     settle(broker)
     assert "has not reached all of its receivers" in caplog.text
     assert all(client.payloads() == [b"2"] for client in clients)
