@@ -1,7 +1,7 @@
 """The variable header and payload of every packet but PUBLISH, from bytes to model.
 
-Each reader takes the bytes, where the body starts and ends, and the protocol level (3, 4 or 5; 0 before
-CONNECT reads like 4), and raises ProtocolError where the body breaks a rule.
+Each reader takes the bytes, the start and end of the body, and the protocol level (3, 4 or 5; 0, before
+CONNECT, reads like 4). It raises ProtocolError if the body breaks a rule.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ Reader: TypeAlias = Callable[[bytes, int, int, int], Packet]
 _FLAGS: dict[int, int] = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 
 MAX_FILTERS = 5000
-"""Topic filters of one SUBSCRIBE or UNSUBSCRIBE. Who has more sends several packets."""
+"""The most topic filters of one SUBSCRIBE or UNSUBSCRIBE. A client with more sends several packets."""
 
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
 _NAMES = {name for name, _ in _PROTOCOLS}
 BRIDGE = 0x80
-"""Added to the level of 3.1 and 3.1.1 by bridges."""
+"""Bridges add this to the level of 3.1 and 3.1.1."""
 
 
 def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Packet:
@@ -60,7 +60,7 @@ def read_body(first: int, data: bytes, pos: int, end: int, version: int) -> Pack
 
 
 def check_flags(first: int, version: int) -> None:
-    """[MQTT-2.1.3-1]; MQTT 3.1 left these flags unused, so anything is right there."""
+    """[MQTT-2.1.3-1]; MQTT 3.1 gives these flags no meaning, so every value is accepted."""
     if version != 3 and first & 0x0F != _FLAGS.get(first >> 4, 0):
         name = PacketType(first >> 4).name
         raise MalformedPacket(f"the fixed header of {name} has wrong flags: 0x{first:02x}")
@@ -70,8 +70,8 @@ def check_flags(first: int, version: int) -> None:
 
 
 def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, bool, int]:
-    """The protocol name and level that CONNECT starts with, whether it is a bridge's, and the position behind
-    them."""
+    """The protocol name and level at the start of CONNECT, whether the level is that of a bridge, and the
+    position behind them."""
     name, pos = read_string(data, pos, end)
     level, pos = read_byte(data, pos, end)
     if level in (BRIDGE | 3, BRIDGE | 4) and (name, level & ~BRIDGE) in _PROTOCOLS:
@@ -85,7 +85,7 @@ def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, bool, int]
 
 
 def read_connect(name: str, version: int, data: bytes, pos: int, end: int) -> Connect:
-    """What follows the protocol level."""
+    """The rest of CONNECT, after the protocol level."""
     flags, pos = read_byte(data, pos, end)
     _check_connect_flags(flags, version)
     keepalive, pos = read_two(data, pos, end)
@@ -97,7 +97,7 @@ def read_connect(name: str, version: int, data: bytes, pos: int, end: int) -> Co
     if flags & 0x04:
         will, pos = _read_will(flags, data, pos, end, version)
     username = password = None
-    # MQTT 3.1 lets the remaining length overrule the two flags.
+    # In MQTT 3.1 the remaining length counts, not the two flags.
     if flags & 0x80 and not (version == 3 and pos == end):
         username, pos = read_string(data, pos, end)
     if flags & 0x40 and not (version == 3 and pos == end):
@@ -284,7 +284,7 @@ _READERS: dict[int, Reader] = {
 }
 
 
-# What several of them share
+# Shared by several of them
 
 
 def _read_packet_id(data: bytes, pos: int, end: int) -> tuple[int, int]:
@@ -316,7 +316,7 @@ def _read_reason_and_properties(
 
 
 def allowed_reason(reason: ReasonCode, packet_type: PacketType) -> ReasonCode:
-    """``reason`` where a packet of this type may have it, otherwise the unspecified error."""
+    """``reason`` if a packet of this type may have it, otherwise the unspecified error."""
     return _REASONS[packet_type].get(reason, ReasonCode.UNSPECIFIED_ERROR)
 
 

@@ -23,7 +23,7 @@ _PUBLISH_FLAGS = tuple(
 _RUN_QOS = {0x30: 0, 0x32: 1, 0x34: 2}
 
 SMALL_PIECE = 4096
-"""Bytes below which a piece of a packet is copied to those before it."""
+"""A piece of a packet with fewer bytes is appended to those before it, which costs a copy."""
 
 _ACKNOWLEDGEMENTS: dict[int, type[Puback | Pubrec | Pubrel | Pubcomp]] = {
     0x40: Puback,
@@ -34,10 +34,10 @@ _ACKNOWLEDGEMENTS: dict[int, type[Puback | Pubrec | Pubrel | Pubcomp]] = {
 
 
 class Decoder:
-    """Makes packets of one connection's bytes, in whatever pieces they come.
+    """Makes packets from the bytes of one connection, in pieces of any size.
 
-    It knows each packet's form, not whether its time has come: that CONNECT is the first packet, and
-    which side may send what, is for its user to check. Both directions' packets are read.
+    It checks the form of each packet. Its user checks the order: that CONNECT is the first packet, and which
+    side may send which packet. It reads the packets of both directions.
     """
 
     __slots__ = (
@@ -56,32 +56,33 @@ class Decoder:
     def __init__(
         self, max_packet_size: int, topics: TopicCache | None = None, *, max_first: int | None = None
     ) -> None:
-        """``max_first`` is the largest packet taken before CONNECT is known, where that is less."""
+        """``max_first`` is the largest packet that is accepted before CONNECT is known, if that is less."""
         self.max_packet_size = max_packet_size
         """In bytes, the fixed header included."""
         self._max_first = min(max_first or max_packet_size, max_packet_size)
         self.version = 0
-        """The protocol level: 0 before CONNECT, then as CONNECT says it, even where its rest is wrong.
-        Whoever reads a server's packets sets it."""
+        """The protocol level. It is 0 before CONNECT, then the level that CONNECT names, even if the rest of
+        CONNECT is wrong. The user sets it to read the packets of a server."""
         self.error: ProtocolError | None = None
-        """What ended the stream of packets; nothing is read after it."""
+        """The error that ended the stream of packets; nothing is read after it."""
         self.special = False
-        """Whether the last packets had any but plain ones: those that no rule of the connection is about.
-        Plain are acknowledgements, and PUBLISH but for 5.0's with a QoS above 0 or with properties."""
+        """Whether some of the last packets have to be checked against the rules of the connection.
+        Acknowledgements need no check, nor does PUBLISH, except for 5.0's with a QoS above 0 or with
+        properties."""
         self.runs = False
-        """Whether packets that are alike may come together as a run. Whoever cannot do with that leaves it
-        off, and gets nothing but packets."""
+        """Whether alike packets may be returned together as a run. If it is off, only single packets are
+        returned."""
         self._topics = topics or TopicCache()
         self._begun: list[bytes | bytearray] = []
-        """The start of a packet whose end has not arrived, in pieces. Those of a large packet are joined
+        """The start of a packet whose end has not arrived, in pieces. The pieces of a large packet are joined
         once, when it is complete."""
         self._begun_size = 0
         self._needed = 0
-        """How long the start must grow before another look at it is worth while."""
+        """The number of bytes that the start must have before it is worth looking at again."""
 
     def feed(self, data: bytes) -> list[Packet | Run]:
-        """The packets that ``data`` completes, in order; where one is wrong, those before it, and ``error``
-        is set."""
+        """The packets that ``data`` completes, in order. If one is wrong, those before it are returned, and
+        ``error`` is set."""
         packets: list[Packet | Run] = []
         self.special = False
         if self.error is not None:
@@ -97,8 +98,8 @@ class Decoder:
         return packets
 
     def _finish(self, data: bytes, packets: list[Packet | Run]) -> int:
-        """Complete the packet that was begun, and nothing more: the rest of ``data``, which may be large, is
-        not copied for it. Returns how much of ``data`` it took."""
+        """Complete the packet that was begun, and no other: the rest of ``data`` may be large, and is not
+        copied. Returns the number of bytes of ``data`` that were used."""
         taken = 0
         while self._begun:
             missing = self._needed - self._begun_size
@@ -114,8 +115,8 @@ class Decoder:
         return taken
 
     def _keep(self, part: bytes) -> None:
-        """Add to the packet that was begun. Small pieces are joined at once, as each would take more memory
-        than its bytes."""
+        """Add to the packet that was begun. Small pieces are joined at once, because each would take more
+        memory than its bytes."""
         self._begun_size += len(part)
         last = self._begun[-1] if self._begun else None
         if len(part) >= SMALL_PIECE:
@@ -126,11 +127,11 @@ class Decoder:
             self._begun.append(bytearray(part))
 
     def _decode(self, data: bytes, pos: int, packets: list[Packet | Run]) -> int:
-        """Append each whole packet in ``data`` from ``pos`` on to ``packets``; returns where the unfinished
-        one starts.
+        """Append each whole packet in ``data`` from ``pos`` on to ``packets``. Returns the position of the
+        unfinished packet.
 
-        All of a broker's traffic passes this loop, so PUBLISH and the acknowledgements are read right
-        here, without a call for each.
+        All traffic of a broker passes this loop. So PUBLISH and the acknowledgements are read here, without a
+        call for each.
         """
         append = packets.append
         known_topic = self._topics.names.get
@@ -236,8 +237,8 @@ class Decoder:
     def _run(
         self, data: bytes, start: int, payload: int, stop: int, topic: str, packet_id: int
     ) -> PublishRun | None:
-        """The PUBLISH that lies from ``start`` to ``stop``, together with those after it that are like it;
-        None where there are none. Their lengths may differ where one byte tells them, else not."""
+        """The PUBLISH from ``start`` to ``stop``, together with the alike ones after it; None if there are
+        none. Their lengths may differ only if each length takes one byte."""
         first = data[start]
         qos = _RUN_QOS.get(first)
         same_size = stop - start if data[start + 1] >= 0x80 else 0
@@ -284,8 +285,8 @@ class Decoder:
 
 
 def _alike_acknowledgements(data: bytes, pos: int) -> list[int]:
-    """The packet identifiers of a run of acknowledgements: the one at ``pos``, and those after it that are of
-    its type and have nothing but an identifier, and not 0."""
+    """The packet identifiers of a run of acknowledgements: of the one at ``pos``, and of those after it that
+    have the same type, an identifier other than 0, and nothing else."""
     first, end = data[pos], len(data)
     packet_ids: list[int] = []
     while (

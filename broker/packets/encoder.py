@@ -33,16 +33,17 @@ Writer: TypeAlias = Callable[[Any, int], bytes]
 
 
 def encode(packet: Packet, version: int) -> bytes:
-    """``packet`` as bytes. What ``version`` has no room for is left out: reasons and properties below 5.0.
+    """``packet`` as bytes. Below 5.0, reasons and properties are left out, because the packets have no room
+    for them.
 
-    CONNECT goes by its own version. Raises ValueError where a value does not fit, such as a string
+    CONNECT is encoded for its own version. Raises ValueError for a value that does not fit, such as a string
     above 65,535 bytes, and for AUTH below 5.0.
     """
     return _WRITERS[type(packet)](packet, version)
 
 
 class _Ready(dict[int, bytes]):
-    """Acknowledgements without a reason, made when first asked for: the same bytes in every version."""
+    """Acknowledgements without a reason, made on first use. The bytes are the same in every version."""
 
     def __init__(self, first: int) -> None:
         self._start = bytes((first, 2))
@@ -76,10 +77,10 @@ def make_publish(
     packet_id: int = 0,
     dup: bool = False,
 ) -> Publish:
-    """A PUBLISH that did not come in as bytes: a will, a message of the broker's own.
+    """A PUBLISH that was not received as bytes: a will, or a message of the broker itself.
 
-    ``version`` says how ``wire`` is laid out: by itself like 5.0 where there are properties, like 3.1.1
-    otherwise. The topic is not checked for wildcards. Raises ValueError where something does not fit.
+    ``version`` is the layout of ``wire``; by default that of 5.0 if there are properties, and that of 3.1.1
+    otherwise. The topic is not checked for wildcards. Raises ValueError for a value that does not fit.
     """
     if version is None:
         version = 4 if properties is None else 5
@@ -103,14 +104,14 @@ def publish_shape(
     subscription_identifiers: Sequence[int] = (),
     expiry: int | None = None,
 ) -> tuple[bytes, bytes]:
-    """``publish`` as every receiver of one kind gets it, but for the packet identifier: head and tail.
+    """``publish`` as all receivers of one kind get it, without the packet identifier: head and tail.
 
-    At QoS 0 the head is the whole packet and the tail is empty. Above, the packet is
-    head + packet identifier (two bytes, big-endian) + tail. DUP is not set.
+    At QoS 0 the head is the whole packet and the tail is empty. Above, the packet is head + packet identifier
+    (two bytes, big-endian) + tail. DUP is not set.
 
-    For 5.0 the message's own properties go along, ``subscription_identifiers`` take the place of the
-    publisher's, and ``expiry``, where given, that of the message expiry interval; a topic alias is never
-    handed on.
+    For 5.0 the packet has the properties of the message. ``subscription_identifiers`` replace the
+    publisher's, and ``expiry``, if given, replaces the message expiry interval. A topic alias is never
+    forwarded.
     """
     wire, at = publish.wire, publish.payload_at
     properties = publish.properties
@@ -141,8 +142,8 @@ def publish_shape(
 
 
 def same_shape(publish: Publish) -> tuple[bytes, bytes]:
-    """Like :func:`publish_shape`, for a message above QoS 0 and without properties, of which nothing changes
-    but the packet identifier and DUP: the bytes that came in will do."""
+    """Like :func:`publish_shape`, for a message above QoS 0 without properties, of which only the packet
+    identifier and DUP change. It reuses the received bytes."""
     wire = publish.wire
     # In 5.0 the property length 0 lies between the packet identifier and the payload.
     id_at = publish.payload_at - (3 if publish.version == 5 else 2)
@@ -153,14 +154,14 @@ def same_shape(publish: Publish) -> tuple[bytes, bytes]:
 
 
 def _rewritten(properties: Properties) -> bool:
-    """Whether these properties may not be handed on as they came."""
+    """Whether these properties may not be forwarded unchanged."""
     return properties.topic_alias is not None or bool(properties.subscription_identifiers)
 
 
 def forwarded(
     properties: Properties, subscription_identifiers: Sequence[int] = (), expiry: int | None = None
 ) -> Properties:
-    """What of a publisher's properties its receivers get."""
+    """The properties of a publisher that its receivers get."""
     if expiry is None:
         expiry = properties.message_expiry_interval
     return Properties(
@@ -175,7 +176,7 @@ def forwarded(
 
 
 def _publish(packet: Publish, version: int) -> bytes:
-    """In full, the topic alias and the packet identifier included."""
+    """In full, with the topic alias and the packet identifier."""
     return make_publish(
         packet.topic,
         packet.payload,
@@ -226,7 +227,7 @@ def _connect(packet: Connect, version: int) -> bytes:
 
 
 def _connack(packet: Connack, version: int) -> bytes:
-    # A refusal says that no session is present [MQTT-3.2.2-6], and 3.1 cannot say it at all.
+    # A refusal says that no session is present [MQTT-3.2.2-6]. 3.1 has no such flag.
     present = packet.session_present and not packet.reason and version != 3
     if version != 5:
         return bytes((0x20, 2, present, connack_return_code(packet.reason)))
@@ -260,7 +261,7 @@ def _subscribe(packet: Subscribe, version: int) -> bytes:
 
 def _suback(packet: Suback, version: int) -> bytes:
     reasons = packet.reasons
-    if version != 5:  # 3.1.1 has one refusal [3.1.1: MQTT-3.9.3-2]
+    if version != 5:  # 3.1.1 has only one refusal [3.1.1: MQTT-3.9.3-2]
         reasons = [min(reason, ReasonCode.UNSPECIFIED_ERROR) for reason in reasons]
     return _frame(
         0x90,
@@ -312,7 +313,7 @@ def _auth(packet: Auth, version: int) -> bytes:
 def _reason_and_properties(
     reason: ReasonCode, properties: Properties | None, packet_type: PacketType, version: int
 ) -> bytes:
-    """Each is left out where it says nothing."""
+    """Reason and properties are left out if they say nothing."""
     if version != 5 or (not reason and properties is None):
         return b""
     section = encode_properties(properties, packet_type) if properties is not None else b""

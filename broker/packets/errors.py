@@ -5,12 +5,12 @@ from __future__ import annotations
 from .reasons import ReasonCode
 
 LONGEST_MESSAGE = 200
-"""Characters: a message may quote what came, and that may be long."""
+"""In characters: a message may quote what was received, which may be long."""
 
 
 class ProtocolError(Exception):
-    """The peer broke a rule of MQTT, or went beyond a bound. ``reason`` is what a 5.0 CONNACK or DISCONNECT
-    tells it, ``limit`` the bound by which that is counted, empty where it is none."""
+    """The peer broke a rule of MQTT, or exceeded a limit. ``reason`` is the reason code of a 5.0 CONNACK or
+    DISCONNECT. ``limit`` is the limit under which the error is counted; empty if it is none."""
 
     def __init__(self, message: str, reason: ReasonCode = ReasonCode.PROTOCOL_ERROR, limit: str = "") -> None:
         if len(message) > LONGEST_MESSAGE:
@@ -21,7 +21,7 @@ class ProtocolError(Exception):
 
 
 class MalformedPacket(ProtocolError):  # noqa: N818 - MQTT's own name for it
-    """The bytes cannot be read as a packet."""
+    """The bytes are not a packet."""
 
     def __init__(self, message: str, reason: ReasonCode = ReasonCode.MALFORMED_PACKET) -> None:
         super().__init__(message, reason)

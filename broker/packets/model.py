@@ -1,7 +1,7 @@
 """MQTT's control packets as objects, the same for all versions of the protocol.
 
-Reason codes are MQTT 5.0's throughout; the codec translates where 3.x has its own, and ``properties``
-is None below 5.0. Packet identifiers are 1 to 65,535.
+Reason codes are always those of MQTT 5.0: the codec translates those of 3.x. ``properties`` is None below
+5.0. Packet identifiers are 1 to 65,535.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ..events import Client
 
 VERSION_NAMES = {3: "3.1", 4: "3.1.1", 5: "5.0"}
-"""What people call each protocol level."""
+"""The usual name of each protocol level."""
 
 
 class Publish:
-    """PUBLISH, in its own words and as bytes.
+    """PUBLISH, as fields and as bytes.
 
-    Written by hand, not as a dataclass: one is made for every message, and the payload is cut out of
-    ``wire`` only where somebody asks for it.
+    It is written by hand and not as a dataclass, because one is made for every message. The payload is cut
+    out of ``wire`` only if it is needed.
     """
 
     __slots__ = (
@@ -62,22 +62,23 @@ class Publish:
         """0 at QoS 0."""
         self.properties = properties
         self.version = version
-        """The protocol level of ``wire``. 3 and 4 lay PUBLISH out alike; 5 adds the properties."""
+        """The protocol level of ``wire``. 3 and 4 have the same layout; 5 adds the properties."""
         self.wire = wire
-        """The whole packet, as it came in or was encoded."""
+        """The whole packet, as it was received or encoded."""
         self.payload_at = payload_at
-        """Where the payload starts in ``wire``."""
+        """The position of the payload in ``wire``."""
         self.expires_at = expires_at
-        """When to give the message up, on the clock of whoever sets it; the codec does not."""
+        """When the message expires, on the clock of whoever sets it. The codec does not set it."""
         self.source: Client | None = None
-        """Who published it, set by the engine; None: the broker itself."""
+        """Who published it, set by the engine. None: the broker itself."""
 
     @property
     def payload(self) -> bytes:
         return self.wire[self.payload_at :]
 
     def __eq__(self, other: object) -> bool:
-        """The same message to an application; versions and spare bytes of ``wire`` may differ."""
+        """Whether it is the same message for an application. Versions and spare bytes of ``wire`` may
+        differ."""
         if not isinstance(other, Publish):
             return NotImplemented
         return (
@@ -121,8 +122,8 @@ class Connect:
     will: Will | None = None
     properties: Properties | None = None
     bridge: bool = False
-    """3.x: the client is a bridge of another broker, said by 0x80 added to the protocol level. Not in the
-    specification; mosquitto and NanoMQ do it."""
+    """3.x: the client is a bridge of another broker, which adds 0x80 to the protocol level. This is not in
+    the specification; mosquitto and NanoMQ do it."""
 
 
 @dataclass(slots=True)
@@ -246,10 +247,9 @@ Packet: TypeAlias = (
 
 
 class PublishRun:
-    """PUBLISH packets that came one right after another and differ in packet identifier and payload only: to
-    one topic, of one QoS, neither DUP nor RETAIN, without properties. They can be handled at one go;
-    iterating gives each.
-    """
+    """PUBLISH packets that were received one after another and differ only in packet identifier and payload.
+    They have one topic and one QoS, no DUP, no RETAIN and no properties. They can be handled together;
+    iterating gives each."""
 
     __slots__ = ("ends", "packet_ids", "payload_at", "qos", "topic", "version", "wire")
 
@@ -267,13 +267,13 @@ class PublishRun:
         self.qos = qos
         self.version = version
         self.wire = wire
-        """All the packets, as they came in."""
+        """All the packets, as they were received."""
         self.payload_at = payload_at
-        """Where the payload starts in each of them."""
+        """The position of each payload."""
         self.ends = ends
-        """Where each of them ends in ``wire``."""
+        """The end of each packet in ``wire``."""
         self.packet_ids = packet_ids
-        """Those of each; zeros at QoS 0."""
+        """The packet identifier of each; zeros at QoS 0."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -326,7 +326,7 @@ class PublishRun:
         )
 
     def renumbered(self, packet_id: int) -> bytes:
-        """The packets above QoS 0 with identifiers from ``packet_id`` on, which must not go beyond 65,535."""
+        """The packets above QoS 0, with identifiers from ``packet_id`` on. The last may not exceed 65,535."""
         wire = bytearray(self.wire)
         id_at = self.payload_at - (3 if self.version == 5 else 2)
         start = 0
@@ -339,8 +339,8 @@ class PublishRun:
 
 
 class AcknowledgementRun:
-    """Acknowledgements of one type that came one right after another, without reason or properties. They can
-    be handled at one go; iterating gives each."""
+    """Acknowledgements of one type that were received one after another, without reason or properties. They
+    can be handled together; iterating gives each."""
 
     __slots__ = ("packet_ids", "type")
 
@@ -361,7 +361,7 @@ Run: TypeAlias = PublishRun | AcknowledgementRun
 
 
 def singly(packets: Iterable[Packet | Run]) -> Iterator[Packet]:
-    """The packets, those of runs one by one."""
+    """The packets, with the packets of runs one by one."""
     for packet in packets:
         if isinstance(packet, PublishRun | AcknowledgementRun):
             yield from packet

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 class PacketType(IntEnum):
     WILL = 0
-    """Not a packet: the will inside CONNECT, which has properties of its own."""
+    """Not a packet: the will in CONNECT, which has its own properties."""
     CONNECT = 1
     CONNACK = 2
     PUBLISH = 3

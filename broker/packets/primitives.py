@@ -1,8 +1,8 @@
-"""The wire types that packets are made of (MQTT 5.0, section 1.5).
+"""The wire types of packets (MQTT 5.0, section 1.5).
 
-A reader takes the bytes, where to start and where the packet ends, and returns the value and the
-position behind it; MalformedPacket where the bytes do not hold one. A writer returns the bytes;
-ValueError where the value does not fit.
+A reader takes the bytes, the position of the value and the end of the packet. It returns the value and the
+position behind it, or raises MalformedPacket. A writer returns the bytes, or raises ValueError if the value
+does not fit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .errors import MalformedPacket
 
 MAX_VARIABLE_BYTE_INTEGER = 268_435_455
 LARGEST_PACKET = 5 + MAX_VARIABLE_BYTE_INTEGER
-"""Bytes: the fixed header, and the longest that may follow it."""
+"""In bytes: the fixed header, and the largest remaining length."""
 
 
 def read_byte(data: bytes, pos: int, end: int) -> tuple[int, int]:
@@ -35,7 +35,7 @@ def read_four(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 
 def read_variable(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """Variable Byte Integer: seven bits a byte, the lowest first, at most four bytes."""
+    """Variable Byte Integer: seven bits in each byte, the lowest first, at most four bytes."""
     value = 0
     for shift in (0, 7, 14, 21):
         if pos >= end:
@@ -51,7 +51,7 @@ def read_variable(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 
 def read_binary(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
-    """Binary Data: two bytes of length, then as many bytes."""
+    """Binary Data: two bytes with the length, then the data."""
     length, pos = read_two(data, pos, end)
     stop = pos + length
     if stop > end:
@@ -73,7 +73,7 @@ def read_pair(data: bytes, pos: int, end: int) -> tuple[tuple[str, str], int]:
 
 
 def text(raw: bytes) -> str:
-    """The string in ``raw``. Python refuses surrogates and over-long forms itself [MQTT-1.5.4-1]."""
+    """The string in ``raw``. Python itself refuses surrogates and over-long forms [MQTT-1.5.4-1]."""
     try:
         string = raw.decode()
     except UnicodeDecodeError as error:

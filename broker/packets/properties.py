@@ -1,4 +1,5 @@
-"""The properties of MQTT 5.0 (section 2.2.2): a field for each, and a table of what is allowed where."""
+"""The properties of MQTT 5.0 (section 2.2.2): a field for each, and a table of the packets that may have
+it."""
 
 from __future__ import annotations
 
@@ -28,12 +29,13 @@ from .primitives import (
 from .reasons import ReasonCode
 
 MAX_REPEATED = 1000
-"""User properties, or subscription identifiers, of one packet: each costs time, for each receiver again."""
+"""The most user properties, or subscription identifiers, of one packet. Each takes time, and again for each
+receiver."""
 
 
 @dataclass(slots=True)
 class Properties:
-    """What a packet carries beside its fixed fields; None or () where the packet does not say."""
+    """The properties of a packet; None or () if the packet does not have one."""
 
     payload_format_indicator: int | None = None
     message_expiry_interval: int | None = None
@@ -43,7 +45,7 @@ class Properties:
     correlation_data: bytes | None = None
     subscription_identifiers: tuple[int, ...] = ()
     session_expiry_interval: int | None = None
-    """Seconds; 0xFFFFFFFF is for ever."""
+    """Seconds; 0xFFFFFFFF means never to expire."""
     assigned_client_identifier: str | None = None
     server_keep_alive: int | None = None
     """Seconds."""
@@ -90,7 +92,7 @@ class Property(NamedTuple):
     wire: WireType
     packets: tuple[PacketType, ...]
     values: range | None = None
-    """None: whatever the wire type can hold."""
+    """None: every value of the wire type."""
 
 
 FLAG = range(2)
@@ -130,7 +132,7 @@ PROPERTIES = (
     Property(0x1F, "reason_string", STRING, _ANSWERS),
     Property(0x21, "receive_maximum", TWO, (_T.CONNECT, _T.CONNACK), range(1, 1 << 16)),
     Property(0x22, "topic_alias_maximum", TWO, (_T.CONNECT, _T.CONNACK)),
-    # 0 is not allowed either [MQTT-3.3.2-8], but that has a reason code of its own, as has an alias too high.
+    # 0 is not allowed either [MQTT-3.3.2-8]; 0 and too high an alias have their own reason code.
     Property(0x23, "topic_alias", TWO, (_T.PUBLISH,)),
     Property(0x24, "maximum_qos", BYTE, (_T.CONNACK,), FLAG),
     Property(0x25, "retain_available", BYTE, (_T.CONNACK,), FLAG),
@@ -149,10 +151,8 @@ _REPEATED = ("subscription_identifiers", "user_properties")
 def decode_properties(
     data: bytes, pos: int, end: int, packet_type: PacketType
 ) -> tuple[Properties | None, int]:
-    """The properties at ``pos`` and the position behind them; None where there are none.
-
-    Raises MalformedPacket or ProtocolError, as section 2.2.2 and each property's own section say.
-    """
+    """The properties at ``pos``, and the position behind them; None if there are none. Raises MalformedPacket
+    or ProtocolError, as section 2.2.2 and the section of each property require."""
     length, pos = read_variable(data, pos, end)
     if not length:
         return None, pos
@@ -212,11 +212,9 @@ def _not_allowed(identifier: int, packet_type: PacketType) -> str:
 
 
 def encode_properties(properties: Properties | None, packet_type: PacketType) -> bytes:
-    """The property length and the properties that ``packet_type`` may carry; others are left out.
-
-    So the properties of a will may be handed on with its PUBLISH. Raises ValueError for a value that
-    does not fit its type.
-    """
+    """The property length, and those properties that ``packet_type`` may have; others are left out. So the
+    properties of a will can be used for its PUBLISH. Raises ValueError for a value that does not fit its
+    type."""
     if properties is None:
         return b"\0"
     out = bytearray()

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ReasonCode(IntEnum):
-    """MQTT 5.0, table 2-6. Three names share 0x00: which one is meant follows from the packet."""
+    """MQTT 5.0, table 2-6. Three names share 0x00; the packet type says which one is meant."""
 
     SUCCESS = 0x00
     NORMAL_DISCONNECTION = 0x00
@@ -55,7 +55,7 @@ class ReasonCode(IntEnum):
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
 
 
-# Where a webhook's reader knows another spelling than the specification's.
+# Names that webhooks spell differently from the specification.
 _NAMES: dict[int, str] = {
     **{code: code.name.lower() for code in ReasonCode},
     ReasonCode.BAD_USER_NAME_OR_PASSWORD: "bad_username_or_password",
@@ -72,7 +72,7 @@ _RETURN_CODES: dict[int, int] = {
     ReasonCode.BAD_USER_NAME_OR_PASSWORD: 4,
     ReasonCode.BAD_AUTHENTICATION_METHOD: 4,
     ReasonCode.NOT_AUTHORIZED: 5,
-    # Refusals that trying again does not cure.
+    # Refusals for which it is no use to try again.
     ReasonCode.BANNED: 5,
     ReasonCode.TOPIC_NAME_INVALID: 5,
     ReasonCode.PAYLOAD_FORMAT_INVALID: 5,
@@ -91,12 +91,13 @@ _OF_RETURN_CODE = (
 
 
 def reason_name(code: int) -> str:
-    """The code's name as logs and webhooks show it: ``not_authorized``, ``takenover``; 0 is ``success``."""
+    """The name of the code in logs and webhooks: ``not_authorized``, ``takenover``; 0 is ``success``."""
     return _NAMES.get(code) or f"reason_0x{code:02x}"
 
 
 def connack_return_code(reason: int) -> int:
-    """The 3.x return code (0 to 5) nearest to a 5.0 reason code; 3, server unavailable, if none is near."""
+    """The 3.x return code (0 to 5) that is nearest to a 5.0 reason code; 3, server unavailable, if none is
+    near."""
     return _RETURN_CODES.get(reason, 3)
 
 

@@ -7,14 +7,14 @@ from .primitives import write_string, write_variable
 
 
 def rewritten(run: PublishRun, topic: str, section: bytes = b"") -> bytes:
-    """The packets with this topic. ``section``: the properties that each gets, with their length; only in
-    5.0. Packet identifiers stay."""
+    """The packets with this topic. ``section`` has the properties that each gets, with their length; only in
+    5.0. Packet identifiers stay the same."""
     return _rewrite(run, topic, section)[0]
 
 
 def with_topic(run: PublishRun, topic: str) -> PublishRun | None:
-    """The same messages as a run to this topic; None where they do not fit into one: the payload starts at
-    another place in some packets than in others."""
+    """The same messages as a run to this topic; None if they do not fit into one, because the payloads do not
+    all start at the same position of their packets."""
     wire, ends, payload_at = _rewrite(run, topic, b"")
     if not payload_at:
         return None
@@ -22,7 +22,7 @@ def with_topic(run: PublishRun, topic: str) -> PublishRun | None:
 
 
 def _rewrite(run: PublishRun, topic: str, section: bytes) -> tuple[bytes, list[int], int]:
-    """The packets, where each ends, and where the payload starts in each; 0: not at the same place."""
+    """The packets, the end of each, and the position of the payload in each; 0: the positions differ."""
     old, old_payload_at = run.wire, run.payload_at
     name = write_string(topic)
     first = old[:1]

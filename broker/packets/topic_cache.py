@@ -12,10 +12,11 @@ LONGEST_KEPT = 256
 
 
 class TopicCache:
-    """Remembers topic names that were already decoded and checked; all connections share one.
+    """Remembers topic names that were already decoded and checked. All connections share one cache.
 
-    So a hot topic costs one dict look-up, and is the same ``str`` object wherever it is used as a key.
-    Bounded: it is emptied when it holds ``limit`` names, and names of more than 256 bytes are not kept.
+    So a topic in use costs one dict look-up, and is the same ``str`` object wherever it is used as a key. The
+    cache is bounded: it is emptied when it has ``limit`` names, and names of more than 256 bytes are not
+    kept.
     """
 
     __slots__ = ("limit", "limited", "max_levels", "names")
@@ -45,7 +46,7 @@ class TopicCache:
 
 
 def topic_name(topic: str) -> str:
-    """``topic`` itself, where a message may be published to it; ProtocolError otherwise."""
+    """Returns ``topic`` if messages may be published to it; raises ProtocolError otherwise."""
     if not topic:  # [MQTT-4.7.3-1]
         raise ProtocolError("the topic name is empty")
     if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]

@@ -1,7 +1,8 @@
-"""The protocol of one network connection: bytes in, packets that obey the rules out.
+"""The protocol of one network connection: it takes bytes, and returns packets that obey the rules. No socket
+and no clock.
 
-No socket and no clock. What lasts only as long as the connection lives here: the order of packets,
-topic aliases, the receive maximum, packet sizes. What outlives it is the session's.
+It has the state that ends with the connection: the order of packets, topic aliases, the receive maximum,
+packet sizes. The session has the rest.
 """
 
 from __future__ import annotations
@@ -54,15 +55,15 @@ FROM_CLIENT = frozenset(
 )
 
 MAX_CONNECT = 512 * 1024
-"""Bytes of the first packet: nobody knows yet who sends it. A CONNECT with the longest names, password and
-will that there can be is smaller, unless it has a great many user properties."""
+"""The largest first packet, in bytes: it is not known yet who sends it. A CONNECT with the longest names,
+password and will is smaller, unless it has very many user properties."""
 
 AUTHENTICATING = frozenset({Auth, Disconnect})
-"""What a client that named an authentication method may send before CONNACK."""
+"""The packets that a client with an authentication method may send before CONNACK."""
 
 
 class Connection:
-    """Feed it bytes with :meth:`receive`; ask :attr:`error` afterwards."""
+    """Pass bytes to :meth:`receive`, then look at :attr:`error`."""
 
     __slots__ = (
         "_aliases",
@@ -87,20 +88,21 @@ class Connection:
         self._aliases: dict[int, str] | None = None
         self.receive_maximum = receive_maximum
         self.version = 0
-        """The protocol level; 0 until CONNECT has come."""
+        """The protocol level; 0 before CONNECT."""
         self.connect: Connect | None = None
         self.established = False
         """Whether a CONNACK that accepts the client was sent."""
         self._publishing = False
-        """Whether PUBLISH may come: after CONNECT or, where that names an authentication method, CONNACK."""
+        """Whether PUBLISH is allowed: after CONNECT or, if that names an authentication method, after
+        CONNACK."""
         self.max_packet_size = inf
         """The largest packet the client accepts, in bytes."""
         self.unacknowledged: set[int] = set()
-        """Identifiers of the QoS 1 and 2 messages of this connection that were not answered to the end yet;
-        a message that is repeated counts once."""
+        """Identifiers of the QoS 1 and 2 messages of this connection whose last acknowledgement was not sent
+        yet. A repeated message counts once."""
         self._credit = 0
         self.error: ProtocolError | None = None
-        """What the client broke after the packets returned last; nothing more comes from it."""
+        """The rule that the client broke after the last returned packets. Nothing more is read from it."""
 
     def receive(self, data: bytes) -> list[Packet | Run]:
         """The packets that ``data`` completes, in order, up to the first that breaks a rule."""
@@ -112,7 +114,7 @@ class Connection:
         return self.checked(packets)
 
     def checked(self, packets: list[Packet | Run]) -> list[Packet | Run]:
-        """``packets``, up to the first that breaks a rule of the connection; :attr:`error` says which."""
+        """``packets``, up to the first that breaks a rule of the connection; :attr:`error` has the rule."""
         decoder = self._decoder
         for index, packet in enumerate(packets):
             if packet.__class__ is PublishRun and packet.qos and self.version == 5:
@@ -134,17 +136,17 @@ class Connection:
         return packets
 
     def establish(self) -> None:
-        """A CONNACK that accepts the client is sent."""
+        """To be called when a CONNACK that accepts the client is sent."""
         self.established = self._publishing = True
         self._decoder.runs = True
 
     def refusal(self, error: ProtocolError) -> bytes:
-        """What tells the client why it is sent away: CONNACK before it was accepted, DISCONNECT after,
-        nothing where its version of the protocol has no word for it."""
+        """The packet that tells the client why it is disconnected: CONNACK before it was accepted, DISCONNECT
+        after. Empty if its version of the protocol has no such packet."""
         if self.established:
             return self.disconnect(error.reason, str(error))
         if self.connect is None and error.reason == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
-            # [MQTT-3.1.2-2]; a 5.0 client that asks for level 6 understands 5.0 no better than 3.1.1.
+            # [MQTT-3.1.2-2]; a client that asks for level 6 may understand 5.0 no better than 3.1.1.
             return encode(Connack(False, error.reason), 4)
         version = self.version or self._decoder.version
         if version == 5:
@@ -155,21 +157,22 @@ class Connection:
             return b""
         reason = error.reason
         if reason == ReasonCode.BAD_USER_NAME_OR_PASSWORD:
-            # Return code 4 is for data that is malformed, 5 for who is not let in (3.1.1, table 3.1).
+            # Return code 4 is for malformed data, 5 for clients that are not authorized (3.1.1, table 3.1).
             reason = ReasonCode.NOT_AUTHORIZED
         return encode(Connack(False, reason), version)
 
     def disconnect(self, reason: ReasonCode, text: str = "") -> bytes:
-        """A DISCONNECT from the server, which only 5.0 has, and only after CONNACK [MQTT-3.14.0-1]."""
+        """A DISCONNECT from the server. It exists only in 5.0, and is sent only after CONNACK
+        [MQTT-3.14.0-1]."""
         if self.version != 5 or not self.established:
             return b""
         reason = allowed_reason(reason, PacketType.DISCONNECT)  # [MQTT-3.14.2-1]
         return self._shortened(Disconnect(reason, self._explained(text)))
 
     def fitting(self, packet: Packet) -> bytes:
-        """``packet`` as bytes. Reason string and user properties go where it would be larger than the
-        client takes [MQTT-3.14.2-3], or where it did not ask to hear of problems [MQTT-3.1.2-29]. Raises
-        ProtocolError where nothing can make it small enough [MQTT-3.1.2-24]."""
+        """``packet`` as bytes. Reason string and user properties are left out if the packet would be larger
+        than the client accepts [MQTT-3.14.2-3], or if the client turned problem information off
+        [MQTT-3.1.2-29]. Raises ProtocolError if the packet is still too large [MQTT-3.1.2-24]."""
         data = self._shortened(packet)
         if not data:
             name = type(packet).__name__.upper()
@@ -178,7 +181,7 @@ class Connection:
         return data
 
     def _shortened(self, packet: Packet) -> bytes:
-        """Like :meth:`fitting`, but empty where it cannot be small enough."""
+        """Like :meth:`fitting`, but returns an empty packet if it is still too large."""
         properties: Properties | None = getattr(packet, "properties", None)
         data = encode(packet, self.version)
         if properties is not None:
@@ -191,7 +194,7 @@ class Connection:
 
     @property
     def wants_problem_information(self) -> bool:
-        """Whether the client left request problem information on."""
+        """Whether the client wants problem information."""
         properties = self.connect.properties if self.connect else None
         return properties is None or properties.request_problem_information != 0
 
@@ -229,7 +232,7 @@ class Connection:
             self.max_packet_size = float(connect.properties.maximum_packet_size)
 
     def _resolve_alias(self, publish: Publish) -> None:
-        """Fill in the topic that an alias stands for, and forget the alias [MQTT-3.3.2-7]."""
+        """Replace an alias by its topic [MQTT-3.3.2-7]."""
         properties = publish.properties
         assert properties is not None
         if properties.subscription_identifiers:
@@ -252,15 +255,16 @@ class Connection:
             raise ProtocolError(f"topic alias {alias} was never set on this connection")
 
     def released(self, packet_id: int) -> None:
-        """PUBREL has come and is answered. One for a message of an earlier connection counts too: by section
-        4.9 every PUBCOMP allows the client another message, though this one had not taken from its quota."""
+        """PUBREL was received and is answered. One for a message of an earlier connection counts too: by
+        section 4.9 every PUBCOMP allows the client another message, although this message was not counted
+        here."""
         if packet_id in self.unacknowledged:
             self.unacknowledged.discard(packet_id)
         else:
             self._credit += 1
 
     def _count_run(self, run: PublishRun) -> bool:
-        """False, and nothing is counted, where they might be too many."""
+        """Returns False, and counts nothing, if there would be too many."""
         if len(self.unacknowledged) + len(run) > self.receive_maximum + self._credit:
             return False
         self.unacknowledged.update(run.packet_ids)

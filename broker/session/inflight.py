@@ -27,12 +27,12 @@ class Outgoing:
         self.retain = retain
         self.identifiers = identifiers
         self.group = group
-        """The shared group that it was taken from, and may return to; None otherwise."""
+        """The shared group for which the session got it, and to which it may return; None otherwise."""
         self.number = 0
         """The keeper's number of the message; 0 if the keeper does not have it."""
         self.sent_at = 0.0
         self.released = False
-        """QoS 2: PUBREC was received and PUBREL was sent; the message itself is never sent again."""
+        """QoS 2: PUBREC was received and PUBREL was sent. The message itself is never sent again."""
 
 
 class Inflight:
@@ -43,20 +43,20 @@ class Inflight:
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
         self.unsent: dict[int, Outgoing] = {}
-        """The ``messages`` that were sent before the client reconnected, and not again yet."""
+        """Those of ``messages`` that were sent before the client reconnected, and were not sent again yet."""
         self.large: dict[int, int] = {}
-        """The sizes of the large ``messages``; small ones are bounded by their number."""
+        """The sizes of the large ``messages``. The number of small ones is bounded instead."""
         self.bytes = 0
         """The sum of ``large``."""
         self._last = 0
 
     def count(self, packet_id: int, size: int) -> None:
-        """The message is large: it counts with ``size`` bytes until :meth:`uncount`."""
+        """Count a large message with ``size`` bytes, until :meth:`uncount`."""
         self.bytes += size - self.large.get(packet_id, 0)
         self.large[packet_id] = size
 
     def uncount(self, packet_id: int) -> bool:
-        """The message is done; returns whether it was large."""
+        """Stop counting a message; returns whether it was large."""
         size = self.large.pop(packet_id, 0)
         self.bytes -= size
         return size > 0
@@ -65,7 +65,7 @@ class Inflight:
         return len(self.messages)
 
     def add(self, message: Outgoing) -> int:
-        """Keep ``message`` under a free packet identifier [MQTT-2.2.1-4]; the caller has seen that the
+        """Add ``message`` with a free packet identifier [MQTT-2.2.1-4]. The caller has checked that the
         window, which is below 65,535, has room."""
         messages = self.messages
         packet_id = self._last + 1
@@ -76,18 +76,18 @@ class Inflight:
         return packet_id
 
     def free_block(self, count: int) -> int:
-        """The first of so many free identifiers that follow each other; 0 where there are none just now."""
+        """The first of ``count`` consecutive free identifiers; 0 if there are none now."""
         first = self._last + 1 if self._last < MAX_PACKET_ID else 1
         if first + count > MAX_PACKET_ID + 1:
             return 0
         return first if self.messages.keys().isdisjoint(range(first, first + count)) else 0
 
     def add_all(self, first: int, messages: list[Outgoing]) -> None:
-        """Keep ``messages`` under the identifiers from ``first`` on, which :meth:`free_block` has found."""
+        """Add ``messages`` with identifiers from ``first`` on, which :meth:`free_block` has found."""
         self._last = first + len(messages) - 1
         self.messages.update(zip(range(first, self._last + 1), messages, strict=True))
 
     def restore(self, packet_id: int, message: Outgoing) -> None:
-        """Keep ``message`` under the identifier that it had in an earlier run."""
+        """Add ``message`` with the identifier that it had in an earlier run of the broker."""
         self.messages[packet_id] = message
         self._last = packet_id

@@ -14,36 +14,39 @@ if TYPE_CHECKING:
 
 
 Left: TypeAlias = Callable[[Outgoing], None]
-"""What becomes of a message whose session has ended."""
+"""Handles a message whose session has ended."""
 
 
 class Keeper(Protocol):
-    """Told of each change of one session, before any packet that follows from it is written.
+    """Notified of each change of one session, before any packet that follows from it is written.
 
-    A session without one costs a truth test for each of these."""
+    A session without a keeper costs a truth test for each change.
+    """
 
     def changed(self, session: Session) -> None:
         """The client, the will, or the expiry has changed."""
 
     def ended(self) -> None:
-        """The session has ended, with everything in it."""
+        """The session has ended, with all its messages."""
 
     def ended_behind(self, session: Session, left: Left) -> None:
-        """The session has ended. Later, hand to ``left`` each message that ``session.queue`` has left to the
-        keeper; forget the others."""
+        """The session has ended. Later, pass each message that ``session.queue`` has left to the keeper to
+        ``left``, and forget the other messages."""
 
     def subscribed(self, subscription: Subscription, *, owes: bool = False) -> None:
-        """``owes``: what is retained for it has not been sent yet; told again once it has."""
+        """``owes``: its retained messages have not been sent yet. Called again, without it, when they have
+        been sent."""
 
     def unsubscribed(self, topic_filter: str) -> None: ...
     def queued(self, message: Outgoing) -> None:
         """A message of QoS 1 or 2 was queued."""
 
     def queued_all(self, stretch: Stretch) -> None:
-        """The same for messages that only this keeper has."""
+        """The same for messages that are nowhere else."""
 
     def fetch(self, session: Session) -> None:
-        """Later, load the next messages that ``session.queue`` has left to the keeper, and pump then."""
+        """Load the next messages that ``session.queue`` has left to the keeper, and pump then. This happens
+        later."""
 
     def sent(self, message: Outgoing, packet_id: int) -> None:
         """A message of QoS 1 or 2 is in flight; it may have been queued before."""
@@ -71,5 +74,5 @@ class Storage(Protocol):
     """Whether nothing more can be stored now."""
 
     def bound(self, session: Session) -> None:
-        """A client has connected, or the session was made for one that is away. Sets ``session.keeper`` if
-        the session outlives its connection."""
+        """A client has connected, or the session was made for a client that is away. Sets ``session.keeper``
+        if the session outlives its connection."""

@@ -8,15 +8,15 @@ from .inflight import Outgoing
 from .stretch import Stretch
 
 OVERHEAD = 300
-"""The approximate memory of a message beside its bytes, so that many small ones are bounded as well."""
+"""The approximate memory of a message in addition to its bytes, so that small messages are bounded too."""
 
 
 class MessageQueue:
-    """At most ``max_messages`` messages of QoS 1 and 2, and ``max_bytes`` bytes of all; what gives way
-    first is QoS 0, which waits for a connected client only.
+    """At most ``max_messages`` messages of QoS 1 and 2, and at most ``max_bytes`` bytes of all messages.
+    Messages of QoS 0 are dropped first; they wait only for a connected client.
 
-    QoS 0 has a line of its own: it never waits for an acknowledgement, and order is promised within
-    one QoS only [MQTT-4.6.0-5].
+    QoS 0 has a queue of its own, because it never waits for an acknowledgement, and order is promised only
+    within one QoS [MQTT-4.6.0-5].
     """
 
     __slots__ = (
@@ -37,14 +37,14 @@ class MessageQueue:
         self.window = window
         """The number of messages in memory, for a session with a keeper."""
         self.elsewhere = 0
-        """Messages that only the keeper has; they come after all that are here."""
+        """The number of messages that only the keeper has. They come after all that are here."""
         self.last = 0
         """The keeper's number of the last message that was added here."""
         self.bytes = 0
         self._plain: deque[Outgoing] = deque()
         self._acknowledged: deque[Outgoing | Stretch] = deque()
         self._within = 0
-        """Messages in stretches, beside one for each."""
+        """The number of messages in stretches, without one for each stretch."""
 
     def __len__(self) -> int:
         return len(self._plain) + self._numbered + self.elsewhere
@@ -73,13 +73,13 @@ class MessageQueue:
         return self.bytes + size <= self.max_bytes - taken or size > self.max_bytes
 
     def leaves(self, message: Outgoing, taken: int = 0) -> bool:
-        """Whether a message of QoS 1 or 2 is left to the keeper only; ``taken`` as in :meth:`add`."""
+        """Whether a message of QoS 1 or 2 is left to the keeper alone; ``taken`` as in :meth:`add`."""
         if message.number or self._numbered + self.elsewhere >= self.max_messages:
             return False
         return self.is_beyond(len(message.publish.wire) + OVERHEAD, taken)
 
     def is_beyond(self, size: int, taken: int = 0) -> bool:
-        """Whether memory has as many messages as it should, and none of ``size`` bytes fits."""
+        """Whether memory has the messages that it should have, and none of ``size`` bytes fits."""
         if self.elsewhere or self._numbered >= self.window:
             return True
         return self.bytes + size > self.max_bytes - taken
@@ -103,7 +103,7 @@ class MessageQueue:
         self._put(stretch, last=True)
 
     def bring(self, message: Outgoing) -> None:
-        """Append the next message that was left to the keeper and is loaded now."""
+        """Append the next message that was left to the keeper, and is loaded now."""
         self.elsewhere -= 1
         self.last = message.number
         self._acknowledged.append(message)
@@ -126,7 +126,7 @@ class MessageQueue:
         return self._taken(self._plain.popleft()) if self._plain else None
 
     def first_acknowledged(self) -> Outgoing | None:
-        """The oldest QoS 1 or 2 message, which stays."""
+        """The oldest QoS 1 or 2 message. It stays in the queue."""
         if not self._acknowledged:
             return None
         first = self._acknowledged[0]
@@ -141,12 +141,12 @@ class MessageQueue:
         return self._taken(message)
 
     def first_stretch(self) -> Stretch | None:
-        """Where those that have waited longest are one, that stretch; it stays."""
+        """The oldest QoS 1 or 2 messages, if they are a stretch. They stay in the queue."""
         first = self._acknowledged[0] if self._acknowledged else None
         return first if isinstance(first, Stretch) else None
 
     def next_of_stretch(self, count: int) -> Stretch:
-        """The first ``count`` messages of :meth:`first_stretch`, or all, removed."""
+        """Remove and return the first ``count`` messages of :meth:`first_stretch`, or all."""
         stretch = self._acknowledged.popleft()
         assert isinstance(stretch, Stretch)
         self._within -= len(stretch) - 1
@@ -196,7 +196,7 @@ class MessageQueue:
         self.bytes += size_of(stretch)
 
     def _unpacked(self, stretch: Stretch) -> Outgoing:
-        """The first message of the first stretch, which is taken apart."""
+        """Split the first stretch into messages, and return the first of them."""
         self._acknowledged.popleft()
         self._within -= len(stretch) - 1
         messages = stretch.messages()
@@ -214,7 +214,7 @@ def size_of(stretch: Stretch) -> int:
 
 
 def _has_expired(item: Outgoing | Stretch, now: float) -> bool:
-    """Those of a stretch never do."""
+    """Messages of a stretch never expire."""
     if isinstance(item, Stretch):
         return False
     expires_at = item.publish.expires_at

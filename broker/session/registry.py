@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from .session import Session
 
 INSIDE = "$bridge/"
-"""How client identifiers begin that only the broker itself uses."""
+"""The start of client identifiers that only the broker itself uses."""
 
 
 class Registry:
-    """The sessions by client identifier, at most one for each."""
+    """The sessions by client identifier, one for each at most."""
 
     __slots__ = ("_sessions",)
 
@@ -34,6 +34,6 @@ class Registry:
         self._sessions[session.client_id] = session
 
     def remove(self, session: Session) -> None:
-        """Forget ``session``, unless another one has taken its client identifier since."""
+        """Remove ``session``, unless another session has its client identifier now."""
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]

@@ -29,7 +29,7 @@ class Writable(Protocol):
 
 
 class Source(Protocol):
-    """A source of messages for a session, which are made when there is room."""
+    """A source of messages for a session. The messages are made when there is room."""
 
     def add(self, subscription: Subscription) -> None: ...
     def go_on(self) -> None:
@@ -92,8 +92,7 @@ class Session:
         self.channel: Any = None
         """The connection, or None while the client is away."""
         self.outbox: Writable | None = None
-        """The outbox that messages can be written to now; None while the client is away or reads too
-        slowly."""
+        """The outbox for messages; None while the client is away or reads too slowly."""
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight()
         self.received: set[int] = set()
@@ -101,21 +100,22 @@ class Session:
         self.queue: MessageQueue | None = None
         """The queue; None until the first message has to wait."""
         self.queue_grew: Callable[[Session], None] | None = None
-        """Called after a message was queued; None: nobody wants to know."""
+        """Called after a message was queued; None: not needed."""
         self.max_queued = 0
-        """How many messages may wait; 0: as many as for all sessions."""
+        """The number of messages that may wait; 0: the limit of all sessions."""
         self.keeps_plain = self.keeps_retained = False
-        """Whether messages of QoS 0, or only retained ones, wait for a client that is away: like those of
-        QoS 1."""
+        """Whether messages of QoS 0, or only retained ones, wait for a client that is away, like those of QoS
+        1."""
         self.repeats = True
-        """Whether messages are sent again on a live connection, where the version of MQTT allows it."""
+        """Whether messages are sent again on the same connection, if the version of MQTT allows it."""
         self.source: Source | None = None
         """The source of messages that are made when there is room; None: there is none."""
         self.behind = False
-        """Whether the queue has messages that only the keeper has: new messages wait behind them."""
+        """Whether the queue has messages that only the keeper has. New messages wait behind them."""
         self.will: Will | None = None
         self.will_generation = -1
-        """The generation of access control that last allowed the will; with another one it is asked again."""
+        """The generation of access control that last allowed the will. With another one, access control is
+        asked again."""
         self.allowed: dict[str, bool] = {}
         """The answers of access control about publishing, by topic."""
         self.superuser = False

@@ -1,4 +1,4 @@
-"""Messages for one session that came in one read and are alike: handled as one where that is possible."""
+"""Alike messages of one read for one session, handled together if possible."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Stretch:
-    """Messages of QoS 1 or 2, which the session gets as they came in but for the packet identifier. The
-    keeper's numbers of them follow each other."""
+    """Messages of QoS 1 or 2 that the session gets as they were received, except for the packet identifier.
+    The numbers that the keeper gives them are consecutive."""
 
     __slots__ = ("_publishes", "largest", "number", "run", "source")
 
@@ -22,16 +22,16 @@ class Stretch:
         self.source = source
         """Who published them."""
         self.number = number
-        """The keeper's, of the first; 0 where there is no keeper."""
+        """The keeper's number of the first message; 0 if there is no keeper."""
         self.largest = run.largest()
-        """Bytes of the largest of them as a packet."""
+        """The size of the largest packet, in bytes."""
         self._publishes: list[Publish] | None = None
 
     def __len__(self) -> int:
         return len(self.run.ends)
 
     def publishes(self) -> list[Publish]:
-        """Each by itself, the same objects every time."""
+        """The single messages, the same objects every time."""
         if self._publishes is None:
             self._publishes = list(self.run)
             for publish in self._publishes:
@@ -39,7 +39,7 @@ class Stretch:
         return self._publishes
 
     def messages(self) -> list[Outgoing]:
-        """Each by itself, on its way to one session."""
+        """The single messages, for one session."""
         qos = self.run.qos
         messages = [Outgoing(publish, qos) for publish in self.publishes()]
         if self.number:
@@ -48,5 +48,5 @@ class Stretch:
         return messages
 
     def cut(self, start: int, stop: int) -> Stretch:
-        """Those from ``start`` up to ``stop``."""
+        """The messages from ``start`` up to ``stop``."""
         return Stretch(self.run.cut(start, stop), self.source, self.number + start if self.number else 0)
