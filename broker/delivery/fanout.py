@@ -1,4 +1,5 @@
-"""Delivers one message to all its receivers: encoded once for each shape, never once for each receiver."""
+"""Delivers one message to all its receivers. It is encoded once for each shape, not once for each
+receiver."""
 
 from __future__ import annotations
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from ..events import Client
 
 Shape = tuple[int, int, bool, tuple[int, ...]]
-"""Version (5, or 4 for both older ones), QoS, retain, subscription identifiers."""
+"""Version (5, or 4 for both older versions), QoS, retain, subscription identifiers."""
 
 
 NOT_FROM_ITSELF = 16
-"""In the key of a plan: it is for messages of a receiver that does not want its own."""
+"""A bit in the key of a plan: the plan is for messages of a receiver that does not want its own."""
 
 
 class Plan:
@@ -42,20 +43,20 @@ class Plan:
         no_local: tuple[Session, ...] = (),
     ):
         self.forward = forward
-        """Receivers that want the very bytes that came in."""
+        """Receivers of exactly the received bytes."""
         self.renumber = renumber
-        """Receivers that want them with a packet identifier of their own."""
+        """Receivers of these bytes with a packet identifier of their own."""
         self.neighbours = neighbours
-        """Neighbours that want to know who has published it; the others are in ``forward``."""
+        """Neighbours that ask who has published it; the other neighbours are in ``forward``."""
         self.numbered = bool(renumber or neighbours)
-        """Whether there are any of the last two."""
+        """Whether there are receivers in ``renumber`` or ``neighbours``."""
         self.shapes = shapes
         self.no_local = no_local
-        """Receivers in ``forward`` and ``renumber`` that do not want what they publish themselves."""
+        """Receivers in ``forward`` and ``renumber`` that do not want their own messages."""
 
 
 class Fanout:
-    """Hands a message to the receivers of its route."""
+    """Delivers a message to the receivers of its route."""
 
     __slots__ = ("_pending", "_reports", "_sender")
 
@@ -65,7 +66,7 @@ class Fanout:
         self._reports = reports
 
     def deliver(self, route: Route[Session], publish: Publish, publisher: Session | None) -> None:
-        """Write ``publish`` to every receiver, or let it wait for those that cannot take it now."""
+        """Write ``publish`` to every receiver, or queue it for receivers that cannot take it now."""
         key = (publish.version == 5) << 3 | publish.qos << 1 | publish.retain
         plan = route.plans.get(key)
         if plan is None:
@@ -105,16 +106,17 @@ class Fanout:
     def plan_for_run(
         self, route: Route[Session], run: PublishRun, publisher: Session | None = None
     ) -> Plan | None:
-        """How messages like those of ``run`` reach their receivers; None where it is not known yet, or some
-        want other bytes than those that came in, or ``publisher`` is one that does not want them."""
+        """The plan for messages like those of ``run``. None if it is not known yet, if some receivers want
+        other bytes than the received ones, or if ``publisher`` is a receiver that does not want its own
+        messages."""
         plan: Plan | None = route.plans.get((run.version == 5) << 3 | run.qos << 1)
         if plan is None or plan.shapes or (plan.no_local and publisher in plan.no_local):
             return None
         return plan
 
     def forward(self, plan: Plan, run: PublishRun) -> list[Session]:
-        """Write messages of QoS 0 to every receiver, as they came in. Returns those that cannot take them
-        now, for :meth:`forward_later`."""
+        """Write messages of QoS 0 to every receiver, as they were received. Returns the receivers that cannot
+        take them now, for :meth:`forward_later`."""
         count, wire, written = len(run), run.wire, 0
         late: list[Session] = []
         for session in plan.forward:
@@ -132,15 +134,15 @@ class Fanout:
     def forward_later(
         self, sessions: list[Session], run: PublishRun
     ) -> Generator[Awaitable[Any] | None, Any, None]:
-        """Let the messages wait for each of the sessions, a message a step."""
+        """Queue the messages for each of the sessions, one message in each step."""
         for publish in run:
             for session in sessions:
                 self._sender.send(session, Outgoing(publish, 0))
             yield None
 
     def renumber(self, plan: Plan, run: PublishRun, source: Client) -> None:
-        """Write messages above QoS 0 to the receivers that want them as they came in, with packet identifiers
-        of their own for each; and to neighbours."""
+        """Write messages above QoS 0, as they were received, to the receivers that want them so, with packet
+        identifiers of their own; and to neighbours."""
         stretch = Stretch(run, source)
         sender, alone = self._sender, len(plan.renumber) == 1
         sessions = [s for s in plan.renumber if not sender.send_all(s, stretch, alone=alone)]
@@ -180,13 +182,13 @@ class Fanout:
         self._sender.send(session, Outgoing(publish, qos, retain, identifiers, share.group))
 
     def _to_sessions(self, sessions: tuple[Session, ...], publish: Publish) -> None:
-        """The receivers of ``forward``, for a message whose properties may not be forwarded unread."""
+        """Deliver to the receivers of ``forward`` a message whose properties may have to be changed."""
         shape = publish_shape(publish, 5, 0, publish.retain)
         for session in sessions:
             self._sender.send(session, Outgoing(publish, 0, publish.retain), shape)
 
     def _to_publisher(self, target: Target[Session], publish: Publish) -> None:
-        """Only by way of subscriptions that do not say no local [MQTT-3.8.3-3]."""
+        """Deliver a message to its publisher, for its subscriptions without no local [MQTT-3.8.3-3]."""
         own = target.without_no_local()
         if own is not None:
             retain = publish.retain and own.retain_as_published
@@ -194,7 +196,7 @@ class Fanout:
             self._sender.send(own.session, message)
 
     def _plan_without_own(self, route: Route[Session], publish: Publish, key: int) -> Plan:
-        """The plan for messages of a receiver that does not want its own: each such receiver is looked at."""
+        """The plan for messages of a receiver that does not want its own. It checks each such receiver."""
         key |= NOT_FROM_ITSELF
         plan: Plan | None = route.plans.get(key)
         if plan is None:

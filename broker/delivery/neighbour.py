@@ -1,4 +1,4 @@
-"""A neighbour, another process of the same broker, as a session that subscribes to what its clients want."""
+"""A neighbour, which is another process of the same broker, as a session that subscribes for its clients."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ..session.session import Session
 from .outbox import Outbox, Pending
 
 SOME_IDENTIFIER = b"\0\1"
-"""Where a packet has to have one that nobody reads."""
+"""A packet identifier that nobody reads, for packets that must have one."""
 NOBODY = Client("")
-"""Stands for no publisher that was told."""
+"""No publisher has been told yet."""
 
 
 class ToNeighbour(Protocol):
-    """The way to a neighbour. Calls keep their order."""
+    """The connection to a neighbour. Calls keep their order."""
 
     def packets(self, layout: int, data: bytes) -> None:
-        """PUBLISH packets, for its clients."""
+        """Send PUBLISH packets for its clients."""
 
     def source_is(self, client: Client | None) -> None:
-        """Who has published the packets that follow; None: the broker itself."""
+        """Tell who has published the packets that follow; None: the broker itself."""
 
     def group(self, topic_filter: str, layout: int, packet: bytes) -> None:
-        """A PUBLISH packet for one member of a shared subscription."""
+        """Send a PUBLISH packet for one member of a shared subscription."""
 
 
 class _Lane(Outbox):
-    """Counts no bytes: those are no client's."""
+    """An outbox that counts no bytes, because they are not sent to a client."""
 
     def flush(self) -> int:
         count = super().flush()
@@ -45,29 +45,29 @@ class _Lane(Outbox):
 
 
 class Neighbour(Session):
-    """The key of a neighbour's routes in the router. It gets each message once, as the bytes that came in:
-    which of its clients get it, and with what QoS, is decided there."""
+    """The session that stands for a neighbour's clients in the router. It gets each message once, as the
+    received bytes. The neighbour decides which of its clients get the message, and with which QoS."""
 
     __slots__ = ("_counters", "_pending", "_publisher", "_way", "five", "four", "keeps", "tells")
 
     def __init__(self, pending: Pending, way: ToNeighbour, counters: Counters) -> None:
         super().__init__(Client(""))
         self.elsewhere = self
-        self.superuser = True  # who may receive what is decided there
+        self.superuser = True  # the neighbour decides who may receive a topic
         self._pending = pending
         self._way = way
         self._counters = counters
         self.keeps = False
-        """Whether messages are on disk there, with who has published them."""
+        """Whether the neighbour keeps messages on disk, with their publisher."""
         self.tells = True
-        """Whether anybody there asks who has published a message."""
+        """Whether the neighbour has to know who has published a message."""
         self._publisher: Client | None = NOBODY
-        """Whose messages the neighbour takes the next for."""
+        """The publisher that the neighbour assumes for the next message."""
         self.four = _lane(self, _Lane(self._write_four))
         self.five = _lane(self, _Lane(self._write_five))
 
     def lane(self, layout: int) -> Session:
-        """Takes messages of QoS 0 whose publisher nobody will ask for."""
+        """The session that takes messages of QoS 0 whose publisher nobody asks for."""
         return self.five if layout == 5 else self.four
 
     def member(self, *, connected: bool) -> Session:
@@ -77,30 +77,30 @@ class Neighbour(Session):
         return session
 
     def take(self, publish: Publish, packet: bytes) -> None:
-        """Send what :func:`as_it_came` made of the message."""
+        """Send a message in the form that :func:`as_it_came` has made."""
         self._tell_source(publish.source)
-        self._counters.publish_sent += 1  # as those of the lanes; see Node
+        self._counters.publish_sent += 1  # as for the lanes; see Node
         self._send(publish.version, packet)
 
     def take_run(self, run: PublishRun, source: Client) -> None:
-        """Send messages as they came."""
+        """Send messages as they were received."""
         self._tell_source(source)
         self._counters.publish_sent += len(run)
         self._counters.packets_sent += len(run) - 1
         self._send(run.version, run.wire)
 
     def take_for_group(self, publish: Publish, group: SharedGroup[Session]) -> None:
-        """Send a message for one member of the group there."""
+        """Send a message for one member of the neighbour's part of the group."""
         self._tell_source(publish.source)
         self._way.group(f"$share/{group.name}/{group.topic_filter}", publish.version, as_it_came(publish))
 
     @property
     def has_more(self) -> bool:
-        """Whether the lanes have what is not on the way."""
+        """Whether the lanes have packets that are not sent yet."""
         return bool(_chunks(self.four) or _chunks(self.five))
 
     def flush(self) -> None:
-        """Put what the lanes have on the way, before whatever follows; that begins with its publisher."""
+        """Send the packets of the lanes before anything that follows, which begins with its publisher."""
         self._put_on_way()
         self._publisher = NOBODY
 
@@ -128,7 +128,7 @@ class Neighbour(Session):
 
 
 def as_it_came(publish: Publish) -> bytes:
-    """The message as a packet by itself: without topic alias, with an identifier of no meaning."""
+    """The message as a packet without topic alias, and with a meaningless packet identifier."""
     head, tail = publish_shape(publish, publish.version, publish.qos, publish.retain)
     return b"".join((head, SOME_IDENTIFIER, tail)) if publish.qos else head
 

@@ -1,4 +1,4 @@
-"""The packets to write to one connection: collected while packets are handled, written once."""
+"""The packets to write to one connection. They are collected while packets are handled, and written once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from ..session.session import Writable
 log = logging.getLogger("pybroker")
 
 LARGE = 8192
-"""Packets of this size are written one by one: joining them would cost a copy, and saves little."""
+"""Packets of at least this many bytes are written one by one: joining them would cost a copy and save
+little."""
 
 
 class Outbox:
-    """Packets for one connection, in order. Append to ``chunks`` by way of :class:`Pending` only."""
+    """Packets for one connection, in order. Only :class:`Pending` may append to ``chunks``."""
 
     __slots__ = ("chunks", "write", "written")
 
@@ -26,7 +27,7 @@ class Outbox:
         """Bytes of the last flush."""
 
     def flush(self) -> int:
-        """Write everything in one call; how many packets that were."""
+        """Write everything in one call; returns the number of packets."""
         chunks = self.chunks
         count = len(chunks)
         if count == 1:
@@ -34,7 +35,7 @@ class Outbox:
             self.written = len(chunk)
             self.write(chunk)
         elif count:
-            # Taken out first: a connection that takes no more says so while it is written to.
+            # Taken out first: a connection that is full calls back during the write.
             self.chunks = []
             self.write_all(chunks)
         return count
@@ -59,7 +60,7 @@ class Pending:
     def __init__(self) -> None:
         self.outboxes: list[Writable] = []
         self.bytes = 0
-        """All that was ever written."""
+        """The bytes that were ever written."""
 
     def send(self, outbox: Writable, packet: bytes) -> None:
         """Queue ``packet`` for the next flush."""
@@ -74,7 +75,7 @@ class Pending:
         outbox.chunks += packets
 
     def flush(self) -> int:
-        """Write what every outbox has; how many packets that were."""
+        """Write the packets of every outbox; returns their number."""
         count = 0
         while self.outboxes:
             outboxes, self.outboxes = self.outboxes, []
@@ -84,11 +85,11 @@ class Pending:
         return count
 
     def flush_early(self, outbox: Writable) -> int:
-        """Write what this one has, though more may follow at once; how many packets that were."""
+        """Write the packets of this outbox, although more may follow at once; returns their number."""
         return outbox.flush()
 
     def when_written(self, outbox: Writable, then: Callable[[], None]) -> None:
-        """Call ``then`` once what ``outbox`` had before the last flush is written."""
+        """Call ``then`` when the packets that ``outbox`` had before the last flush are written."""
         then()
 
 
@@ -97,25 +98,27 @@ class Held:
     """Packets that are not written yet."""
 
     packets: list[tuple[Writable, list[bytes]]]
-    """Those of each outbox."""
+    """The packets of each outbox."""
     then: list[Callable[[], None]] = field(default_factory=list)
-    """What waits until they are written."""
+    """Functions that are called when the packets are written."""
 
 
 class HoldingPending(Pending):
-    """Writes nothing before ``keep``, which writes down what led to it. Where that takes its time, the
-    packets are held: whoever keeps takes them (:meth:`take`), and has them written (:meth:`write`) in the
-    order in which they were taken."""
+    """Calls ``keep`` before it writes; ``keep`` stores the changes that the packets follow from.
+
+    If storing takes time, the packets are held. The owner of ``keep`` takes them with :meth:`take`, and
+    writes them with :meth:`write` in the same order.
+    """
 
     __slots__ = ("_then", "held", "keep")
 
     def __init__(self) -> None:
         super().__init__()
         self.keep: Callable[[], bool] = _nothing_to_keep
-        """Called before each flush; False where the packets have to be held."""
+        """Called before each flush; returns False if the packets have to be held."""
         self._then: list[Callable[[], None]] = []
         self.held = 0
-        """How many times packets were taken that are not written yet."""
+        """How often packets were taken that are not written yet."""
 
     def flush(self) -> int:
         return super().flush() if self.keep() else 0
@@ -131,11 +134,11 @@ class HoldingPending(Pending):
 
     @property
     def waits(self) -> bool:
-        """Whether there is anything to take."""
+        """Whether there is something to take."""
         return bool(self.outboxes or self._then)
 
     def take(self) -> Held:
-        """All that was to be written until now."""
+        """Take all packets that are to be written now."""
         outboxes, self.outboxes = self.outboxes, []
         packets: list[tuple[Writable, list[bytes]]] = []
         for outbox in outboxes:
@@ -147,13 +150,13 @@ class HoldingPending(Pending):
         return held
 
     def write(self, held: Held) -> int:
-        """Write what was taken; how many packets that were."""
+        """Write packets that were taken; returns their number."""
         count = 0
         for outbox, chunks in held.packets:
             if chunks:
                 try:
                     outbox.write_all(chunks)
-                except Exception:  # it has been closed meanwhile; the others must not wait for ever
+                except Exception:  # it was closed meanwhile; the others must not wait for ever
                     log.exception("packets that were held back cannot be written to their connection")
                     continue
                 count += len(chunks)
@@ -162,7 +165,7 @@ class HoldingPending(Pending):
         return count
 
     def forget(self, held: Held) -> None:
-        """Write none of what was taken."""
+        """Write none of the packets that were taken."""
         self.held -= 1
         for then in held.then:
             then()

@@ -20,18 +20,18 @@ from .outbox import Pending
 DUP = 0x08
 
 BURST = 64
-"""How many packets that waited are gathered before they are written."""
+"""The number of queued packets that are gathered before they are written."""
 BURST_BYTES = 4096
-"""The size of a packet that is not gathered."""
+"""A packet of at least this many bytes is not gathered."""
 MOST_PLAIN = 500
-"""How many messages of QoS 0 that waited for one session are written at a time: half a millisecond's work.
-Other clients have their turn before the next."""
+"""The number of queued messages of QoS 0 that are written to one session at a time, which takes half a
+millisecond. Other clients have their turn before the next."""
 STRETCH_BYTES = 65_536
-"""What is gathered of packets that are written a stretch at a time."""
+"""The bytes that are gathered when packets are written a stretch at a time."""
 
 
 class Sender:
-    """Keeps the promises of QoS 0, 1 and 2 towards each receiver (MQTT 5.0 section 4.3)."""
+    """Sends with QoS 0, 1 and 2 to each receiver (MQTT 5.0 section 4.3)."""
 
     __slots__ = (
         "_clock",
@@ -57,7 +57,7 @@ class Sender:
         retry_interval: float,
         postpone: Callable[[Session], None],
     ) -> None:
-        """``postpone`` is called where :meth:`pump` has left messages for later: it has them written after
+        """``postpone`` is called when :meth:`pump` has left messages for later. It has them written after
         other clients have had their turn."""
         self._pending = pending
         self._postpone = postpone
@@ -66,26 +66,27 @@ class Sender:
         self._hooks = reports.hooks
         self._clock = clock
         self.retry_interval = retry_interval
-        """Seconds without an acknowledgement after which a 3.x client is sent a message again; 0 never."""
+        """A message to a 3.x client is sent again after this many seconds without an acknowledgement; 0:
+        never."""
         self.max_messages = max_messages
-        """How many messages may wait for one session."""
+        """The number of messages that may wait for one session."""
         self.max_bytes = max_bytes
-        """How many bytes may wait for one session, those counted that it has not acknowledged."""
+        """The number of bytes that may wait for one session, those included that it has not acknowledged."""
         self.window = 0
-        """How many messages of a session's queue are in memory where a keeper has them too."""
+        """The number of messages of a session's queue that are in memory, if a keeper has them too."""
 
     def bound(self, session: Session) -> None:
         """To be called when the session's window or packet size, or :attr:`max_bytes`, has changed. Packets
-        of which a whole window takes a quarter of the bytes need not be counted one by one."""
+        so small that a whole window of them takes a quarter of the bytes need not be counted one by one."""
         session.small_packet = min(session.max_packet_size, self.max_bytes // (4 * session.full_window))
 
     def send(self, session: Session, message: Outgoing, shape: tuple[bytes, bytes] | None = None) -> None:
-        """Write ``message`` now, or let it wait, or count it as dropped. ``shape`` is what
-        :func:`publish_shape` made of it, where the caller has it already."""
+        """Write ``message`` now, or queue it, or drop and count it. ``shape`` is the result of
+        :func:`publish_shape` for it, if the caller has it."""
         outbox = session.outbox
         qos = message.qos
         inflight = session.inflight
-        # A queue with room in the window there never is: whatever makes room pumps.
+        # There is never a queue while the window has room: whatever makes room also pumps.
         if outbox is None or (qos and (session.behind or len(inflight.messages) >= session.window)):
             self._wait(session, message)
             return
@@ -114,9 +115,10 @@ class Sender:
             self._reports.delivered(session.client, message.publish, qos, message.retain)
 
     def send_as_it_is(self, session: Session, publish: Publish) -> bool:
-        """The same for a message of QoS 0 that is stored in the very bytes that the session gets. False, and
-        nothing has been done, where they are others or it has to wait. The caller asks nobody else about it:
-        it has no subscription identifier, and RETAIN is as the session wants it."""
+        """The same for a message of QoS 0 that is stored as exactly the bytes that the session gets. Returns
+        False, and does nothing, if the session gets other bytes, or if the message has to wait. The caller
+        has to see to it that the message has no subscription identifier, and the RETAIN flag that the session
+        wants."""
         outbox = session.outbox
         if (
             outbox is None
@@ -132,8 +134,8 @@ class Sender:
         return True
 
     def send_all(self, session: Session, stretch: Stretch, *, alone: bool) -> bool:
-        """The same for many at one go. False, and nothing has been done, where each must be looked at.
-        ``alone``: the session is the only receiver, so that no other keeper has the messages."""
+        """The same for many messages together. Returns False, and does nothing, if each has to be handled by
+        itself. ``alone``: the session is the only receiver, so no other keeper has the messages."""
         if session.keeper is not None and not alone:
             return False
         inflight = session.inflight
@@ -150,9 +152,9 @@ class Sender:
     def acknowledge(
         self, session: Session, packet_ids: Iterable[int], qos: int, *, released: bool = False
     ) -> None:
-        """PUBACK, or a PUBREC that refuses, or, of messages that are ``released``, PUBCOMP: they are done
-        [MQTT-4.4.0-2]. Identifiers of no message are passed over. Raises ProtocolError where a message waits
-        for another acknowledgement."""
+        """The messages are done [MQTT-4.4.0-2]: PUBACK was received, or a PUBREC that refuses or, for
+        messages that are ``released``, PUBCOMP. Unknown identifiers are ignored. Raises ProtocolError if a
+        message waits for another acknowledgement."""
         inflight = session.inflight
         messages, unsent = inflight.messages, inflight.unsent
         acked = self._hooks.message_acked
@@ -182,8 +184,8 @@ class Sender:
             self.pump(session)
 
     def release(self, session: Session, packet_ids: Iterable[int]) -> list[int]:
-        """PUBREC: from now on only PUBREL is sent [MQTT-4.3.3-6]. Returns the identifiers of no message.
-        Raises ProtocolError where a message is not of QoS 2."""
+        """PUBREC was received: from now on only PUBREL is sent [MQTT-4.3.3-6]. Returns the unknown
+        identifiers. Raises ProtocolError if a message is not of QoS 2."""
         messages, unsent = session.inflight.messages, session.inflight.unsent
         now = self._clock.monotonic()
         released: list[bytes] = []
@@ -207,8 +209,9 @@ class Sender:
         return unknown
 
     def resume(self, session: Session) -> None:
-        """The client is back: send again what it did not acknowledge, in order, with the identifiers it
-        had [MQTT-4.4.0-1], then what has waited; no more at a time than the client accepts now."""
+        """The client has reconnected. Send again the messages that it did not acknowledge, in order and with
+        the identifiers that they had [MQTT-4.4.0-1], then the queue; not more at a time than the client
+        accepts now."""
         inflight = session.inflight
         inflight.unsent.clear()
         room = session.window
@@ -224,7 +227,7 @@ class Sender:
         self.pump(session)
 
     def pump(self, session: Session) -> None:
-        """Write what waits, as far as the connection and the window have room."""
+        """Write queued messages, as far as the connection and the window have room."""
         inflight = session.inflight
         messages, unsent = inflight.messages, inflight.unsent
         window = session.full_window
@@ -234,7 +237,10 @@ class Sender:
         queue = session.queue
         if queue is None:
             return
-        behind, session.behind = session.behind, False  # those that are taken out now are before the others
+        behind, session.behind = (
+            session.behind,
+            False,
+        )  # the messages that are taken out now come before the others
         plain = 0
         while session.outbox is not None and (message := queue.next_plain()) is not None:
             self._write_unless_expired(session, message)
@@ -281,7 +287,7 @@ class Sender:
                 return
 
     def has_room(self, session: Session, publish: Publish, qos: int) -> bool:
-        """Whether a message could be written at once, and nothing waits for that already."""
+        """Whether a message could be written at once, with nothing queued before it."""
         if session.outbox is None or session.queue:
             return False
         if not qos:
@@ -289,7 +295,7 @@ class Sender:
         return len(session.inflight.messages) < session.window and self._fits(session, len(publish.wire))
 
     def await_room(self, session: Session) -> None:
-        """Call the session's source once there may be room: whatever makes room for a queue pumps."""
+        """Call the session's source when there may be room: whatever makes room for a queue pumps."""
         if session.queue is None:
             session.queue = self._new_queue(session)
 
@@ -297,8 +303,8 @@ class Sender:
         return MessageQueue(session.max_queued or self.max_messages, self.max_bytes, self.window)
 
     def _write_stretch(self, session: Session, queue: MessageQueue) -> int:
-        """Write the messages that have waited longest, as many as there is room for, where they go as one.
-        How many bytes that were; 0: none."""
+        """Write the oldest messages together, as many as there is room for, if they are a stretch. Returns
+        the number of bytes; 0 if nothing was written."""
         inflight = session.inflight
         stretch = queue.first_stretch()
         if stretch is None or not self._goes_as_one(session, stretch):
@@ -312,7 +318,7 @@ class Sender:
         return len(stretch.run.wire)
 
     def _goes_as_one(self, session: Session, stretch: Stretch) -> bool:
-        """Whether nothing has to be asked or told about the messages one by one."""
+        """Whether no message of the stretch needs handling by itself."""
         if self._hooks.message_delivered or stretch.largest > session.small_packet:
             return False
         return (session.version == 5) == (stretch.run.version == 5)
@@ -335,8 +341,8 @@ class Sender:
         self._counters.packets_sent += len(messages) - 1
 
     def _wait_all(self, session: Session, stretch: Stretch) -> bool:
-        """Let all of them wait. False, and nothing has been done, where there may not be room for each, or
-        each is told of."""
+        """Queue all of them. Returns False, and does nothing, if there may not be room for each, or if each
+        has to be reported."""
         if not session.connected and (self._hooks.message_queued or not session.expiry):
             return False
         queue, keeper = session.queue, session.keeper
@@ -367,13 +373,13 @@ class Sender:
             return
         outbox = session.outbox
         self.send(session, message)
-        # Written at once, so that a connection that takes no more says so before the next.
+        # Written at once, so that a full connection calls back before the next message.
         if outbox is not None and (len(outbox.chunks) >= BURST or len(message.publish.wire) >= BURST_BYTES):
             self._counters.packets_sent += self._pending.flush_early(outbox)
 
     def _not_now(self, session: Session, message: Outgoing, size: int) -> bool:
-        """Whether the packet is larger than the client accepts, and is dropped for it
-        [MQTT-3.1.2-24]; or so large that it waits until others are acknowledged."""
+        """Returns True if the packet cannot be sent now: it is larger than the client accepts, and is dropped
+        [MQTT-3.1.2-24], or it is so large that it waits until others are acknowledged."""
         if size - (0 if message.qos else 2) > session.max_packet_size:
             self._drop(session, message, "packet_too_large")
             return True
@@ -385,7 +391,7 @@ class Sender:
         return True
 
     def _fits(self, session: Session, size: int) -> bool:
-        """Whether a message of so many bytes may be unacknowledged, too; one always may."""
+        """Whether a message of ``size`` bytes may be unacknowledged too. One message always may."""
         taken = session.inflight.bytes
         return not taken or taken + size <= self.max_bytes
 
@@ -393,7 +399,7 @@ class Sender:
         if not session.connected and not message.qos and _is_kept(session, message):
             message = Outgoing(message.publish, 1, message.retain, message.identifiers)
         if not session.connected and (not message.qos or not session.expiry):
-            return  # QoS 0 is not kept for a client that is away, nor anything for a session that ends now
+            return  # nothing is kept for a session that ends now, and no QoS 0 for a client that is away
         queue = session.queue
         if queue is None:
             queue = session.queue = self._new_queue(session)
@@ -401,7 +407,7 @@ class Sender:
         if session.keeper is not None and message.qos and queue.leaves(message, taken):
             session.keeper.queued(message)
             if not queue.elsewhere and not queue.last:
-                queue.last = message.number - 1  # what the keeper brings comes after this
+                queue.last = message.number - 1  # the keeper brings the messages after this one
             queue.elsewhere += 1
             session.behind = True
             if session.queue_grew is not None:
@@ -411,7 +417,7 @@ class Sender:
             return
         refused = queue.add(message, taken)
         if message in refused and (expired := queue.take_expired(self._clock.monotonic())):
-            for old in expired:  # what has expired takes nobody's place [MQTT-3.3.2-5]
+            for old in expired:  # expired messages take no room [MQTT-3.3.2-5]
                 self._drop(session, old, "expired")
             refused[-1:] = queue.add(message, taken)
         if message.qos and message not in refused:
@@ -468,7 +474,8 @@ class Sender:
         return max(0, ceil(publish.expires_at - self._clock.monotonic()))
 
     def _start_retries(self, session: Session) -> None:
-        """3.1 and 3.1.1 may repeat on a live connection; 5.0 must not [MQTT-4.4.0-1]."""
+        """Start the timer of repeats. They are allowed on the same connection in 3.1 and 3.1.1, and not in
+        5.0 [MQTT-4.4.0-1]."""
         if self.retry_interval and session.version != 5 and session.repeats and session.inflight.messages:
             due = self._clock.monotonic() + self.retry_interval
             session.retry_timer = self._clock.call_at(due, partial(self._retry, session))
@@ -491,8 +498,8 @@ def _is_kept(session: Session, message: Outgoing) -> bool:
 
 
 def _wrong_kind(packet_id: int, message: Outgoing) -> ProtocolError:
-    """What came is not what the state of the message allows (MQTT 5.0, section 1.2, protocol error)
-    [3.1.1: MQTT-4.8.0-1]."""
+    """The error for an acknowledgement that the state of the message does not allow (MQTT 5.0, section 1.2,
+    protocol error) [3.1.1: MQTT-4.8.0-1]."""
     due = {1: "PUBACK", 2: "PUBCOMP" if message.released else "PUBREC"}[message.qos]
     return ProtocolError(
         f"message {packet_id}, of QoS {message.qos}, waits for {due}; another acknowledgement came"

@@ -1,4 +1,4 @@
-"""A route to very many receivers, in parts, so that one message after another can be sent to it in turns."""
+"""A route to very many receivers, in parts, so that a message can be sent to it in turns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .subscription import Subscription
 
 S = TypeVar("S", bound=Member)
 Matching = list[dict[Any, Any]]
-"""For each topic filter that matches a topic: its sessions and groups, with what they have there."""
+"""For each topic filter that matches a topic: its sessions and shared groups, with their subscriptions."""
 
 MANY = 2000
 """A topic with more receivers has a long route."""
 PART = 500
 """The receivers of one part: about 5 ms of work for one message."""
 STEP = 4000
-"""Subscriptions that are looked at in one step."""
+"""The number of subscriptions that are read in one step."""
 
 
 class LongRoute(Generic[S]):
-    """Where a topic leads, as routes of a few receivers each. :meth:`make` fills it."""
+    """The receivers of a topic, as routes to a few of them each. :meth:`make` fills it."""
 
     __slots__ = ("groups", "is_made", "matching", "parts", "size", "topic")
 
@@ -31,7 +31,7 @@ class LongRoute(Generic[S]):
         self.topic = topic
         """The topic for which it was made first; the others have the same filters."""
         self.matching = matching
-        """Kept, so that the identities of these objects stay its own."""
+        """Kept, so that no other objects get the identities of these."""
         self.parts: list[Route[S]] = []
         self.groups: tuple[Share[S], ...] = ()
         self.size = sum(map(len, matching))
@@ -68,7 +68,7 @@ class LongRoute(Generic[S]):
 def _barred(
     sessions: Iterable[S], topic: str, may_receive: MayReceive[S] | None
 ) -> Generator[Awaitable[Any] | None, Any, Set[S]]:
-    """Those of the sessions that may not receive the topic."""
+    """The sessions that may not receive the topic."""
     barred: set[S] = set()
     if may_receive is not None:
         for some in _batches(list(sessions), PART):
@@ -85,7 +85,7 @@ def _barred(
 
 
 def has_many_receivers(matching: Matching, most_subscriptions: int) -> bool:
-    """Whether the filters have so many receivers, or subscriptions, that their route is a long one."""
+    """Whether the filters have so many receivers, or subscriptions, that they need a long route."""
     subscriptions = sum(map(len, matching))
     if subscriptions <= MANY:
         return False

@@ -10,7 +10,7 @@ from .topics import has_wildcard
 
 
 class Expiring(Protocol):
-    """What the store must know of a message."""
+    """The part of a message that the store reads."""
 
     @property
     def expires_at(self) -> float | None: ...
@@ -20,44 +20,44 @@ M = TypeVar("M", bound=Expiring)
 
 
 MANY_GONE = 1000
-"""As many more topics than there are messages may be without one before they are forgotten."""
+"""Topics without a message are forgotten when there are this many more of them than messages."""
 A_STEP = 100
-"""How many topics are put into the tree at a time."""
+"""The number of topics that are added to the tree in one step."""
 
 
 class _Level:
     __slots__ = ("below", "topic")
 
     def __init__(self) -> None:
-        # Made when first needed: most levels are the last of their topic.
+        # Made on first use: most levels are the last of their topic.
         self.below: dict[str, _Level] | None = None
         self.topic: str | None = None
 
 
 class RetainedMessages(Generic[M]):
-    """Topic name to message, at most ``limit`` of them (0: no bound).
+    """Topic name to message, at most ``limit`` messages (0: no bound).
 
-    A message is stored in one step. The tree of levels, which only filters with a wildcard need, is made when
-    such a filter comes, and extended then by the topics that are new since.
+    A message is stored in one step. Only filters with a wildcard need the tree of levels. It is made for the
+    first of them, and later extended by the topics that are new.
     """
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
         self._messages: dict[str, M] = {}
         self._topics: list[str] = []
-        """The topics in the order in which they came, each once; those of :attr:`_gone` too. The list is
-        replaced where topics leave it, so whoever walks through it is not disturbed."""
+        """The topics in the order in which they were first stored, each once, with those of :attr:`_gone`.
+        The list is replaced when topics leave it, so iterators over the old list are not disturbed."""
         self._gone: set[str] = set()
-        """Topics without a message that the list still has."""
+        """Topics of the list that have no message any more."""
         self._root = _Level()
-        """The tree, with the topics that are gone and some more."""
+        """The tree. It may also have topics that are gone."""
         self._in_tree = 0
-        """How many of the topics, from the first on, are in the tree."""
+        """The number of topics, from the first on, that are in the tree."""
         self._promised: dict[str, Callable[[], M]] = {}
-        """The topics whose message is made when somebody asks for it; they are neither in the list nor in the
-        tree. All begin with ``$``."""
+        """The topics whose message is made on demand. They are neither in the list nor in the tree. All begin
+        with ``$``."""
         self.watchers: tuple[Callable[[str, M | None], None], ...] = ()
-        """Told of each topic that has another message now, or none."""
+        """Called with each topic whose message was replaced or removed."""
 
     def __len__(self) -> int:
         return len(self._messages) + len(self._promised)
@@ -72,7 +72,8 @@ class RetainedMessages(Generic[M]):
         return message
 
     def set(self, topic: str, message: M) -> bool:
-        """Keep ``message`` in place of the topic's last one; False when the store is full of other topics."""
+        """Store ``message``; it replaces the topic's last one. Returns False if the store is full of other
+        topics."""
         messages = self._messages
         if topic not in messages:
             if self._promised.pop(topic, None) is None and self._is_full:
@@ -87,8 +88,8 @@ class RetainedMessages(Generic[M]):
         return True
 
     def promise(self, topic: str, make: Callable[[], M]) -> bool:
-        """As :meth:`set`, with a message without expiry, which ``make`` makes once somebody asks for it.
-        Most messages about clients are removed before. ``topic`` begins with ``$``."""
+        """As :meth:`set`, for a message without expiry that ``make`` makes on demand. Most messages about
+        clients are removed before anybody asks. ``topic`` begins with ``$``."""
         if topic in self._messages or self.watchers:
             return self.set(topic, make())
         if topic not in self._promised and self._is_full:
@@ -97,7 +98,7 @@ class RetainedMessages(Generic[M]):
         return True
 
     def remove(self, topic: str) -> bool:
-        """Forget the topic's message; False if there was none."""
+        """Remove the topic's message; False if there was none."""
         if self._promised and self._promised.pop(topic, None) is not None:
             for watcher in self.watchers:
                 watcher(topic, None)
@@ -123,8 +124,8 @@ class RetainedMessages(Generic[M]):
                 watcher(topic, None)
 
     def find(self, topic_filter: str) -> Iterator[str | None]:
-        """The topics that match, one by one, and some that have no message any more; None after a step that
-        found none. The store may change meanwhile: what is there all the time is found."""
+        """The topics that match, one by one, and some that have no message any more. Yields None after a step
+        that found none. The store may change meanwhile: every topic that is there all the time is found."""
         if not has_wildcard(topic_filter):
             yield topic_filter
             return
@@ -144,7 +145,7 @@ class RetainedMessages(Generic[M]):
             yield from _find(self._root, topic_filter.split("/"))
 
     def _extend_tree(self) -> None:
-        """Put the next few topics into the tree."""
+        """Add the next topics to the tree."""
         start = self._in_tree
         few = self._topics[start : start + A_STEP]
         self._in_tree = start + len(few)
@@ -165,7 +166,7 @@ class RetainedMessages(Generic[M]):
         self._in_tree = 0
 
     def expire(self, now: float) -> None:
-        """Remove what expired by ``now``."""
+        """Remove the messages that have expired by ``now``."""
         due = [t for t, m in self._messages.items() if m.expires_at is not None and m.expires_at <= now]
         for topic in due:
             self.remove(topic)
@@ -177,7 +178,7 @@ class RetainedMessages(Generic[M]):
 
 def _find(root: _Level, wanted: list[str]) -> Iterator[str | None]:
     """The topics in the tree that match the levels of a filter; None after a step that found none."""
-    # The levels whose children are being looked at: what is wanted of these, and which are left.
+    # The levels whose children are searched: the place in the filter, and the children that are left.
     open_levels: list[tuple[_Level, int, Iterator[str]]] = []
     level: _Level | None = root
     depth = 0

@@ -1,4 +1,4 @@
-"""Where a topic leads: the sessions that get its messages."""
+"""A route: the sessions that receive the messages of a topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .subscription import Subscription
 S = TypeVar("S", bound=Member)
 Observer = Callable[[Any], None]
 Change = tuple[S, str, Subscription | None]
-"""A session, a topic filter, and the subscription it has with it now: None where that has ended."""
+"""A session, a topic filter, and the subscription that the session has with it now; None if that has
+ended."""
 
 
 class Target(Generic[S]):
@@ -25,7 +26,7 @@ class Target(Generic[S]):
         self.qos = 0
         self.retain_as_published = False
         self.no_local = False
-        """Whether some of the subscriptions are not for what the session publishes itself."""
+        """Whether some of the subscriptions exclude messages of the session itself."""
         identifiers: list[int] = []
         for subscription in subscriptions:
             if subscription.qos > self.qos:
@@ -39,13 +40,14 @@ class Target(Generic[S]):
         self.identifiers = tuple(identifiers)
 
     def without_no_local(self) -> Target[S] | None:
-        """What is left for the session's own messages."""
+        """The target without these subscriptions, for messages of the session itself; None if none is
+        left."""
         others = [s for s in self.subscriptions if not s.no_local]
         return Target(self.session, others) if others else None
 
 
 class Route(Generic[S]):
-    """All that a topic leads to."""
+    """The receivers and observers of a topic."""
 
     __slots__ = ("groups", "local", "observers", "plans", "targets")
 
@@ -59,12 +61,12 @@ class Route(Generic[S]):
         self.groups = groups
         self.observers = observers
         self.plans: dict[int, Any] = {}
-        """Kept by the delivery for each shape of message; gone with the route."""
+        """Plans of the delivery, one for each shape of message. They end with the route."""
         self.local: Route[S] | None = None
-        """The same without what leads to neighbours; kept for the messages that they send."""
+        """The same route without neighbours, for messages that come from neighbours."""
 
     def after(self, changes: list[Change[S]]) -> Route[S]:
-        """The route that these subscriptions lead to, made since, replaced or ended."""
+        """The route after subscriptions were added, replaced or ended."""
         targets = {target.session: target for target in self.targets}
         for session, topic_filter, subscription in changes:
             target = targets.pop(session, None)

@@ -1,4 +1,4 @@
-"""Finds the receivers of a topic: computed once for each topic, and cached until a subscription changes."""
+"""Finds the receivers of a topic. The result is cached until a subscription changes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ S = TypeVar("S", bound=Member)
 
 MAX_ROUTES = 65_536
 MAX_ROUTE_BYTES = 32 << 20
-"""What the routes that are kept may take, roughly; beyond either bound all are forgotten."""
+"""The approximate memory of all cached routes, in bytes. Beyond either bound all are forgotten."""
 ROUTE_OVERHEAD, TARGET_OVERHEAD, CHANGE_OVERHEAD = 150, 250, 300
-"""Bytes of a topic in the table, of a receiver in a route, and of a change to be made good."""
+"""The approximate memory, in bytes, of a cached topic, of a receiver in a route, and of a noted change."""
 FEW_ROUTES = 64
-"""As many routes are looked through for those that a new subscription changes; more are all forgotten."""
+"""If there are at most this many routes, a new subscription with wildcards removes those that it changes. If
+there are more, it removes all."""
 MANY_SUBSCRIPTIONS = 64
-"""A route of fewer is made anew where one of them changes."""
+"""A route of fewer subscriptions is made anew when one of them changes. A route of more is updated."""
 FEW_CHANGES = 16
-"""As many changes are kept for a route, of as many routes; beyond that a route is made anew."""
+"""The number of changes that are noted for a route, and the number of such routes. With more changes a route
+is made anew."""
 MOST_AT_ONCE = 16_384
-"""Subscriptions of which a route is made in one go: about 20 ms. With more, a long route is made in steps."""
+"""The largest number of subscriptions from which a route is made in one go, which takes about 20 ms. With
+more, a long route is made in steps."""
 FEW_LONG_ROUTES = 8
 """The number of long routes that are kept."""
 
@@ -35,7 +38,8 @@ NOBODY: Set[Any] = frozenset()
 
 
 class UnansweredError(Exception):
-    """Whether some sessions may receive the topic is not known yet: wait for the answers, and ask again."""
+    """It is not known yet whether some sessions may receive the topic. Wait for the answers, and ask
+    again."""
 
     def __init__(self, answers: list[Awaitable[bool]]) -> None:
         super().__init__(f"{len(answers)} answers are not there yet")
@@ -43,7 +47,7 @@ class UnansweredError(Exception):
 
 
 class ManyReceiversError(Exception):
-    """The message has to be sent in turns, by way of :meth:`Router.long_route`."""
+    """The message has to be sent in turns, with :meth:`Router.long_route`."""
 
 
 class Router(Generic[S]):
@@ -57,27 +61,27 @@ class Router(Generic[S]):
         """Set by :meth:`screen`."""
         self.routes: dict[str, Route[S]] = {}
         self._size = 0
-        """Bytes that :attr:`routes` takes, roughly."""
+        """The approximate memory of :attr:`routes`, in bytes."""
         self._outdated: dict[str, tuple[Route[S], list[Change[S]]]] = {}
-        """Routes that have left :attr:`routes`, and what has changed since: where a topic has many
-        subscriptions, this costs less than to make the route anew."""
+        """Routes that were removed from :attr:`routes`, and the changes since then. If a topic has many
+        subscriptions, updating its route costs less than making it anew."""
         self._same: dict[tuple[int, ...], Route[S]] = {}
-        """The routes that topics share: those to which the same filters match, and nobody is barred or
-        observes. By the identities of what the trie has for these filters."""
+        """Routes that several topics share, because the same filters match them, and no session is barred and
+        nobody observes them. The key has the identities of the trie's entries for these filters."""
         self._long: dict[tuple[Any, ...], LongRoute[S]] = {}
-        """The long routes, by the identities of what the trie has for their filters."""
+        """The long routes, by the identities of the trie's entries for their filters."""
         self.changed: Callable[[S, str], None] | None = None
-        """Told of each session and topic filter that is subscribed or unsubscribed."""
+        """Called with each session and topic filter that is subscribed or unsubscribed."""
         self.elsewhere = 0
-        """How many of the subscriptions stand for those of neighbours."""
+        """The number of subscriptions that stand for those of neighbours."""
 
     def __len__(self) -> int:
-        """How many subscriptions there are, without those of neighbours."""
+        """The number of subscriptions, without those of neighbours."""
         shared = sum(len(group.members) for group in self._groups.values())
         return len(self._trie) - len(self._groups) + shared - self.elsewhere
 
     def subscribe(self, session: S, subscription: Subscription) -> None:
-        """Add the subscription, or put it in place of the one with the same filter [MQTT-3.8.4-3]."""
+        """Add the subscription, or replace the one with the same filter [MQTT-3.8.4-3]."""
         name, topic_filter = split_share(subscription.topic_filter)
         if name is None:
             if self._trie.set(topic_filter, session, subscription) != subscription:
@@ -119,16 +123,17 @@ class Router(Generic[S]):
         return True
 
     def subscribers(self, topic_filter: str) -> int:
-        """How many sessions subscribe to exactly this filter, neighbours among them; not for shared ones."""
+        """The number of sessions, neighbours included, that subscribe to exactly this filter. Not for shared
+        subscriptions."""
         return len(self._trie.at(topic_filter))
 
     def is_wanted(self, topic: str) -> bool:
-        """Whether anybody subscribes to ``topic`` or observes it; for topics that come once, whose route is
-        not worth keeping."""
+        """Whether anybody subscribes to ``topic`` or observes it. For topics that are used once, whose route
+        is not worth keeping."""
         return bool(self._trie.match(topic)) or bool(self._observers(topic))
 
     def route(self, topic: str) -> Route[S]:
-        """Where ``topic`` leads; cached. Raises UnansweredError while that is not known, and
+        """The route of ``topic``, cached. Raises UnansweredError while it is not known, and
         ManyReceiversError if the topic has a long route."""
         route = self.routes.get(topic)
         if route is None:
@@ -154,7 +159,7 @@ class Router(Generic[S]):
         return has_many_receivers(self._trie.match(topic), most)
 
     def long_route(self, topic: str) -> Generator[Awaitable[Any] | None, Any, LongRoute[S]]:
-        """Where ``topic`` leads, in parts; made in steps, and kept until a subscription changes."""
+        """The route of ``topic`` in parts. It is made in steps, and kept until a subscription changes."""
         matching = self._trie.match(topic)
         filters = tuple(map(id, matching))
         key = filters if self.may_receive is None else (topic, *filters)
@@ -179,11 +184,11 @@ class Router(Generic[S]):
         return any(kept is route for kept in self._long.values())
 
     def observers(self, topic: str) -> tuple[Observer, ...]:
-        """Who observes the topic, where there is no route that says it."""
+        """The observers of the topic, for topics without a cached route."""
         return self._observers(topic)
 
     def still(self, part: Route[S]) -> Route[S]:
-        """What is left of a part of a long route, by the subscriptions of now [MQTT-3.10.4-2]."""
+        """The part of a long route with the subscriptions of now [MQTT-3.10.4-2]."""
         targets: list[Target[S]] = []
         for target in part.targets:
             those: list[Subscription] = []
@@ -196,8 +201,9 @@ class Router(Generic[S]):
         return Route(tuple(targets), (), ())
 
     def screen(self, may_receive: MayReceive[S] | None) -> None:
-        """Leave out of every route the sessions that may not receive its topic. It is asked when a route is
-        made, so it must answer at once what it has answered before; call this again where answers change."""
+        """Leave the sessions that may not receive a topic out of its route. ``may_receive`` is called when a
+        route is made. It must answer at once what it has answered before. Call this method again when answers
+        change."""
         self.may_receive = may_receive
         for group in self._groups.values():
             group.may_receive = may_receive
@@ -232,7 +238,7 @@ class Router(Generic[S]):
         self._long.clear()
 
     def _forget_routes(self) -> None:
-        """All but the long ones."""
+        """Forget all routes but the long ones."""
         self.routes.clear()
         self._outdated.clear()
         self._same.clear()
@@ -268,7 +274,7 @@ class Router(Generic[S]):
         return Route(targets, tuple(groups), observers)
 
     def _made_good(self, topic: str) -> Route[S] | None:
-        """The topic's last route with what has changed since; None where that is not known."""
+        """The topic's last route with the changes since then; None if it is not known."""
         outdated = self._outdated.pop(topic, None)
         if outdated is None:
             return None
@@ -277,7 +283,8 @@ class Router(Generic[S]):
         return route
 
     def _change_routes(self, topic_filter: str, change: Change[S] | None = None) -> None:
-        """Take the routes of what ``topic_filter`` matches out of use; ``change`` can make them good."""
+        """Remove the routes of all topics that ``topic_filter`` matches. With ``change`` they can be updated
+        later."""
         self._same.clear()
         for key in [key for key, route in self._long.items() if matches(topic_filter, route.topic)]:
             del self._long[key]

@@ -9,7 +9,7 @@ from .subscription import Subscription
 
 
 class Member(Protocol):
-    """What a group must know of a session."""
+    """The part of a session that a group reads."""
 
     @property
     def connected(self) -> bool: ...
@@ -17,11 +17,11 @@ class Member(Protocol):
 
 S = TypeVar("S", bound=Member)
 MayReceive = Callable[[S, str], bool | Awaitable[bool]]
-"""Whether a session may be sent messages of a topic; an answer that takes its time is asked for again."""
+"""Whether a session may receive messages of a topic. If the answer is awaitable, it is asked again later."""
 
 
 class SharedGroup(Generic[S]):
-    """The members of one share name and topic filter, asked in turn."""
+    """The members of one share name and topic filter, which take turns."""
 
     __slots__ = ("_everyone", "may_receive", "members", "name", "topic_filter", "turn")
 
@@ -31,7 +31,7 @@ class SharedGroup(Generic[S]):
         self.members: dict[S, Subscription] = {}
         self.may_receive = may_receive
         self.turn = 0
-        """Where the next pick begins to look."""
+        """The index at which the next search for a member begins."""
         self._everyone: Share[S] | None = None
 
     def join(self, session: S, subscription: Subscription) -> None:
@@ -40,12 +40,12 @@ class SharedGroup(Generic[S]):
         self._everyone = None
 
     def leave(self, session: S) -> bool:
-        """False where it is no member."""
+        """Remove the session; False if it is no member."""
         self._everyone = None
         return self.members.pop(session, None) is not None
 
     def share(self, barred: Set[S] = frozenset()) -> Share[S]:
-        """The members but for those ``barred``, until a member joins or leaves."""
+        """The members without those in ``barred``, until a member joins or leaves."""
         if barred and not barred.isdisjoint(self.members):
             return Share(self, [member for member in self.members.items() if member[0] not in barred])
         if self._everyone is None:
@@ -53,7 +53,7 @@ class SharedGroup(Generic[S]):
         return self._everyone
 
     def share_of(self, topic: str) -> Share[S]:
-        """The members that are known to be allowed ``topic``."""
+        """The members of which it is known that they may receive ``topic``."""
         may_receive = self.may_receive
         if may_receive is None:
             return self.share()
@@ -61,7 +61,8 @@ class SharedGroup(Generic[S]):
 
 
 class Share(Generic[S]):
-    """A group as one topic sees it. Kept in the topic's route, so that nothing is asked for each message."""
+    """The members of a group for one topic. It is kept in the topic's route, so that nothing has to be asked
+    for each message."""
 
     __slots__ = ("group", "members")
 
@@ -70,8 +71,8 @@ class Share(Generic[S]):
         self.members = members
 
     def pick(self, qos: int, besides: S | None = None) -> tuple[S, Subscription] | None:
-        """The member whose turn it is: a connected one if there is any, else one whose session can keep
-        a message of this QoS. ``besides`` is left out: the one a message comes back from."""
+        """The member whose turn it is: a connected one if there is any, else one whose session can keep a
+        message of this QoS. ``besides`` is left out: the member from which a message comes back."""
         members = self.members
         first = self.group.turn
         offline: tuple[S, Subscription] | None = None

@@ -9,7 +9,7 @@ MAX_BYTES = 65_535
 
 
 def topic_error(topic: str) -> str | None:
-    """Why ``topic`` is not a topic name a message may be published to, or None."""
+    """Why messages may not be published to ``topic``; None if they may."""
     if not topic:
         return "a topic name must have at least one character"  # [MQTT-4.7.3-1]
     if "+" in topic or "#" in topic:
@@ -18,7 +18,8 @@ def topic_error(topic: str) -> str | None:
 
 
 def filter_error(topic_filter: str) -> str | None:
-    """Why ``topic_filter`` is not a topic filter, or None. Shared ones (``$share/GROUP/...``) count."""
+    """Why ``topic_filter`` is not a topic filter; None if it is one. Shared ones (``$share/GROUP/...``)
+    are."""
     if not topic_filter:
         return "a topic filter must have at least one character"  # [MQTT-4.7.3-1]
     if topic_filter.startswith(SHARE):
@@ -71,8 +72,8 @@ def overlap(one: str, other: str) -> bool:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a message to ``topic`` is for ``topic_filter``. ``a/#`` matches ``a`` too; a wildcard at
-    the start never matches a topic that begins with ``$`` [MQTT-4.7.2-1]."""
+    """Whether ``topic_filter`` matches ``topic``. ``a/#`` matches ``a`` too. A wildcard at the start never
+    matches a topic that begins with ``$`` [MQTT-4.7.2-1]."""
     if topic[:1] == "$" and topic_filter[:1] in ("+", "#"):
         return False
     if not has_wildcard(topic_filter):

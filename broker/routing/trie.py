@@ -1,5 +1,5 @@
-"""A tree of topic filters by level: the search for all filters that match a topic costs its levels, not their
-number."""
+"""A tree of topic filters by level. The time to find all filters that match a topic depends on its levels,
+not on the number of filters."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ class _Node(Generic[K, V]):
     __slots__ = ("below", "here")
 
     def __init__(self) -> None:
-        # Made when first needed: most nodes have only one of the two.
+        # Made on first use: most nodes have only one of the two.
         self.below: dict[str, _Node[K, V]] | None = None
         self.here: dict[K, V] | None = None
 
 
 class Trie(Generic[K, V]):
-    """For each topic filter a map from key to value, such as session to subscription."""
+    """Has a map from key to value for each topic filter, such as session to subscription."""
 
     def __init__(self) -> None:
         self._root: _Node[K, V] = _Node()
         self._count = 0
 
     def __len__(self) -> int:
-        """How many (filter, key) pairs there are."""
+        """The number of (filter, key) pairs."""
         return self._count
 
     def set(self, topic_filter: str, key: K, value: V) -> V | None:
-        """Store ``value``, in place of the one that ``key`` had under this filter, which is returned."""
+        """Store ``value``. Returns the value that ``key`` had under this filter before."""
         node = self._root
         for level in topic_filter.split("/"):
             if node.below is None:
@@ -52,7 +52,7 @@ class Trie(Generic[K, V]):
         return self.at(topic_filter).get(key)
 
     def at(self, topic_filter: str) -> Mapping[K, V]:
-        """What all keys have under exactly this filter; read it, do not keep it."""
+        """The values of all keys under exactly this filter. Read the map, do not keep it."""
         node: _Node[K, V] | None = self._root
         for level in topic_filter.split("/"):
             node = node.below.get(level) if node and node.below else None
@@ -61,7 +61,7 @@ class Trie(Generic[K, V]):
         return (node.here or {}) if node else {}
 
     def remove(self, topic_filter: str, key: K) -> bool:
-        """Forget what ``key`` has under this filter; False if there was nothing."""
+        """Remove the value of ``key`` under this filter; False if there was none."""
         path: list[tuple[_Node[K, V], str]] = []
         node = self._root
         for level in topic_filter.split("/"):
@@ -87,7 +87,7 @@ class Trie(Generic[K, V]):
         return True
 
     def match(self, topic: str) -> list[dict[K, V]]:
-        """The map of each filter that matches ``topic``; read them, do not keep or change them."""
+        """The map of each filter that matches ``topic``. Read the maps, do not keep or change them."""
         levels = topic.split("/")
         last = len(levels)
         found: list[dict[K, V]] = []

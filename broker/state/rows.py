@@ -1,8 +1,5 @@
-"""The rows of the state, as plain values: the same in the journal, in the database and in a dump. Times are
-seconds since the epoch.
-
-Moments are seconds since the epoch.
-"""
+"""The rows of the state, as plain values. They are the same in the journal, in the database and in a dump.
+Moments are seconds since the epoch."""
 
 from __future__ import annotations
 
