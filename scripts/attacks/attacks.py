@@ -23,20 +23,20 @@ class Target:
 
 @dataclass(frozen=True)
 class Attack:
-    """One of them, in full and as small as shows the fault."""
+    """An attack, with its full size and the smallest size that shows the fault."""
 
     run: Callable[[Target, int], Figures]
     full: int
     light: int
     memory_mib: int
-    """What the broker may grow by in full."""
+    """The memory by which the broker may grow during the full attack."""
     kept_mib: int
-    """And what of it may stay when the attacker is gone."""
+    """The part of it that the broker may keep when the attacker is gone."""
     login: tuple[str, str] | None = None
-    """Who the bystander is; the broker then asks for passwords."""
+    """The user name and password of the bystander; the broker then asks for passwords."""
     beside_mosquitto: bool = True
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Figure to the least and the most it may be."""
+    """For each figure the least and the largest value that it may have."""
 
 
 def route_cache(target: Target, size: int) -> Figures:
@@ -50,13 +50,13 @@ def route_cache(target: Target, size: int) -> Figures:
 
 
 def many_filters(target: Target, size: int) -> Figures:
-    """One SUBSCRIBE that names a filter so many times."""
+    """One SUBSCRIBE that names a filter ``size`` times."""
     body = struct.pack("!H", 1) + b"\0\1a\0" * size
     return _one_packet(target, b"\x82" + length_of(len(body)) + body)
 
 
 def many_unsubscribes(target: Target, size: int) -> Figures:
-    """One UNSUBSCRIBE that names a filter so many times."""
+    """One UNSUBSCRIBE that names a filter ``size`` times."""
     body = struct.pack("!H", 1) + b"\0\1a" * size
     return _one_packet(target, b"\xa2" + length_of(len(body)) + body)
 
@@ -69,7 +69,8 @@ def distinct_filters(target: Target, size: int) -> Figures:
 
 
 def retained(target: Target, size: int) -> Figures:
-    """``ret/#``, a hundred times in one SUBSCRIBE, over many retained messages; the answer is not read."""
+    """``ret/#``, a hundred times in one SUBSCRIBE, over ``size`` retained messages; the answer is not
+    read."""
     with Wire(target.port) as wire:
         wire.connect("filler")
         for start in range(0, size, 1000):
@@ -88,7 +89,7 @@ def retained(target: Target, size: int) -> Figures:
 
 
 def retained_answer(target: Target, size: int) -> Figures:
-    """The same filter once, by a client that reads: it gets each message once."""
+    """The same filter once, by a client that reads. It gets each message once."""
     with Wire(target.port) as wire:
         wire.connect("filler")
         for start in range(0, size, 1000):
@@ -123,8 +124,8 @@ def never_acknowledges(target: Target, size: int) -> Figures:
 
 
 def wrong_passwords(target: Target, size: int) -> Figures:
-    """Wrong logins in flight, each on a connection of its own. Then come right ones: of another user from the
-    same address, and of the same user from another."""
+    """``size`` wrong logins at the same time, each on a connection of its own. Then two right ones: of
+    another user from the same address, and of the same user from another address."""
     attackers = [Wire(target.port) for _ in range(size)]
     connect = b"\x10" + length_of(10 + 3 + 5 + 7) + b"\0\4MQTT\4\xc2\0\0\0\1%c\0\3ann\0\5wrong"
     for number, wire in enumerate(attackers):
@@ -149,21 +150,21 @@ def wrong_passwords(target: Target, size: int) -> Figures:
 
 
 def user_properties(target: Target, size: int) -> Figures:
-    """PUBLISH with so many user properties."""
+    """PUBLISH with ``size`` user properties."""
     section = b"&\0\0\0\0" * size
     body = b"\0\1t" + length_of(len(section)) + section
     return _one_packet(target, b"\x30" + length_of(len(body)) + body, version=5)
 
 
 def subscription_identifiers(target: Target, size: int) -> Figures:
-    """PUBLISH with so many subscription identifiers, which no client may send."""
+    """PUBLISH with ``size`` subscription identifiers, which no client may send."""
     section = b"\x0b\1" * size
     body = b"\0\1t" + length_of(len(section)) + section
     return _one_packet(target, b"\x30" + length_of(len(body)) + body, version=5)
 
 
 def overlapping_filters(target: Target, size: int) -> Figures:
-    """10 clients, each with so many filters that all match one topic."""
+    """10 clients, each with ``size`` filters that all match one topic."""
     filters = _overlapping(size)
     topic = "/".join("abcdefghij")
     with Wire(target.port) as publisher:
@@ -175,8 +176,8 @@ def overlapping_filters(target: Target, size: int) -> Figures:
             wire.subscribe(*filters)
             subscribers.append(wire)
             threading.Thread(target=_drain, args=(wire,), daemon=True).start()
-        # A filter comes again and again, each time with another QoS: one that has nothing to do with the
-        # topic, and one that matches it.
+        # A filter is subscribed again and again, each time with another QoS: first a filter that does not
+        # match the topic, then one that does.
         figures = {"pairs_per_s": 0.0, "matching_pairs_per_s": 0.0}
         for name, churned in zip(figures, ("z/+", "a/#"), strict=True):
             began, pairs = time.perf_counter(), 0
@@ -203,12 +204,12 @@ def websocket_pings(target: Target, size: int) -> Figures:
             while sent < size and wire.send(pings):
                 sent += 500
         except TimeoutError:
-            pass  # the broker reads no more
+            pass  # the broker has stopped reading
     return {"pings": sent}
 
 
 def shared_groups(target: Target, size: int) -> Figures:
-    """So many shared groups of one topic, and 200 messages to it in one write."""
+    """``size`` shared groups of one topic, and 200 messages to it in one write."""
     with Wire(target.port) as member, Wire(target.port) as publisher:
         member.connect("member", 5)
         for start in range(0, size, 90):
@@ -223,7 +224,7 @@ def shared_groups(target: Target, size: int) -> Figures:
 
 
 def many_receivers(target: Target, size: int) -> Figures:
-    """Messages of QoS 0 and 1 to so many connected subscribers of one topic."""
+    """Messages of QoS 0 and 1 to ``size`` connected subscribers of one topic."""
     subscribers = []
     for number in range(size):
         subscriber = Wire(target.port, source=f"127.0.0.{2 + number // 5000}")  # each has 28,000 ports
@@ -242,12 +243,12 @@ def many_receivers(target: Target, size: int) -> Figures:
     got = sum(b"".join(one.packet()[-1:] for _ in range(messages)) == whole for one in subscribers)
     for subscriber in subscribers:
         subscriber.socket.close()
-        time.sleep(0.0005)  # their end is not what is measured
+        time.sleep(0.0005)  # closing them is not measured
     return {"got_all": float(got == size), "copies_per_s": round(size * messages / took)}
 
 
 def many_away(target: Target, size: int) -> Figures:
-    """Messages of QoS 1 to so many subscribers of one topic that are away."""
+    """Messages of QoS 1 to ``size`` subscribers of one topic that are not connected."""
     disconnect = b"\xe0\0"
     for number in range(size):
         with Wire(target.port) as subscriber:

@@ -1,7 +1,7 @@
-"""A quiet pair: one client publishes, the other receives, and how long that takes is noted.
+"""Measures a quiet pair: one client publishes, the other receives, and each round trip is timed.
 
-A program of its own, so that the attacker's work does not delay it: `python -m attacks.bystander PORT [USER
-PASSWORD]` until its standard input ends, then the figures as JSON.
+It is a program of its own, so that the attacker's work does not delay it: `python -m attacks.bystander PORT
+[USER PASSWORD]`. It runs until its standard input ends, and then prints the figures as JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line of `scripts/hostile`: an attack, a broker for it, a bystander, and the figures of all."""
+"""The command line of `scripts/hostile`. Each attack has a broker and a bystander of its own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .attacks import ATTACKS, Attack, Figures, Target
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 WORST_MS, P99_MS = 100.0, 50.0
-"""How long the bystander may have to wait at most, and in all but one of a hundred round trips."""
+"""The longest round trip of the bystander that is allowed, and the longest of all but one in a hundred, in
+milliseconds."""
 LEAST = 0.3
-"""Seconds for which the bystander goes on after the attack."""
+"""Seconds for which the bystander continues after the attack."""
 WORST_MS_LIGHT = 3000.0
-"""The same where other work may take the processors."""
+"""The longest round trip that is allowed on a busy machine."""
 USERS = {"carol": "right1", "bob": "right2", "ann": "right3"}
 
 PYBROKER_CONF = """\
@@ -45,7 +46,7 @@ max_packet_size 10000000
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="scripts/hostile", description="Attack a broker, and see who suffers."
+        prog="scripts/hostile", description="Attack a broker, and measure the effect on other clients."
     )
     parser.add_argument(
         "attacks", nargs="*", metavar="ATTACK", help=f"one of {', '.join(ATTACKS)}; all if none"
@@ -82,7 +83,7 @@ def measure(attack: Attack, broker: str, *, light: bool) -> Figures:
             watch = _Watch(running.pid)
             bystander = _bystander(running.port, attack.login or ())
             figures = attack.run(Target(running.port, websocket_port), attack.light if light else attack.full)
-            time.sleep(LEAST)  # however short the attack was, what follows from it may take its time
+            time.sleep(LEAST)  # even a short attack may have effects that take longer
             beside: Figures = json.loads(bystander.communicate("end\n", timeout=60)[0])
             time.sleep(0.2)
             after = resident_mib(running.pid)
@@ -92,7 +93,7 @@ def measure(attack: Attack, broker: str, *, light: bool) -> Figures:
 
 
 def complaints(attack: Attack, figures: Figures, *, light: bool) -> list[str]:
-    """What of the figures is not as it should be."""
+    """The figures that are out of bounds, in words."""
     grown = figures["peak_mib"] - figures["before_mib"]
     kept = figures["after_mib"] - figures["before_mib"]
     wrong = []
@@ -111,7 +112,7 @@ def complaints(attack: Attack, figures: Figures, *, light: bool) -> list[str]:
 
 
 class _Watch:
-    """The most memory a broker has had."""
+    """Measures the largest memory of a broker."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

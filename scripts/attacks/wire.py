@@ -34,20 +34,21 @@ class Wire:
         self.socket.close()
 
     def connect(self, client_id: str, version: int = 4, **fields: Any) -> int:
-        """CONNECT; the reason or return code of CONNACK, -1 where the connection ends instead."""
+        """Send CONNECT. Returns the reason or return code of CONNACK, or -1 if the connection ends
+        instead."""
         self.send(encode(Connect("MQTT", version, True, 0, client_id, **fields), version))
         answer = self.packet()
         return answer[-1 if version != 5 else _body_at(answer) + 1] if answer else -1
 
     def subscribe(self, *filters: str, qos: int = 0, version: int = 4) -> bytes:
-        """SUBSCRIBE; the whole SUBACK."""
+        """Send SUBSCRIBE. Returns the whole SUBACK."""
         self.send(encode(Subscribe(1, [SubscribeFilter(f, qos) for f in filters]), version))
         while (packet := self.packet()) and packet[0] != 0x90:
             pass
         return packet
 
     def send(self, data: bytes) -> bool:
-        """False where the broker has closed the connection."""
+        """Send bytes. Returns False if the broker has closed the connection."""
         try:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -55,7 +56,7 @@ class Wire:
         return True
 
     def packet(self) -> bytes:
-        """The next packet; empty where the connection has ended."""
+        """The next packet; empty if the connection has ended."""
         head = self.read(2)
         while head and head[-1] & 0x80:
             head += self.read(1)
@@ -63,7 +64,7 @@ class Wire:
         return head + self.read(length)
 
     def read(self, size: int) -> bytes:
-        """So many bytes, or what came before the end."""
+        """``size`` bytes, or fewer at the end of the connection."""
         data = bytearray()
         try:
             while len(data) < size and (more := self.socket.recv(min(size - len(data), 1 << 20))):
@@ -73,7 +74,8 @@ class Wire:
         return bytes(data)
 
     def ping(self) -> bool:
-        """Whether all that was sent is handled, and the connection stands; what else comes is dropped."""
+        """Send PINGREQ and wait for the answer, so that all sent packets are handled. Returns whether the
+        connection is still open. Other packets are ignored."""
         if not self.send(PINGREQ):
             return False
         while packet := self.packet():
@@ -82,7 +84,7 @@ class Wire:
         return False
 
     def shake_hands(self) -> None:
-        """Become a WebSocket."""
+        """Do the handshake of a WebSocket."""
         key = base64.b64encode(os.urandom(16)).decode()
         self.send(
             f"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

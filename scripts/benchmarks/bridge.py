@@ -20,14 +20,15 @@ SECTION = "bridge"
 PUBLISHING = 10
 """Clients that publish, each to a topic of its own."""
 SIZE, QUEUED_SIZE = 64, 100
-"""Bytes of a payload; of one that waits for the link."""
+"""The bytes of a payload, and of a payload that waits for the link."""
 STALL, LIMIT = 5.0, 120.0
 CATCH_UP_STALL, CATCH_UP_LIMIT = 70.0, 900.0
 """A bridge tries again after up to a minute."""
 BRIDGING = ("plain", "compiled", "mosquitto")
 OURS, THEIRS = BRIDGING[:-1], BRIDGING[-1]
 REMOTES = ("mosquitto", "plain")
-"""What the remote broker is: mosquitto writes one packet at a time, pybroker those of one read together."""
+"""The kind of the remote broker: mosquitto writes one packet at a time, pybroker writes the packets of one
+read together."""
 WAYS = {"up": "to the remote broker", "down": "from the remote broker"}
 
 REMOTE = """\
@@ -64,16 +65,16 @@ bridges.mqtt.up {{
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is measured, of each broker that has the bridge."""
+    """One measurement of each broker that has the bridge."""
 
     way: str
-    """A key of :data:`WAYS`; empty: a queue goes out once the remote broker is there."""
+    """A key of :data:`WAYS`; empty: a queue is sent when the remote broker is there."""
     qos: int
     remote: str
 
     @property
     def key(self) -> str:
-        """Under which its runs are kept."""
+        """The key of its runs."""
         return f"{self.way or 'catching up'}, QoS {self.qos}, remote {self.remote}"
 
     @property
@@ -82,7 +83,7 @@ class Row:
 
     @property
     def goal(self) -> Goal | None:
-        """Messages a CPU second, beside mosquitto's bridge."""
+        """Messages per CPU second, divided by those of mosquitto's bridge."""
         if not self.way:
             return Goal(1)
         return {0: Goal(5), 1: Goal(3)}.get(self.qos)
@@ -95,7 +96,7 @@ ROWS = [
 
 
 def measure(results: Results, messages: int, queued: int, rounds: int) -> None:
-    """Every row; the brokers take turns."""
+    """Measure every row; the brokers take turns."""
     results.begin(SECTION, [KINDS[name] for name in BRIDGING if not KINDS[name].missing()])
     if why := KINDS["mosquitto"].missing():
         print(f"note: {why}; it is one of the remote brokers", flush=True)
@@ -111,7 +112,7 @@ def measure(results: Results, messages: int, queued: int, rounds: int) -> None:
 
 
 def figure(results: Results, row: Row, broker: str) -> str:
-    """The median of one broker, with the part of the messages that arrived where that is not all."""
+    """The median of one broker, with the part of the messages that arrived if some did not."""
     found = list(results.find(SECTION, row.key, broker))
     if not found:
         return "-"
@@ -121,13 +122,13 @@ def figure(results: Results, row: Row, broker: str) -> str:
 
 
 def ratio(results: Results, row: Row, broker: str) -> float | None:
-    """That of ``broker``, divided by that of mosquitto's bridge."""
+    """The median of ``broker``, divided by that of mosquitto's bridge."""
     ours, theirs = (results.median(SECTION, row.key, one, "per_cpu_s") for one in (broker, THEIRS))
     return ours / theirs if ours is not None and theirs else None
 
 
 def is_met(results: Results, row: Row, broker: str) -> bool | None:
-    """Whether ``broker`` reaches the goal and loses nothing; None: there is no goal, or no figure."""
+    """Whether ``broker`` reaches the goal and loses nothing; None if there is no goal or no figure."""
     value = ratio(results, row, broker)
     if row.goal is None or value is None:
         return None
@@ -158,7 +159,7 @@ def joined(row: Row, name: str) -> Iterator[tuple[Running, Running]]:
 
 @contextmanager
 def remote(name: str, directory: Path, port: int) -> Iterator[Running]:
-    """On the core of the load generator."""
+    """Start a program on the core of the load generator."""
     if name == "mosquitto":
         conf = directory / "remote.conf"
         conf.write_text(REMOTE.format(port=port))
@@ -186,7 +187,7 @@ def bridging(name: str, directory: Path, far: int) -> Iterator[Running]:
 
 
 def _wait_for_link(here: Running, there: Running) -> None:
-    """Return once a message comes over."""
+    """Return when a message arrives at the other side."""
     far, near = Client(("127.0.0.1", there.port), "far"), Client(("127.0.0.1", here.port), "near")
     far.subscribe(["up/probe"])
     far.socket.settimeout(0.2)

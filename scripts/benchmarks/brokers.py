@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "nanomq.conf"
 COMPILED = ROOT / "build" / "compiled" / "venv" / "bin" / "python"
-"""Has the wheel with the compiled hot path."""
+"""The Python that has the wheel with the compiled hot path."""
 START_TIMEOUT = 30.0
 BROKER_CORE, LOAD_CORE = 0, 1
 
@@ -57,16 +57,16 @@ class Running:
     process: subprocess.Popen[bytes]
     port: int
     started_in: float
-    """Seconds from the command until it said that it is ready, or accepted a connection."""
+    """Seconds from the command until the broker said that it is ready, or accepted a connection."""
     output: Path
-    """What it prints."""
+    """Its output."""
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def stop(self) -> str:
-        """Ask it to end, wait for that, and return what it has printed."""
+        """Ask it to end, wait for the end, and return its output."""
         self.process.terminate()
         self.process.wait(START_TIMEOUT)
         return self.output.read_text(errors="replace")
@@ -78,19 +78,19 @@ class Kind:
 
     name: str
     label: str
-    """For people."""
+    """The name for readers."""
     missing: Callable[[], str]
-    """Why it cannot be measured here; empty where it can."""
+    """Why it cannot be measured here; empty if it can."""
     program: Callable[[], str]
     """Its name and version."""
     command: Callable[[Path, int], list[str]]
-    """What starts it, from a directory for its files and a port that is free."""
+    """Returns the command that starts it, from a directory for its files and a free port."""
     picks_port: bool = False
-    """Whether it takes a free port by itself and tells which in ``ready.json``."""
+    """Whether it chooses a free port by itself and writes the port to ``ready.json``."""
     versions: tuple[int, ...] = (4, 5)
-    """The versions of MQTT it speaks."""
+    """The versions of MQTT that it supports."""
     slow: bool = False
-    """Measured with fewer rounds and less time."""
+    """Whether it is measured with fewer rounds and less time."""
 
 
 def _without_webhooks(directory: Path) -> Path:
@@ -105,7 +105,7 @@ def variant(directory: Path, *lines: str) -> Path:
 
 
 def pybroker_command(directory: Path, conf: Path, port: int = 0, *python: str) -> list[str]:
-    """``port`` 0: any that is free; ``python``: the interpreter and its options, if it is not this one."""
+    """``port`` 0: any free port; ``python``: the interpreter and its options, if it is not this one."""
     options = [
         f"--url=mqtt://127.0.0.1:{port}",
         f"--ready-file={directory / 'ready.json'}",
@@ -206,8 +206,8 @@ KINDS = {
 
 
 def available(names: Sequence[str]) -> tuple[list[Kind], list[str]]:
-    """Of the named brokers those that can be measured here, and why the others cannot. Raises ValueError
-    for a name that is none."""
+    """The named brokers that can be measured here, and why the others cannot. Raises ValueError for an
+    unknown name."""
     unknown = [name for name in names if name not in KINDS]
     if unknown:
         raise ValueError(f"no broker is called {', '.join(unknown)}; known: {', '.join(KINDS)}")
@@ -217,7 +217,7 @@ def available(names: Sequence[str]) -> tuple[list[Kind], list[str]]:
 
 
 def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """``command`` on that core alone, where there are two of them."""
+    """``command`` on that core alone, if there are two cores."""
     if shutil.which("taskset") and (os.cpu_count() or 1) > 1:
         return ["taskset", "-c", str(core), *command]
     return list(command)
@@ -235,8 +235,8 @@ def running(kind: Kind, directory: Path) -> Iterator[Running]:
 def started(
     name: str, command: Sequence[str], directory: Path, port: int = 0, *, core: int = BROKER_CORE
 ) -> Iterator[Running]:
-    """The broker that ``command`` starts, until the context ends; port 0: it tells its own in ``ready.json``.
-    It is killed then: what it has queued for a receiver is of no interest any more."""
+    """The broker that ``command`` starts, until the context ends. Port 0: the broker writes its port to
+    ``ready.json``. The broker is killed at the end, because its queues are not needed any more."""
     output, ready_file = directory / "output.txt", directory / "ready.json"
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(directory), "PYTHONUNBUFFERED": "1"}
     began = time.perf_counter()
@@ -257,7 +257,7 @@ def started(
 
 
 def _told(ready_file: Path) -> int:
-    """The port in the file; 0 until it is there."""
+    """The port in the file; 0 if the file is not there yet."""
     try:
         return int(json.loads(ready_file.read_text())["listeners"][0]["port"])
     except FileNotFoundError:
@@ -265,7 +265,7 @@ def _told(ready_file: Path) -> int:
 
 
 def _accepting(port: int) -> int:
-    """``port`` once it accepts; 0 until then."""
+    """``port`` if it accepts connections; 0 if it does not yet."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return port if probe.connect_ex(("127.0.0.1", port)) == 0 else 0

@@ -1,5 +1,5 @@
-"""`scripts/bench cluster`: what `pybroker start --workers 2`, and two nodes over NATS, carry beside one
-process."""
+"""`scripts/bench cluster`: the throughput of `pybroker start --workers 2`, and of two nodes over NATS, beside
+one process."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.pushers.servers import Nats, running
 SECTION = "cluster"
 PAIRS = 20
 ALONE = 3000
-"""Messages one after another, for latency."""
+"""The number of messages that are sent one after another, for latency."""
 CONNECTS = 2000
 CASES = {"1 worker": (1, 0), "2 workers, pairs on one": (2, 0), "2 workers, pairs on both": (2, 1)}
-"""How many workers, and how far from its publisher each subscriber is."""
+"""The number of workers, and how far each subscriber is from its publisher."""
 NODES = {"2 nodes, pairs on one": 0, "2 nodes, pairs on both": 1}
-"""The same of nodes over NATS."""
+"""The same for nodes over NATS."""
 
 
 def measure(results: Results, messages: int) -> None:
@@ -97,7 +97,7 @@ async def _run(brokers: Sequence[Running], workers: int, distance: int, each: in
 async def _pairs(
     brokers: Sequence[Running], pairs: Sequence[tuple[Peer, Peer]], each: int
 ) -> tuple[float, float]:
-    """QoS 1, all pairs at once: messages a second, and the CPU seconds of the process that took most."""
+    """QoS 1, all pairs at once: messages per second, and the CPU seconds of the process that used most."""
     for _, reader in pairs:
         reader.wanted = each
     before, began = _cpu(brokers), time.perf_counter()
@@ -109,7 +109,7 @@ async def _pairs(
 
 
 async def _latency(writer: Peer, reader: Peer) -> list[float]:
-    """From the write of PUBLISH to its arrival, with nothing else to do."""
+    """The time from the write of PUBLISH to its arrival, on an idle broker."""
     found = []
     for _ in range(ALONE):
         reader.done = asyncio.get_running_loop().create_future()
@@ -122,7 +122,8 @@ async def _latency(writer: Peer, reader: Peer) -> list[float]:
 
 
 async def _connects(broker: Running, names: Iterator[str]) -> float:
-    """Clients one after another, half of which the other worker accepts; a CPU second of all processes."""
+    """Clients connect one after another, and the other worker accepts half of them: clients per CPU second of
+    all processes."""
     before = cpu_seconds(broker.pid)
     for _ in range(CONNECTS):
         peer = await connect(broker.port, next(names), "b")
@@ -132,7 +133,7 @@ async def _connects(broker: Running, names: Iterator[str]) -> float:
 
 
 def _cpu(brokers: Sequence[Running]) -> dict[int, float]:
-    """Of each process by itself."""
+    """The CPU seconds of each process, without its child processes."""
     pids = [pid for broker in brokers for pid in family(broker.pid)]
     return {pid: cpu_seconds(pid) - sum(cpu_seconds(one) for one in family(pid)[1:]) for pid in pids}
 

@@ -123,7 +123,7 @@ def _add_rounds(parser: argparse.ArgumentParser) -> None:
 
 
 def _kinds(names: str) -> list[Kind]:
-    """The brokers to measure; says why those left out cannot be."""
+    """The brokers to measure. Prints why the others cannot be measured."""
     kinds, absent = available(names.split(","))
     for line in absent:
         print(f"note: {line}", flush=True)

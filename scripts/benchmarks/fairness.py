@@ -16,7 +16,7 @@ TOPICS_COUNT = 1_000_000
 FLOOD_SECONDS, QUIET_SECONDS = 5, 3
 QUIET = f"latency --messages 800 --pause-ms 2 --limit {QUIET_SECONDS}"
 FLOODING = f"pairs --clients 1 --messages 1000000000 --limit {FLOOD_SECONDS} --yielding"
-"""It yields the core to the quiet pair, whose own delays are not to be measured."""
+"""It yields the core to the quiet pair, whose own delays are not measured."""
 READER = "slow --size 1024 --messages 200000"
 
 
@@ -46,7 +46,7 @@ def _once(row: str, kind: Kind, topics: int) -> Values:
 
 
 def flood(broker: Running) -> Values:
-    """The latency of a quiet pair, alone and beside a client that sends all it can."""
+    """The latency of a quiet pair, alone and beside a client that sends as fast as it can."""
     alone = load(broker, QUIET)
     with loading(broker, FLOODING) as flooding:
         _wait_for_work(broker)
@@ -65,7 +65,7 @@ def flood(broker: Running) -> Values:
 
 
 def _wait_for_work(broker: Running) -> None:
-    """Return once the broker is busy."""
+    """Return when the broker is busy."""
     enough = cpu_seconds(broker.pid) + 0.2
     end = time.monotonic() + FLOOD_SECONDS
     while cpu_seconds(broker.pid) < enough and time.monotonic() < end:
@@ -73,7 +73,7 @@ def _wait_for_work(broker: Running) -> None:
 
 
 def slow_reader(broker: Running) -> Values:
-    """The cost of a message to one reader, without and beside another that never reads."""
+    """The cost of a message to one reader, without and with another reader that never reads."""
     alone, beside = load(broker, f"{READER} --stuck 0"), load(broker, f"{READER} --stuck 1")
     for one in (alone, beside):
         if "error" in one:
@@ -88,7 +88,7 @@ def slow_reader(broker: Running) -> Values:
 
 
 def many_topics(broker: Running, topics: int) -> Values:
-    """Every message on a topic of its own: whether the cost of one grows, and the memory."""
+    """Each message has a topic of its own: whether the cost of a message grows, and the memory."""
     values = load(broker, f"topics --messages {topics}")
     if "error" in values:
         return values

@@ -19,7 +19,7 @@ DELIVERIES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One thing that grows."""
+    """A quantity that grows."""
 
     key: str
     title: str
@@ -27,7 +27,7 @@ class Axis:
     points: tuple[int, ...]
     load: Callable[[int], str]
     connections: bool
-    """Whether each point needs that many connections."""
+    """Whether each point needs as many connections."""
 
 
 AXES = [
@@ -99,7 +99,7 @@ def _too_many(what: str, count: int) -> str:
 
 
 def cost(values: Values) -> float | None:
-    """Microseconds of the broker's CPU a message."""
+    """Microseconds of the broker's CPU time for each message."""
     if not values.get("msgs"):
         return None
     return round(1e6 * float(values["cpu_s"]) / int(values["msgs"]), 3)
@@ -118,7 +118,7 @@ def _line(results: Results, axis: Axis, count: int, kinds: Sequence[Kind]) -> st
 
 
 def draw(results: Results) -> None:
-    """The curves of all that was measured as a picture."""
+    """The curves of all measurements, as a picture."""
     PICTURE.write_text(drawn(panels(results)), encoding="utf-8")
     print(f"wrote {PICTURE.relative_to(ROOT)}", flush=True)
 
@@ -143,7 +143,7 @@ def panels(results: Results) -> list[Panel]:
 
 
 def measured(results: Results) -> list[str]:
-    """The brokers that were, always in the same order."""
+    """The measured brokers, always in the same order."""
     return [name for name in KINDS if name in results.brokers(SECTION)]
 
 

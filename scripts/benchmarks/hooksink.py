@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 EVENT_MARK = b'"action":'
-"""In NanoMQ's bodies once an event."""
+"""Occurs once in each event of NanoMQ's bodies."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Counts:
 
 
 class Receiver:
-    """What all connections share."""
+    """The state that all connections share."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.counts = Counts()

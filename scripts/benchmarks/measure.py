@@ -19,14 +19,14 @@ from .brokers import LOAD_CORE, Running, pinned
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 OUTER_LIMIT = 300.0
-"""Seconds after which a load generator that does not end is given up."""
+"""Seconds after which a load generator is killed."""
 
 Values = dict[str, Any]
-"""What a measurement gives, by name; ``error`` instead where it failed."""
+"""The results of a measurement by name, or ``error`` if it failed."""
 
 
 def prepare() -> None:
-    """Leave the broker's core to the broker, and allow as many open files as the system lets us have."""
+    """Leave the broker's core to the broker, and allow as many open files as the system permits."""
     if hasattr(os, "sched_setaffinity") and LOAD_CORE in os.sched_getaffinity(0):
         os.sched_setaffinity(0, {LOAD_CORE})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -34,14 +34,14 @@ def prepare() -> None:
 
 
 def most_connections() -> int:
-    """How many connections a broker or a load generator can hold here."""
+    """The number of connections that a broker or a load generator can hold here."""
     kept_for_other_files = 100
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - kept_for_other_files
 
 
 @contextmanager
 def working_directory() -> Iterator[Path]:
-    """For the files of one broker."""
+    """A directory for the files of one broker."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         path = Path(name)
         path.chmod(0o755)  # mosquitto, started by root, goes on as a user of its own
@@ -49,14 +49,14 @@ def working_directory() -> Iterator[Path]:
 
 
 def load(broker: Running, arguments: str) -> Values:
-    """Run the load generator against ``broker`` and return what it measured."""
+    """Run the load generator against ``broker`` and return its results."""
     with loading(broker, arguments) as process:
         return finished(process)
 
 
 @contextmanager
 def loading(broker: Running, arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The load generator while it runs; it does not outlive the context."""
+    """The running load generator. It ends with the context."""
     scenario, *options = shlex.split(arguments)
     command = [scenario, f"127.0.0.1:{broker.port}", "--pid", str(broker.pid), *options]
     with _beside([sys.executable, "-m", "benchmarks.load", *command]) as process:
@@ -77,7 +77,7 @@ def _beside(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def finished(process: subprocess.Popen[str]) -> Values:
-    """Wait for a load generator; what it measured, or the error it ended with."""
+    """Wait for a load generator. Returns its results, or the error with which it ended."""
     try:
         output, errors = process.communicate(timeout=OUTER_LIMIT)
     except subprocess.TimeoutExpired:
@@ -96,7 +96,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{port}/hook"
 
     def counts(self, path: str = "/stats") -> Values:
-        """What it has received; with ``/reset`` as the path it begins anew."""
+        """The counts of what it has received. With ``/reset`` as the path it starts again at zero."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             connection.request("GET", path)
@@ -108,7 +108,7 @@ class Receiver:
 
 @contextmanager
 def receiver(port: int = 0, *options: str) -> Iterator[Receiver]:
-    """A receiver on ``port``, 0 for any that is free. Raises OSError where the port is taken."""
+    """A receiver on ``port``; 0: any free port. Raises OSError if the port is in use."""
     command = [sys.executable, "-m", "benchmarks.hooksink", str(port), *options]
     with _beside(command) as process:
         assert process.stdout is not None

@@ -1,6 +1,6 @@
 """`scripts/bench page`: writes docs/performance.md from the results.
 
-What people wrote stands between ``<!-- keep: NAME -->`` and ``<!-- end -->`` and is kept.
+Text that people wrote is between ``<!-- keep: NAME -->`` and ``<!-- end -->``, and is kept.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ are measured when they are on the PATH. `scripts/bench --help` lists the parts.
 
 
 def write(results: Results) -> None:
-    """Write the page; what was written by hand stays."""
+    """Write the page, and keep the text that was written by hand."""
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(rendered(results, before), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}", flush=True)
@@ -77,7 +77,7 @@ def write(results: Results) -> None:
 
 
 def rendered(results: Results, before: str = "") -> str:
-    """The page; ``before`` is how it read until now."""
+    """The page; ``before`` is its present text."""
     by_hand = {match["name"]: match["text"] for match in KEPT.finditer(before)}
 
     def keep(name: str) -> str:

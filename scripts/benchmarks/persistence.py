@@ -20,7 +20,7 @@ QUEUE = "mqtt { max_mqueue_len = 10000000 }"
 LIMITS = "limits { max_queued_bytes = 4GB }"
 STATE = 'sqlite {{ mounted_file_path = "{directory}/state", sync = {sync} }}'
 PYBROKER = {"off": None, "interval": "interval", "always": "always"}
-"""What is measured, and its `sqlite.sync`."""
+"""A measurement, and its `sqlite.sync`."""
 MOSQUITTO = """\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -75,13 +75,13 @@ def _pairs(case: str, messages: int) -> Values:
 
 
 def _publishers(case: str, messages: int) -> Values:
-    """QoS 1 from many publishers for one session that is away: each message has to be kept."""
+    """QoS 1 from many publishers to one session that is away: each message has to be kept."""
     with working_directory() as directory, _broker(case, directory) as broker:
         return asyncio.run(_run_publishers(broker.port, messages // PUBLISHERS))
 
 
 def _queue(case: str, messages: int) -> Values:
-    """Messages for a session that is away, then a stop, a start, and their delivery."""
+    """Messages for a session that is away, a stop, a start, and the delivery of the messages."""
     with working_directory() as directory:
         with _broker(case, directory) as broker:
             values = asyncio.run(_run_publishers(broker.port, messages // PUBLISHERS))
@@ -103,7 +103,7 @@ def _queue(case: str, messages: int) -> Values:
 
 
 class Peer(asyncio.Protocol):
-    """A client that sends and counts; packets of at most 127 bytes."""
+    """A client that sends and counts. Its packets have at most 127 bytes."""
 
     def __init__(self, client_id: str, topic: str, keeps: bool) -> None:
         self.client_id, self.topic, self.keeps = client_id.encode(), topic.encode(), keeps

@@ -1,4 +1,5 @@
-"""Curves as an SVG picture: a few panels, powers of ten to the right, from zero upwards."""
+"""Curves as an SVG picture with a few panels. The horizontal axis has powers of ten, the vertical one begins
+at zero."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 430, 280
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 50, 50
-"""What a panel leaves around its axes."""
+"""The margins of a panel around its axes."""
 COLOURS = ("#1f6feb", "#d1622b", "#2da44e", "#8250df")
 STYLE = "font-family: sans-serif; font-size: 12px; fill: #24292f"
 
@@ -24,14 +25,14 @@ class Curve:
 class Panel:
     title: str
     across: str
-    """What grows to the right."""
+    """The label of the horizontal axis."""
     up: str
-    """The unit upwards."""
+    """The unit of the vertical axis."""
     curves: list[Curve]
 
 
 def drawn(panels: Sequence[Panel], columns: int = 2) -> str:
-    """The panels side by side, ``columns`` in a line."""
+    """The panels side by side, ``columns`` in a row."""
     lines = ceil(len(panels) / columns)
     width, height = columns * WIDTH, lines * HEIGHT
     parts = [
@@ -78,7 +79,7 @@ def _curve(curve: Curve, scale: _Scale, colour: str, index: int) -> list[str]:
 
 
 class _Scale:
-    """From values to places in a panel."""
+    """Converts values to places in a panel."""
 
     def __init__(self, points: Sequence[tuple[float, float]]) -> None:
         self.first = floor(log10(min(x for x, _ in points)))

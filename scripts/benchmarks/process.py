@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time; 0 where there is no ``pid``."""
+    """User and system time; 0 if there is no process ``pid``."""
     total = 0.0
     for one in family(pid):
         try:
@@ -19,7 +19,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory; 0 where there is no ``pid``."""
+    """Resident memory; 0 if there is no process ``pid``."""
     kib = 0
     for one in family(pid):
         try:
@@ -46,7 +46,7 @@ def family(pid: int) -> list[int]:
 
 
 def _cpu_clock(pid: int) -> int:
-    """What clock_getcpuclockid(3) answers on Linux: finer than the ticks of /proc/PID/stat."""
+    """The clock of clock_getcpuclockid(3) on Linux. It is finer than the ticks of /proc/PID/stat."""
     per_process_scheduler_clock = 2
     return (~pid << 3) | per_process_scheduler_clock
 
@@ -58,7 +58,7 @@ class Meter:
         self.wall = 0.0
         """Seconds by the clock."""
         self.cpu = 0.0
-        """Seconds that the process ``pid`` computed."""
+        """CPU seconds of the process ``pid``."""
         self._pid = pid
 
     def __enter__(self) -> Meter:

@@ -29,21 +29,21 @@ STALL = 10.0
 PUBACKS = "puback --messages 5000"
 PUBACK = "puback"
 PUBACK_GOAL = 1.2
-"""How many times the p99 without a pusher it may be."""
+"""The largest p99 that is allowed, as a multiple of the p99 without a pusher."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where events go."""
+    """The server that events go to."""
 
     kind: type[Server]
     library: str
     lines: str
     prepare: Callable[[str], Awaitable[None]]
     count: Callable[[str], Awaitable[int]]
-    """How many have arrived."""
+    """The number of events that have arrived."""
     goal: int | None
-    """Events a CPU second."""
+    """Events per CPU second."""
 
 
 async def _nothing(_: str) -> None: ...

@@ -31,12 +31,12 @@ class Results:
             self.sections = json.loads(path.read_text(encoding="utf-8"))
 
     def begin(self, section: str, kinds: Iterable[Kind], notes: Sequence[str] = ()) -> None:
-        """Note by what, where and when the records that follow are made."""
+        """Note the command, the machine and the time of the records that follow."""
         facts = {**circumstances(), "programs": [kind.program() for kind in kinds], "notes": list(notes)}
         self.sections.setdefault(section, {"records": []})["facts"] = facts
 
     def note(self, section: str, text: str) -> None:
-        """Say ``text`` on the terminal and on the page."""
+        """Print ``text`` on the terminal, and show it on the page."""
         print(f"note: {text}", flush=True)
         notes = self.facts(section)["notes"]
         if text not in notes:
@@ -44,7 +44,7 @@ class Results:
             self._save()
 
     def forget(self, section: str, row: str, version: int | None = None) -> None:
-        """The row is measured anew."""
+        """Remove the records of a row that is measured again."""
         records = self.sections[section]["records"]
         self.sections[section]["records"] = [
             one for one in records if one["row"] != row or version not in (None, one["version"])
@@ -73,7 +73,7 @@ class Results:
         return {record["broker"] for record in self.sections.get(section, {}).get("records", [])}
 
     def median(self, section: str, row: str, broker: str, key: str, version: int = 4) -> float | None:
-        """The median over the rounds; None where nothing was measured."""
+        """The median over the rounds; None if nothing was measured."""
         found = [values.get(key) for values in self.find(section, row, broker, version)]
         numbers = [number for number in found if number is not None]
         return statistics.median(numbers) if numbers else None
@@ -98,7 +98,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """What was typed, without where the results go."""
+    """The command as typed, without the path of the results."""
     return re.sub(r" --out[ =]\S+", "", shlex.join(["scripts/bench", *arguments]))
 
 
@@ -110,8 +110,8 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    """What was measured; ``-dirty`` where it has changed since that commit. The pages and pictures of an
-    earlier part are in docs/: those are not measured."""
+    """The measured commit, with ``-dirty`` if files have changed since. Pages and pictures in docs/ do not
+    count, because they are not measured."""
     described = _git("describe", "--always")
     return described + ("-dirty" if _git("status", "--porcelain", "--", ":/", ":(top,exclude)docs") else "")
 

@@ -9,14 +9,14 @@ VERSIONS = {4: "3.1.1", 5: "5.0"}
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """``number`` bounds ours, or ours divided by mosquitto's."""
+    """``number`` is a bound of pybroker's figure, or of that figure divided by mosquitto's."""
 
     number: float
     relative: bool = True
     at_least: bool = True
 
     def met(self, ours: float | None, theirs: float | None) -> bool | None:
-        """None where one of the two was not measured."""
+        """Whether the goal is reached; None if one of the two was not measured."""
         if ours is None or (self.relative and not theirs):
             return None
         value = ours / theirs if self.relative and theirs else ours
@@ -32,21 +32,21 @@ class Goal:
 @dataclass(frozen=True, slots=True)
 class Row:
     key: str
-    """What ``--only`` says."""
+    """The value of ``--only``."""
     title: str
     load: str
-    """The load generator's scenario and options; empty where starting the broker is the measurement."""
+    """The load generator's scenario and options; empty if the start of the broker is measured."""
     goal: Goal
     measure: str = "per_cpu_s"
     unit: str = ""
-    """Of what is measured; empty for messages, or connections, a CPU second."""
+    """The unit; empty for messages, or connections, per CPU second."""
     versions: tuple[int, ...] = (4, 5)
     runs_of: str = ""
-    """The row whose runs measure this one too."""
+    """The row whose runs also measure this one."""
 
     @property
     def runs(self) -> str:
-        """The key under which its runs are kept."""
+        """The key of its runs."""
         return self.runs_of or self.key
 
 
@@ -99,13 +99,13 @@ SCENARIOS = {
     "64k": "pairs with payloads of 64 KiB",
     "retained": "100,000 retained topics are stored, then one client subscribes to `#`",
 }
-"""What the clients of a row do, for readers."""
+"""A description of what the clients of a row do."""
 QUICK = ("qos0", "fanout", "qos1", "connect")
 
 
 def chosen(keys: list[str] | None) -> list[Row]:
-    """The rows with these keys, and those that share their runs; without keys, all of them. Raises ValueError
-    for a key that is none."""
+    """The rows with these keys, and those that share their runs; without keys, all rows. Raises ValueError
+    for an unknown key."""
     unknown = sorted(set(keys or ()) - {row.key for row in ROWS})
     if unknown:
         known = ", ".join(row.key for row in ROWS)
@@ -115,7 +115,7 @@ def chosen(keys: list[str] | None) -> list[Row]:
 
 
 def shown(number: float | None, unit: str = "") -> str:
-    """``number`` as people read it."""
+    """``number`` in a readable form."""
     if number is None:
         return "-"
     if number >= 10_000:

@@ -1,4 +1,4 @@
-"""`scripts/bench table` and `quick`: every row against every broker, in turn."""
+"""`scripts/bench table` and `quick`: every row with every broker, in turn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .rows import VERSIONS, Row, shown
 
 SECTION = "table"
 CONF_RECEIVER_PORT = 8888
-"""Where conf/nanomq.conf posts its events."""
+"""The address to which conf/nanomq.conf posts its events."""
 OURS, THEIRS = "pybroker", "mosquitto"
 LIMIT, SLOW_LIMIT = 30, 5
-"""Seconds that one run may take; of brokers that are known to be slow."""
+"""Seconds that one run may take, and one run of a slow broker."""
 
 
 def measure(
@@ -28,7 +28,8 @@ def measure(
     with_receiver: bool,
     section: str = SECTION,
 ) -> None:
-    """Measure and print; the brokers alternate, so that a change of the machine's mood hits all of them."""
+    """Measure and print. The brokers alternate, so that a change of the machine's speed affects all of
+    them."""
     results.begin(section, kinds)
     with ExitStack() as stack:
         results.note(section, _listen(stack, with_receiver))
@@ -44,8 +45,8 @@ def measure(
 
 
 def _listen(stack: ExitStack, wanted: bool) -> str:
-    """Start a receiver where the default configuration posts to, if it is wanted and the port can be had;
-    what is there now."""
+    """Start a receiver at the address of the default configuration, if it is wanted and the port is free.
+    Returns what listens there now."""
     where = f"port {CONF_RECEIVER_PORT}, where conf/nanomq.conf posts its events"
     if not wanted:
         return f"No receiver on {where}: they are matched, encoded, and queued until the queue is full."
@@ -57,12 +58,12 @@ def _listen(stack: ExitStack, wanted: bool) -> str:
 
 
 def _speaking(kinds: Sequence[Kind], version: int, turn: int) -> list[Kind]:
-    """Those that take this turn."""
+    """The brokers of this round."""
     return [kind for kind in kinds if version in kind.versions and not (kind.slow and turn)]
 
 
 def once(row: Row, kind: Kind, version: int) -> Values:
-    """One run against a broker that was started for it."""
+    """One run with a broker that is started for it."""
     limit = SLOW_LIMIT if kind.slow else LIMIT
     with working_directory() as directory:
         try:
@@ -75,7 +76,7 @@ def once(row: Row, kind: Kind, version: int) -> Values:
 
 
 def summary(results: Results, row: Row, version: int, kinds: Sequence[Kind], section: str = SECTION) -> str:
-    """A row as a line: medians, our ratio to mosquitto, and whether that is enough."""
+    """A row as a line: the medians, the ratio to mosquitto, and whether that is enough."""
     parts = [f"{row.title}, MQTT {VERSIONS[version]}:"]
     for kind in kinds:
         if version in kind.versions:
@@ -84,7 +85,7 @@ def summary(results: Results, row: Row, version: int, kinds: Sequence[Kind], sec
 
 
 def cell(results: Results, row: Row, version: int, broker: str, section: str = SECTION) -> str:
-    """The median of one broker, with what it lost."""
+    """The median of one broker, with the part of the messages that it lost."""
     found = list(results.find(section, row.runs, broker, version))
     if not found:
         return "-"
@@ -107,13 +108,13 @@ def verdict(results: Results, row: Row, version: int, section: str = SECTION) ->
 def ratio_of(
     results: Results, row: Row, version: int, section: str = SECTION, ours_is: str = OURS
 ) -> float | None:
-    """Ours divided by mosquitto's."""
+    """The ratio of pybroker's figure to mosquitto's."""
     ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (ours_is, THEIRS))
     return ours / theirs if ours is not None and theirs else None
 
 
 def is_met(results: Results, row: Row, version: int, section: str = SECTION) -> bool | None:
-    """Whether the goal is reached without losing anything; None where that was not measured."""
+    """Whether the goal is reached without any loss; None if that was not measured."""
     ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (OURS, THEIRS))
     if lost_share(list(results.find(section, row.runs, OURS, version))):
         return False

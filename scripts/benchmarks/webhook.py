@@ -33,7 +33,7 @@ BURSTS: dict[str, tuple[str, Sequence[str], float | None]] = {
     "batch": ("`batch { size = 100 }`, memory queue", (BATCH,), 100_000),
     "spooled batch": ("`batch { size = 100 }`, spool", (SPOOL, BATCH), None),
 }
-"""What is configured, and how many events a CPU second it shall reach."""
+"""A configuration, and the events per CPU second that it has to reach."""
 PUBACK = "puback"
 PUBACK_CASES = {
     "off": "webhooks off",
@@ -41,7 +41,7 @@ PUBACK_CASES = {
     "hanging": "the endpoint hangs",
 }
 PUBACK_GOAL = 1.5
-"""How many times the p99 of webhooks off it may be while the endpoint hangs."""
+"""The largest p99 that is allowed while the endpoint hangs, as a multiple of the p99 without webhooks."""
 DOWN_CASES: dict[str, tuple[str, Sequence[str]]] = {
     "down, memory": ("memory queue", ()),
     "down, spool": ("spool", (SPOOL,)),
@@ -95,7 +95,7 @@ def broker_posting_to(url: str, lines: Sequence[str]) -> Iterator[tuple[Running,
 def burst(lines: Sequence[str], events: int) -> Values:
     """Publish ``events`` messages at once and wait for all their webhooks."""
     each = events // CLIENTS
-    connects = 2 * CLIENTS  # each client is an event when it comes and one when it goes
+    connects = 2 * CLIENTS  # each client makes one event when it connects and one when it disconnects
     want = each * CLIENTS + connects
     with receiver() as posts, broker_posting_to(posts.url, lines) as (broker, _):
         before = cpu_seconds(broker.pid)
@@ -114,7 +114,7 @@ def burst(lines: Sequence[str], events: int) -> Values:
 
 
 def _arrived(posts: Receiver, want: int) -> Values:
-    """What the receiver has once it has all, or no more comes."""
+    """The receiver's counts, when it has all events or no more arrive."""
     counts = posts.counts()
     quiet = time.monotonic()
     while counts["events"] < want and time.monotonic() - quiet < STALL:
@@ -135,7 +135,7 @@ def puback(case: str) -> Values:
 
 
 def endpoint_down(lines: Sequence[str], events: int) -> Values:
-    """Publish while nothing listens where the events go: memory, and what became of the events."""
+    """Publish while nothing listens at the endpoint: the memory, and the fate of the events."""
     url = f"http://127.0.0.1:{free_port()}/hook"
     with broker_posting_to(url, [*lines, "webhook.drain_timeout = 0"]) as (broker, directory):
         before = resident_mib(broker.pid)
@@ -158,6 +158,6 @@ def endpoint_down(lines: Sequence[str], events: int) -> Values:
 
 
 def _kept(said: str) -> int | None:
-    """How many events had not been delivered, from what the broker says when it stops."""
+    """The number of events that were not delivered, from the broker's output when it stops."""
     found = re.search(r"webhook \S+: (\d+) events not delivered", said)
     return int(found[1]) if found else None

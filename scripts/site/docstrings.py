@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: what Python's prompt shows becomes a block of code."""
+"""Docstrings as Markdown: examples with Python's prompt become blocks of code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mkdocs is told beyond mkdocs.yml: pages from outside docs/, and links that lead out of it."""
+"""Additions to mkdocs.yml: pages from outside docs/, and links that lead out of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-"""Files of the repository that are pages of the site as well."""
+"""Files of the repository that are also pages of the site."""
 
 LINK = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
 """A link out of docs/."""
@@ -25,7 +25,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, **_: Any) -> str:
-    """A link to a source file leads to the repository, where that has an address, else nowhere."""
+    """A link to a source file leads to the repository if that has an address, else nowhere."""
     if "/" in page.file.src_uri:  # there `..` is docs/ itself
         return markdown
 
