@@ -75,6 +75,7 @@ async def test_over_http(serve: Serve, http: aiohttp.ClientSession) -> None:  # 
         assert list(app.bridges.all) == ["up"]
         assert "$bridge/second" not in app.engine.sessions
         assert (await ask(http, app, "DELETE", "/bridges/second"))[0] == 404
+        await parted(app, remote)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,14 @@ async def test_metrics(serve: Serve, http: aiohttp.ClientSession) -> None:  # no
         _, answer = await ask(http, app, "GET", "/metrics")
         (one,) = answer["metrics"]
         assert (one["bridge name"], one["received messages"]) == ("up", 2)
+        await parted(app, remote)
+
+
+async def parted(app: App, remote: TestBroker) -> None:
+    """The bridges have taken leave of ``remote``, which ends before the broker that has them."""
+    for name in app.bridges.all:
+        app.bridges.switch(name, on=False)
+    await until(lambda: remote.running.call(lambda: not remote.running.app.engine.connected))
 
 
 async def families(http: aiohttp.ClientSession, app: App) -> dict[str, float]:  # noqa: F811
