@@ -10,7 +10,7 @@ from typing import Any
 from ..clock import Timer
 from ..engine.engine import Engine
 from ..packets.model import Publish
-from ..routing.router import UnansweredError
+from ..routing.topics import matches
 from ..session.session import Session
 from .settings import BridgeSettings
 
@@ -81,13 +81,8 @@ class Backlog:
         """What the publisher has to wait for; None: nothing."""
         if self._is_full(publisher, publish):
             return None
-        try:
-            route = self._engine.router.route(publish.topic)
-        except UnansweredError:
-            return None  # it will be asked again
-        for target in route.targets:
-            session = target.session
-            if target.qos and session is not publisher and self._is_full(session, publish):
+        for session in self._crowds:
+            if session is not publisher and self._is_full(session, publish) and _wants(session, publish):
                 return self._room(session)
         return None
 
@@ -177,3 +172,8 @@ class Backlog:
 def _count(session: Session) -> int:
     """Messages of the session that are not acknowledged."""
     return len(session.inflight) + (len(session.queue) if session.queue is not None else 0)
+
+
+def _wants(session: Session, publish: Publish) -> bool:
+    """Whether the message goes there at QoS 1 or 2."""
+    return any(one.qos and matches(one.topic_filter, publish.topic) for one in session.subscriptions.values())

@@ -157,10 +157,12 @@ class Bridge:
         if self.settings.ends_with_connection:
             servers = set()
         for address in self.settings.servers:
-            if address.url not in servers or address.url == self._forgotten_by:
+            if address.url not in servers:
                 continue
-            version = self.settings.versions[self._versions.get(address.url, 0)]
-            why = await end_session(self.settings, address, version, self.broker_id)
+            why = ""
+            if address.url != self._forgotten_by:
+                version = self.settings.versions[self._versions.get(address.url, 0)]
+                why = await end_session(self.settings, address, version, self.broker_id)
             if why:
                 log.warning(
                     "bridge %s is removed. Its session at %s, with the client identifier %s, may still"

@@ -38,6 +38,8 @@ SAMPLE, SHARE = 40, 4
 them had come another way."""
 MOST_COUNTED = 1000
 """Messages that are counted for that."""
+MOST_REMEMBERED, LONGEST_REMEMBERED = 10_000, 1024
+"""Topics of which is remembered whether they may loop, and the characters of the longest."""
 ALERT = 600.0
 """Seconds without a dropped copy after which a circle is no longer assumed."""
 CIRCLE_FOUND = (
@@ -47,6 +49,10 @@ CIRCLE_FOUND = (
 DOUBTFUL = "~"
 """The end of the identifier of a message that may have had another one, which a bridge of 3.1 or 3.1.1 could
 not carry."""
+MOST_SUBSCRIBERS = 5000
+"""Subscribers of one topic among which bridges of other brokers are looked for."""
+FEW = 3
+"""Bridges of other brokers that are clients: as many matter for whether messages may loop."""
 HERE = ""
 """The way of messages that no bridge has brought."""
 
@@ -123,6 +129,8 @@ class Loops:
         """Whether that is a client."""
         self._has_doubt = False
         """Whether a bridge has brought messages that may have lost their identifier."""
+        self._concerned: dict[str, bool] = {}
+        """What :meth:`concerns` has said."""
         self._observes = False
 
     def use(self, bridges: Iterable[tuple[BridgeSettings, BridgeCounters]]) -> None:
@@ -153,7 +161,21 @@ class Loops:
         self._equal.clear()
 
     def concerns(self, topic: str) -> bool:
-        """Whether a message to ``topic`` may come by several ways."""
+        """Whether a message to ``topic`` may come by several ways. The router asks for each route that it
+        makes."""
+        found = self._may_come_twice(topic)
+        if len(topic) <= LONGEST_REMEMBERED:
+            if len(self._concerned) >= MOST_REMEMBERED:
+                self._concerned.clear()
+            self._concerned[topic] = found
+        return found
+
+    def _is_concerned(self, topic: str) -> bool:
+        """The same, from memory."""
+        found = self._concerned.get(topic)
+        return self.concerns(topic) if found is None else found
+
+    def _may_come_twice(self, topic: str) -> bool:
         if topic.startswith("$SYS/"):
             return False
         bridges = comes = 0
@@ -170,13 +192,13 @@ class Loops:
         """Whether bridges of several brokers have subscribed to ``topic``."""
         if len(self._served) < 2:
             return False
-        sessions = (self._engine.sessions.get(client_id) for client_id in self._served)
-        subscribed = (
-            session
-            for session in sessions
-            if session and any(matches(f, topic) for f in session.subscriptions)
-        )
-        return len(list(islice(subscribed, 2))) == 2
+        found = set()
+        for session in islice(self._engine.router.subscribed(topic), MOST_SUBSCRIBERS):
+            if session.client_id in self._served:
+                found.add(session.client_id)
+                if len(found) > 1:
+                    return True
+        return False
 
     # ---- what the engine asks
 
@@ -186,8 +208,6 @@ class Loops:
         if channel.inside or client is None:
             return
         if is_bridge(connect):
-            if not self._served:
-                self._engine.hooks.observe(SessionTerminated, self._terminated)
             self._serve(client.client_id, connect.version)
             if connect.version == 5:
                 channel.handlers = _OfBridge(self, channel.handlers)
@@ -197,7 +217,7 @@ class Loops:
     def publish(self, channel: Channel, publish: Publish, handlers: Handlers) -> None:
         """A bridge of another broker has sent a message."""
         properties = publish.properties
-        if properties is not None and not self.concerns(publish.topic):
+        if properties is not None and not self._is_concerned(publish.topic):
             now = self._engine.clock.monotonic()
             identifier = identifier_of(properties)
             if self._is_certain(publish, identifier, now):
@@ -212,7 +232,7 @@ class Loops:
     def is_copy(self, publish: Publish, publisher: Session | None) -> bool:
         """Whether the message has been here. One that has not gets an identifier. Asked once for each message
         to a topic that :meth:`concerns` is true for, just before :meth:`_published`."""
-        if not self.concerns(publish.topic):
+        if not self._is_concerned(publish.topic):
             return False
         way = self._way(publisher.client_id) if publisher is not None else HERE
         identifier = identifier_of(publish.properties)
@@ -266,19 +286,24 @@ class Loops:
 
     def _terminated(self, event: SessionTerminated) -> None:
         self._serve(event.client.client_id, 0)
-        if not self._served:
-            self._engine.hooks.forget(self._terminated)
 
     def _serve(self, client_id: str, version: int) -> None:
         """``version`` 0: it is no bridge, or no more."""
-        before = len(self._served)
+        if self._versions.get(client_id, 0) == version:
+            return
+        hooks = self._engine.hooks
         if version:
+            if not self._served:
+                hooks.observe(SessionTerminated, self._terminated)
             self._served.add(client_id)
-            self.linked(client_id, version)
-        elif client_id in self._served:
+        else:
             self._served.discard(client_id)
-            self.linked(client_id, 0)
-        if before != len(self._served):
+            if not self._served:
+                hooks.forget(self._terminated)
+        self.linked(client_id, version)
+        session = self._engine.sessions.get(client_id)
+        # More than a few change nothing, unless they have subscriptions already.
+        if len(self._served) <= FEW or (session is not None and session.subscriptions):
             self._observe()
 
     def _way(self, client_id: str) -> str:
@@ -291,6 +316,7 @@ class Loops:
         elif self._observes and not wanted:
             self._engine.hooks.forget(self._published)
         if wanted or self._observes:
+            self._concerned.clear()
             self._engine.router.forget_all_routes()
         self._observes = wanted
 

@@ -49,10 +49,10 @@ def _lines(bridge: dict[str, Any], now: float) -> list[str]:
     if bridge["next_try"] is not None:
         lines.append(f"  next try in {max(0, bridge['next_try'] - now):.1f} s")
     lines.append(
-        f"  {bridge['queued']} messages wait, {counters['sent']} sent, {counters['received']} received,"
-        f" connected {counters['connects']} times"
+        f"  waiting: {bridge['queued']}, sent: {counters['sent']}, received: {counters['received']},"
+        f" links: {counters['connects']}"
     )
-    dropped = ", ".join(f"{count} {reason}" for reason, count in counters["dropped"].items())
+    dropped = ", ".join(f"{reason} {count}" for reason, count in counters["dropped"].items())
     if dropped:
         lines.append(f"  not passed on: {dropped}")
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Set
+from collections.abc import Awaitable, Callable, Generator, Iterator, Set
 from sys import getsizeof
 from typing import Any, Generic, TypeVar
 
@@ -231,6 +231,12 @@ class Router(Generic[S]):
         """The group of a ``$share/GROUP/...`` filter, or None."""
         name, rest = split_share(topic_filter)
         return self._groups.get((name, rest)) if name is not None else None
+
+    def subscribed(self, topic: str) -> Iterator[S]:
+        """The sessions that have subscribed to ``topic``, not counting shared subscriptions; some may come
+        several times."""
+        for found in self._trie.match(topic):
+            yield from (one for one in found if not isinstance(one, SharedGroup))
 
     def forget_all_routes(self) -> None:
         """To be called when the observers change."""

@@ -156,7 +156,7 @@ def test_lines_for_people() -> None:
         lines = _lines(now.to_dict(), now.since + 3)
         assert lines == [
             f"up: connected for 3 s, {server(remote)}",
-            "  0 messages wait, 1 sent, 0 received, connected 1 times",
+            "  waiting: 0, sent: 1, received: 0, links: 1",
         ]
     with TestBroker(conf_text=bridge("mqtt-tcp://127.0.0.1:1", *BOTH)) as broker:
         wait_until(lambda: status(broker).state == "disconnected", "it has failed")
