@@ -21,7 +21,7 @@ _REQUESTS = ("auth_req", "super_req", "acl_req")
 
 
 def auth(section: Section, report: Report) -> AuthSettings:
-    """The access settings; faults go to the report."""
+    """The access settings; errors go to the report."""
     if is_off(section):
         report.warn(
             section.values["enable"].place, "auth.enable", "false: everyone may connect and do everything"
@@ -50,7 +50,7 @@ def _rule(values: Values, report: Report) -> AclRule:
 
 
 def _condition(values: Values, permit: str, report: Report) -> AclRule:
-    for key in ("ipaddrs", "or"):  # without them the rule would hold for everybody
+    for key in ("ipaddrs", "or"):  # without them the rule would apply to everybody
         if values.is_empty(key):
             message = "empty: the rule would match no client; leave the key out, or name at least one"
             report.error(values.place_of(key), f"{values.name}.{key}", message)
@@ -72,7 +72,7 @@ def _unless_everyone(name: str | None) -> str | None:
 
 
 def _with_one_spelling_of_tls(section: Section) -> Section:
-    """`ssl {}` of a request, as NanoMQ's code has it, read as `tls {}`, as its documents have it."""
+    """`ssl {}` of a request, as in NanoMQ's code, is read as `tls {}`, as in its documents."""
     http_auth = section.section("http_auth")
     if http_auth is not None:
         for name in _REQUESTS:
@@ -83,7 +83,7 @@ def _with_one_spelling_of_tls(section: Section) -> Section:
 
 
 def _switch_of_passwords(section: Section, report: Report) -> None:
-    """`enable` without quotes among the users is NanoMQ's switch for all of them, and no user."""
+    """`enable` without quotes among the users is NanoMQ's switch for all of them, and not a user."""
     users = section.section("password")
     switch = users.values.get("enable") if users else None
     if users is None or not isinstance(switch, Text) or switch.quoted or switch.text not in ("true", "false"):

@@ -37,7 +37,7 @@ DEFAULT_QUEUE = 100_000
 NNG = "nng"
 """NanoMQ's bridges to NNG sockets."""
 AWS_PACKET = 128 * 1024
-"""AWS IoT Core takes no larger packets; it has no QoS 2."""
+"""AWS IoT Core accepts no larger packets, and no QoS 2."""
 
 
 def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
@@ -81,7 +81,7 @@ def bridges(root: Section, report: Report) -> tuple[BridgeSettings, ...]:
 
 
 def bridge_of(name: str, values: Mapping[str, object], environ: Mapping[str, str]) -> BridgeSettings:
-    """The bridge that the section of this name with these values would make. Raises ConfigError."""
+    """The bridge of a section with this name and these values. Raises ConfigError."""
     report = Report(environ)
     root = Section(Place())
     root.values["bridges"] = from_python({"mqtt": {name: values}}, Place())

@@ -12,7 +12,7 @@ from .schema import ROWS, Row
 from .settings import Settings
 
 NAMED = ("listeners", "webhook", "event_pusher", "bridges.mqtt")
-"""Sections below which names stand that the schema does not know."""
+"""Sections that have names chosen by the user, which the schema does not know."""
 
 _ABSENT = object()
 
@@ -67,26 +67,27 @@ _KEYS: dict[str, str] = {
     "WebhookSettings.breaker_failures": "breaker.failures",
     "WebhookSettings.secrets": "secret",
 }
-"""The fields of settings whose keys have other names. An empty one has the keys of what is above it."""
+"""The fields of settings whose keys have other names. A field with an empty name has the keys of the section
+above it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key that the new file has otherwise."""
+    """One key whose value differs in the new file."""
 
     key: str
     old: str
-    """As one reads it; nothing secret is in it."""
+    """In readable form, without secrets."""
     new: str
     applied: bool
-    """Whether it holds from now on; else it takes a restart."""
+    """Whether it takes effect now; otherwise it needs a restart."""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.old} -> {self.new}" + ("" if self.applied else " (needs a restart)")
 
 
 def compare(old: Settings, new: Settings) -> tuple[Settings, list[Change]]:
-    """The settings that hold after a reload, and all that the new file has otherwise than those before it."""
+    """The settings after a reload, and all changes of the new file."""
     changes: list[Change] = []
     held: dict[str, Any] = {}
     for field in fields(Settings):
@@ -102,8 +103,8 @@ def compare(old: Settings, new: Settings) -> tuple[Settings, list[Change]]:
 
 
 def row_of(key: str) -> Row | None:
-    """The schema's row of a key as it stands in a file, with the names of listeners, endpoints and users in
-    it; None for a whole section."""
+    """The schema's row of a key of a file, which may contain the names of listeners, endpoints and users.
+    None for a whole section."""
     if key in ROWS:
         return ROWS[key]
     parts = key.split(".")
@@ -117,7 +118,7 @@ def row_of(key: str) -> Row | None:
 
 
 def reloads(key: str) -> bool:
-    """Whether a reload applies a change of this key; of a section, whether it does so for all its keys."""
+    """Whether a reload applies a change of this key; for a section, of all its keys."""
     row = row_of(key)
     if row is not None:
         return row.reload
@@ -134,7 +135,7 @@ def _above(parts: list[str]) -> Iterator[Row]:
 
 
 def _is_named(value: Any) -> bool:
-    """Listeners, endpoints and the like: each has a name by which it is known again."""
+    """Listeners, endpoints and the like, which are recognised by their names."""
     return isinstance(value, tuple) and bool(value) and hasattr(value[0], "name")
 
 

@@ -16,7 +16,7 @@ LOGINS = ("username", "token", "credentials", "nkey")
 
 
 def cluster(root: Section, report: Report) -> ClusterSettings | None:
-    """None without such a section, or if it is off."""
+    """The settings; None without such a section, or if it is off."""
     section = root.section("cluster")
     if section is None or is_off(section):
         return None

@@ -21,7 +21,7 @@ _SCHEMES = {"tcp": "mqtt", "ssl": "mqtts", "ws": "ws", "wss": "wss"}
 
 
 def describe(settings: Settings) -> list[str]:
-    """One line for each listener, endpoint and whatever else is on. Nothing secret is in them."""
+    """One line for each listener, endpoint and other part that is on, without secrets."""
     rows = [("configuration", str(settings.source) if settings.source else "the defaults, no file")]
     rows += [(f"listener {listener.name}", address(listener)) for listener in settings.listeners]
     if settings.http_server is not None:
@@ -82,7 +82,7 @@ def _pusher(endpoint: WebhookSettings) -> str:
 
 
 def _bridge(bridge: BridgeSettings) -> Iterator[tuple[str, str]]:
-    """What it joins, and each mapping with an example."""
+    """The remote broker, and each mapping with an example."""
     servers = ", then ".join(shown_url(address.url) for address in bridge.servers)
     off = "" if bridge.enable else " (off)"
     yield f"bridge {bridge.name}", f"{servers} as {bridge.clientid}{off}"
@@ -103,7 +103,7 @@ def _webhook(endpoint: WebhookSettings) -> str:
 
 
 def _sent(endpoint: WebhookSettings) -> list[str]:
-    """What is sent, and how."""
+    """The events, and how they are sent."""
     events = ", ".join(
         f"{rule.event} ({rule.topic})" if rule.topic else rule.event for rule in endpoint.rules
     )

@@ -1,5 +1,5 @@
-"""Keys from environment variables: NanoMQ's own, which the file overrides, and ours for every key, which
-override the file."""
+"""Keys from environment variables. The file overrides NanoMQ's variables. pybroker's variables, one for every
+key, override the file."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ _SWITCHES = {
     "listeners.wss": "NANOMQ_WEBSOCKET_TLS_ENABLE",
     "http_server": "NANOMQ_HTTP_SERVER_ENABLE",
 }
-"""Sections that NanoMQ's variables fill, and which one switches each of them on."""
+"""Sections that NanoMQ's variables fill, and the variable that switches each of them on."""
 
 
 def put_keys(root: Section, environ: Mapping[str, str]) -> None:
-    """Set the keys of our own variables, which override the file."""
+    """Set the keys of pybroker's variables, which override the file."""
     for name, text in environ.items():
         if name.startswith(KEY_VARIABLE):
             key = name.removeprefix(KEY_VARIABLE).lower().replace("__", ".")
@@ -79,8 +79,8 @@ def put_keys(root: Section, environ: Mapping[str, str]) -> None:
 
 
 def fill(root: Section, environ: Mapping[str, str], report: Report) -> None:
-    """Set the keys of NanoMQ's variables that the file does not name. Where it names another value, or the
-    variable is none of NanoMQ's but spelled like one, the report is told."""
+    """Set the keys of NanoMQ's variables that the file does not name. Warns if the file has another value,
+    and for variables that are spelled nearly like NanoMQ's."""
     variables = {name: text for name, text in environ.items() if name.startswith("NANOMQ_") and text}
     for name in variables:
         if name in _WITHOUT_EFFECT:
@@ -92,7 +92,7 @@ def fill(root: Section, environ: Mapping[str, str], report: Report) -> None:
         _fill_one(root, name, key, node, report)
     listeners = root.section("listeners")
     if listeners and not named and "tcp" not in listeners.values and "NANOMQ_BROKER_URL" not in variables:
-        # As in NanoMQ, TLS and WebSockets come beside TCP.
+        # As in NanoMQ, TLS and WebSockets are served beside TCP.
         listeners.values["tcp"] = Section(root.place)
 
 
@@ -126,7 +126,7 @@ def _is_off(section: str, variables: Mapping[str, str]) -> bool:
     try:
         return not flag().parse(switch or "false")
     except ValueError:
-        return False  # an error, told where the value is read
+        return False  # an error, reported when the value is read
 
 
 def _fill_one(root: Section, name: str, key: str, node: Node, report: Report) -> None:
@@ -166,7 +166,7 @@ def _value(node: Node) -> object:
 
 
 def _unknown(name: str, report: Report) -> None:
-    """Many a NANOMQ_... is somebody else's, such as those of Kubernetes; only near misses are told."""
+    """Many variables with NANOMQ_ belong to others, such as Kubernetes. Only near misses are reported."""
     near = difflib.get_close_matches(name, [*NANOMQ_VARIABLES, *_OTHERS], 1, 0.9)
     if not near:
         return

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that keeps the broker from starting."""
+    """One error that prevents the start of the broker."""
 
     where: str
     """``file:line``, the file alone, or ``command line``."""
     key: str
-    """The dotted key, empty where the text itself is at fault."""
+    """The dotted key; empty if the error is in the text itself."""
     message: str
 
     def __str__(self) -> str:
@@ -21,7 +21,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``str()`` gives one line for each problem, all of them together."""
+    """The configuration cannot be used. ``str()`` has one line for each problem."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

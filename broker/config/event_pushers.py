@@ -13,13 +13,13 @@ from .units import BACKENDS
 from .webhooks import endpoint
 
 _BATCH_OF_PUSH = 8
-"""Each event is a request of its own: with the usual `pool_size` there are 32 at a time."""
+"""Each event is sent in a request of its own. With the default `pool_size` there are 32 at a time."""
 _EVENTS_OF_PUSH = ("on_message_queued",)
 """The events that are pushed without `events`."""
 
 
 def event_pushers(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
-    """Every event pusher that is on. ``drain_timeout`` is for those that name none of their own."""
+    """Every event pusher that is on. ``drain_timeout`` is the default for those that set none."""
     section = root.section(PREFIX)
     if section is None or is_off(section):
         return ()
@@ -60,7 +60,7 @@ def _pusher(name: str, section: Section, report: Report, drain_timeout: float) -
 
 
 def _as_a_webhook(values: Values, report: Report) -> None:
-    """HTTP here is what it is there: one URL, the same defaults, headers as they are."""
+    """HTTP has the same settings as in webhooks: one URL, the same defaults, and headers in the same form."""
     for key in ("batch.size", "pool_size", "cancel_timeout"):
         if key not in values:
             values.put(key, default(f"webhook.{key}"), values.place)

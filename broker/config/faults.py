@@ -9,7 +9,7 @@ from .tree import Section
 
 
 def faults(root: Section, report: Report) -> tuple[Fault, ...] | None:
-    """The faults in force from the start; None without the section: then there can be none."""
+    """The faults in force from the start. None without the section: then faults cannot be switched on."""
     section = root.section("faults")
     if section is None or is_off(section):
         return None

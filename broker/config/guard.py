@@ -21,7 +21,8 @@ _WORDS = re.compile(r"auth|anonym|passw|permit|verif|deny|(?:^|_)acls?(?:$|_)", 
 
 
 def may_guard(key: str, node: Node) -> bool:
-    """Whether an unknown key, or anything in it, is in a section that guards access or is named like it."""
+    """Whether an unknown key, or anything in it, is in a section that controls access, or has a similar
+    name."""
     first, *below = parts = key.split(".")
     if first in SECTIONS or (not below and difflib.get_close_matches(first.lower(), _TOP, 1, 0.75)):
         return True

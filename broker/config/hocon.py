@@ -1,5 +1,7 @@
-"""Reads a HOCON file into a tree that knows its lines. See `marked` for why pyhocon gets another text, and
-`plain` for files that are read without it."""
+"""Reads a HOCON file into a tree with line numbers.
+
+`marked` explains why pyhocon gets another text, and `plain` reads most files without pyhocon.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,11 @@ _MARK = re.compile(r"<(\d+)>")
 def parse(
     file: Path, environ: Mapping[str, str] = os.environ, within: tuple[str, ...] = ()
 ) -> tuple[Section, list[Text]]:
-    """The tree of a file and its includes, and the unquoted values that a ``#`` cut short. ``within`` is the
-    section that the file is to fill, where it does not stand for itself.
+    """The tree of a file and its includes, and the unquoted values that a ``#`` cut short.
 
-    Raises `ConfigError` for a file that cannot be read or parsed. An include that is missing raises nothing
-    here: it is noted in its section, where whoever uses the section finds it.
+    ``within`` is the section that the file fills, if it is not a whole configuration. Raises `ConfigError`
+    for a file that cannot be read or parsed. A missing include is not an error here: it is noted in its
+    section, for whoever uses the section.
     """
     marked = scan(file, environ, within)
     text = marked.finish()
@@ -36,7 +38,7 @@ def parse(
 
 
 def _by_pyhocon(text: str, marked: MarkedText, file: Path) -> dict[str, Any]:
-    # Imported here: it costs 60 ms that most files, and other commands, need not pay.
+    # Imported here: it takes 60 ms, and most files and other commands do not need it.
     from pyhocon import ConfigFactory
     from pyhocon.exceptions import ConfigException
     from pyparsing import ParseBaseException
@@ -52,7 +54,7 @@ def _by_pyhocon(text: str, marked: MarkedText, file: Path) -> dict[str, Any]:
 
 
 def _explain(message: str, marked: MarkedText, file: Path) -> Problem:
-    """pyhocon's message in the file's own names and lines."""
+    """pyhocon's message with the names and lines of the file."""
     line = re.search(r"line: ?(\d+)", message)
     place = (marked.place_of(int(line[1])) if line else None) or Place(file)
     names = [".".join(marked.keys[int(part[1:])] for part in path.split(".")) for path in _paths(message)]
@@ -94,10 +96,10 @@ class _Builder:
                     section.missing.append(mark)
             elif not self._only_environment(key, value):
                 node = self.node(value)
-                # HOCON's null takes back what was set before.
+                # In HOCON null removes the value that was set before.
                 if not (isinstance(node, Text) and node.text == "null" and not node.quoted):
                     section.values[self._marked.keys[int(key[1:])]] = node
-        if section.place is self._nowhere:  # from a dotted key: a.b = 1 is all that is known of a
+        if section.place is self._nowhere:  # from a dotted key: a.b = 1 says nothing else about a
             section.place = next((node.place for node in section.values.values()), self._nowhere)
         return section
 
@@ -106,7 +108,7 @@ class _Builder:
         return match is not None and self._marked.is_from_environment(key, int(match[1]))
 
     def _items(self, values: list[Any]) -> Items:
-        """Each list begins with the mark of its place, also where lists have been joined."""
+        """Each list begins with the mark of its place, also when lists were joined."""
         place, items = self._nowhere, []
         for value in values:
             mark = self._marks(value)[0] if isinstance(value, str) and _MARK.match(value) else None

@@ -13,11 +13,11 @@ from .tree import Section
 
 LOOPBACK = "127.0.0.1"
 WELL_KNOWN = ("admin", "public")
-"""NanoMQ's user and password, which everybody knows."""
+"""NanoMQ's default user and password, which are public."""
 
 
 def http_server(root: Section, report: Report) -> HttpServerSettings | None:
-    """None without such a section, or if it is off."""
+    """The settings; None without such a section, or if it is off."""
     section = root.section("http_server")
     if section is None or is_off(section):
         return None
@@ -61,7 +61,7 @@ def _check_credentials(settings: HttpServerSettings, values: Values, report: Rep
 
 
 def _guarded(settings: HttpServerSettings, values: Values, report: Report) -> HttpServerSettings:
-    """Where no password keeps others out, the address does."""
+    """Without a password, serve the loopback address only. Warn of other settings that let others in."""
     place = values.place_of("ip_addr") if "ip_addr" in values else values.place
     if _is_loopback(settings.host):
         return settings

@@ -16,7 +16,7 @@ KINDS = {
     "wss": "wss",
     "nmq-wss": "wss",
 }
-"""The schemes, and the kind of listener that each of them is."""
+"""The schemes, and the kind of listener for each."""
 
 
 def listener_of_url(url: str) -> tuple[str, str]:

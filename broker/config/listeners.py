@@ -13,7 +13,8 @@ _TLS_KEYS = ("keyfile", "certfile", "cacertfile", "key_password", "verify_peer",
 
 
 def listeners(root: Section, report: Report) -> tuple[tuple[ListenerSettings, Place], ...]:
-    """Every listener that is on, and where it is written. Without the section: tcp on the loopback."""
+    """Every listener that is on, and where it is written. Without the section: TCP on the loopback
+    address."""
     section = root.section("listeners")
     if section is None:
         return ((ListenerSettings("tcp", "tcp"), root.place),)
@@ -36,7 +37,8 @@ def listeners(root: Section, report: Report) -> tuple[tuple[ListenerSettings, Pl
 
 
 def _sections(kind: str, section: Section, report: Report) -> list[tuple[str, Values]]:
-    """``listeners.tcp`` itself, if it has own keys or nothing else, and each ``listeners.tcp.NAME``."""
+    """``listeners.tcp`` itself, if it has keys of its own or nothing else, and each
+    ``listeners.tcp.NAME``."""
     schema = f"listeners.{kind}"
     named = {
         name: node
@@ -91,8 +93,8 @@ def _listener(
 
 
 def _tls(values: Values, section: Section, report: Report) -> TlsServer | None:
-    """None after an error. A wss listener without a certificate has that of ``listeners.ssl``, and of its
-    other keys those that it does not name."""
+    """The listener; None after an error. A wss listener without a certificate has that of ``listeners.ssl``,
+    with its other keys as defaults."""
     if values.schema == "listeners.wss" and "certfile" not in values and "keyfile" not in values:
         shared = section.section("ssl")
         if shared is not None:
@@ -102,7 +104,7 @@ def _tls(values: Values, section: Section, report: Report) -> TlsServer | None:
 
 
 def tls_server(values: Values, report: Report) -> TlsServer | None:
-    """The certificate of an address that is served; None after an error."""
+    """The certificate of an address; None after an error."""
     for key in ("certfile", "keyfile"):
         if key not in values:
             report.error(values.place, f"{values.name}.{key}", "missing: TLS needs a certificate and its key")
@@ -133,7 +135,7 @@ def tls_server(values: Values, report: Report) -> TlsServer | None:
 
 
 def _check_addresses(found: list[tuple[ListenerSettings, Place]], report: Report) -> None:
-    """Two listeners on one address: told here, where the lines are known, rather than by a failing bind."""
+    """Report two listeners on one address. Here the lines are known; a failing bind would not know them."""
     taken: dict[tuple[str, int, str], str] = {}
     for listener, place in found:
         if listener.type == "unix":

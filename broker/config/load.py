@@ -49,12 +49,12 @@ def load(
     overrides: Mapping[str, object] = MappingProxyType({}),
     keys_of_environment: bool = False,
 ) -> Settings:
-    """The settings of a file, or the defaults where there is none.
+    """The settings of a file, or the defaults if there is none.
 
-    ``overrides`` are dotted keys that win over the file, such as command-line flags; a None is skipped.
-    With ``keys_of_environment`` so do variables such as ``PYBROKER__MQTT__MAX_PACKET_SIZE``, and those of
-    NanoMQ, such as ``NANOMQ_BROKER_URL``, say what the file does not.
-    Raises `ConfigError` with every problem found; what is merely odd is in ``warnings``.
+    ``overrides`` are dotted keys that override the file, such as command-line flags; a None is skipped. With
+    ``keys_of_environment``, variables such as ``PYBROKER__MQTT__MAX_PACKET_SIZE`` override the file too, and
+    those of NanoMQ, such as ``NANOMQ_BROKER_URL``, set keys that the file does not name. Raises `ConfigError`
+    with every problem found; warnings are in ``warnings``.
     """
     report = Report(environ)
     root = Section(Place(path))
@@ -134,7 +134,7 @@ def _check_sections(root: Section, report: Report) -> None:
 
 
 def _refuse_what_may_guard(key: str, node: Node, report: Report) -> None:
-    """Access rules, or plugins of ours, in a section that has NanoMQ's name for something else."""
+    """Access rules, or pybroker's plugins, in a section whose name means something else in NanoMQ."""
     if key == "rules" and isinstance(node, Items):
         report.error(node.place, key, "access rules have no effect here; write auth.acl.rules = [ ... ]")
     elif key == "plugin" and isinstance(node, Section) and node.values.keys() - {"libs"}:
@@ -254,7 +254,7 @@ def _warn_about_access(
 
 
 def _is_reachable(listener: ListenerSettings) -> bool:
-    """Whether other machines get to it without a certificate of their own."""
+    """Whether other machines can reach it without a certificate of their own."""
     if listener.type == "unix" or listener.host == "localhost":
         return False
     if listener.tls is not None and listener.tls.verify_peer and listener.tls.fail_if_no_peer_cert:

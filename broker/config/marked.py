@@ -15,18 +15,19 @@ from .tree import MissingInclude, Place, Text
 
 MAX_DEPTH = 64
 TOO_DEEP = f"more than {MAX_DEPTH} sections and lists inside each other"
-"""Sections in sections, and files in files: more than anybody needs, fewer than would trouble the parser."""
+"""The largest depth of sections in sections, and of files in files: more than anybody needs, and fewer than
+would trouble the parser."""
 
 NAMES = ("auth", "password")
-"""The section whose keys are names, and dots part of them: user ``a`` may stand beside user ``a.b``."""
+"""The section whose keys are names that may contain dots: user ``a`` may exist beside user ``a.b``."""
 
 PLACE_KEY, MISSING_KEY = "at", "missing"
-"""Keys that no file has: each section tells its place, and which includes it lacks."""
+"""Keys that no file has. They note the place of each section, and its missing includes."""
 
 
 class MarkedText:
-    """Grows while files are scanned. One for a main file and all it includes; ``within`` is the section that
-    the main file is to fill."""
+    """The text that grows while files are scanned. There is one for a main file and its includes; ``within``
+    is the section that the main file fills."""
 
     def __init__(self, environ: Mapping[str, str], within: tuple[str, ...] = ()) -> None:
         self.keys: list[str] = []
@@ -42,11 +43,11 @@ class MarkedText:
         self._sections = [within]
         """The paths of the brackets that are open."""
         self._path = within
-        """That of the last key."""
+        """The path of the last key."""
 
     def finish(self) -> str:
         """The whole text."""
-        # A substitution prefers the file's own value, so those of the environment stand before all of them.
+        # A substitution prefers a value of the file, so the values of the environment come first.
         environment = "".join(f'{key} = "<{mark}>"\n' for key, mark in self._from_environment.items())
         self._places[:0] = [None] * len(self._from_environment)
         return environment + "".join(self._out)
@@ -56,7 +57,7 @@ class MarkedText:
         return self._places[line - 1] if 0 < line <= len(self._places) else None
 
     def is_from_environment(self, key: str, mark: int) -> bool:
-        """Whether this top-level key is only there to serve a ``${NAME}``."""
+        """Whether this top-level key exists only for a ``${NAME}``."""
         return self._from_environment.get(key) == mark
 
     # -- where we are -------------------------------------------------------------------------------------

@@ -17,11 +17,11 @@ _HEAD = "# User name = password or its hash. Made by `pybroker passwd`; may be e
 
 
 class PasswdError(Exception):
-    """The file cannot be changed: one line for people."""
+    """The file cannot be changed; the message is one line."""
 
 
 def hashed(password: str) -> str:
-    """The argon2 hash that the file has in place of the password."""
+    """The argon2 hash that the file has instead of the password."""
     from pwdlib.hashers.argon2 import Argon2Hasher  # amqtt's hasher
 
     return Argon2Hasher().hash(password)
@@ -37,8 +37,8 @@ def users(file: Path) -> dict[str, str]:
 
 
 def set_password(file: Path, user: str, password_hash: str) -> bool:
-    """Give ``user`` this hash; creates a missing file. Returns whether the user is new. Raises PasswdError,
-    and then the file is unchanged."""
+    """Set the hash of ``user``; creates a missing file. Returns whether the user is new. Raises PasswdError;
+    then the file is unchanged."""
     before = users(file) if file.exists() else {}
     line = f"{json.dumps(user, ensure_ascii=False)} = {json.dumps(password_hash)}"
     lines = _lines(file)
@@ -77,7 +77,7 @@ def _user_of(line: str) -> str | None:
 
 
 def _replace(file: Path, lines: list[str], expected: dict[str, str]) -> None:
-    """Write the whole file beside the old one, read it as the broker would, and rename it into place."""
+    """Write the whole file beside the old one, read it as the broker does, and rename it."""
     target = file.resolve()
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -101,7 +101,8 @@ def _replace(file: Path, lines: list[str], expected: dict[str, str]) -> None:
 
 
 def _keep_owner(old: Path, new: Path) -> None:
-    """The broker may run as another user; what all others could do with the file they can no more."""
+    """Give the new file the owner and mode of the old one, because the broker may run as another user. Others
+    get no access."""
     facts = old.stat()
     if (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
         os.chown(new, facts.st_uid, facts.st_gid)

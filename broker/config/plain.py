@@ -1,5 +1,5 @@
-"""Reads marked text that only sets and merges keys, without pyhocon, in a hundredth of the time. Most files
-are like that, including those with thousands of users."""
+"""Reads marked text that only sets and merges keys, without pyhocon, a hundred times as fast. Most files are
+like that, including those with thousands of users."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LINE = re.compile(
 
 
 def read(text: str) -> Tree | None:
-    """What pyhocon makes of the text of a `MarkedText`. None where values refer to each other, sections or
-    lists are joined, or one kind of value takes the place of another: that is pyhocon's to decide."""
+    """The result of pyhocon for a `MarkedText`. None if values refer to each other, sections or lists are
+    joined, or one kind of value replaces another: pyhocon has to decide these."""
     root: Tree = {}
     into: Tree | list[Any] = root
     around: list[tuple[Tree | list[Any], str]] = []
-    """For each bracket that is open: what it stands in, and its key there."""
+    """For each open bracket: its container, and its key there."""
     for line in filter(None, text.split("\n")):
         match = _LINE.fullmatch(line)
         if match is None:
@@ -43,7 +43,7 @@ def read(text: str) -> Tree | None:
 
 
 def _put(into: Tree | list[Any], path: str | None, value: Any) -> bool:
-    """Whether that is all there was to it."""
+    """Whether this is the whole text."""
     if isinstance(into, list):
         into.append(value)
         return True

@@ -39,7 +39,7 @@ class Report:
         self._warnings.append((place, key, message))
 
     def missing(self, section: Section, key: str, *, deep: bool = False) -> None:
-        """The includes that a section lacks; ``deep``: and those of the sections in it."""
+        """The missing includes of a section; ``deep``: and of the sections in it."""
         for include in section.missing:
             self.error(include.place, key, include.message)
         if deep:
@@ -48,11 +48,11 @@ class Report:
                     self.missing(node, f"{key}.{name}", deep=True)
 
     def without_effect(self, place: Place, key: str) -> None:
-        """A key that is accepted and does nothing; a section's are told in one warning."""
+        """A key that is accepted and has no effect. A section has one warning for all such keys."""
         self._without_effect.setdefault(key.split(".")[0], []).append((place, key))
 
     def unknown(self, node: Node, key: str, siblings: list[str]) -> None:
-        """A warning; an error where the key may be meant to guard access."""
+        """A warning, or an error if the key may be meant to control access."""
         hint = _hint(key, siblings)
         if not may_guard(key, node):
             self.warn(node.place, key, f"unknown key, ignored{hint}")
@@ -79,7 +79,7 @@ class Report:
 
 
 def _hint(key: str, siblings: list[str]) -> str:
-    """A suggestion of the intended key, as the end of a message."""
+    """A suggestion of the intended key, for the end of a message."""
     if renamed := new_name(key):
         return f"; it is called {renamed} now"
     near = difflib.get_close_matches(key, siblings, 1, 0.75) or difflib.get_close_matches(key, ROWS, 1, 0.8)
@@ -107,18 +107,18 @@ class Values:
         return self._found[key] if key in self._found else default(f"{self.schema}.{key}")
 
     def __contains__(self, key: str) -> bool:
-        """Whether the section names the key, be its value right or wrong."""
+        """Whether the section names the key, with a right or a wrong value."""
         return key in self._places
 
     def is_empty(self, key: str) -> bool:
-        """Whether the section names the key, a list, and there is nothing in it."""
+        """Whether the section names the key with an empty list."""
         return self._found.get(key) == ()
 
     def place_of(self, key: str) -> Place:
         return self._places.get(key, self.place)
 
     def overlaid(self, others: Values, keys: Iterable[str]) -> Values:
-        """These values, but for those of ``keys`` that the other section names."""
+        """These values, with those of ``keys`` that the other section names."""
         both = Values(self.schema, self.name, self.place, dict(self._found), dict(self._places))
         for key in keys:
             if key in others:
@@ -126,7 +126,7 @@ class Values:
         return both
 
     def put(self, key: str, value: Any, place: Place) -> None:
-        """A None is a value that was refused."""
+        """Set the value of a key; None: it was refused."""
         self._places[key] = place
         if value is not None:
             self._found[key] = value
@@ -154,17 +154,15 @@ def is_off(section: Section) -> bool:
 
 
 def read(section: Section, schema: str, report: Report, name: str | None = None) -> Values:
-    """Read a section whose rows begin with ``schema``. Faults go to the report."""
+    """Read a section whose rows begin with ``schema``. Errors go to the report."""
     values = Values(schema, name or schema, section.place)
     _Walk(values, report).section(section, "")
     return values
 
 
 def existing_file(values: Values, key: str, report: Report, *, needed: bool = True) -> Path | None:
-    """The file that a key names: beside the file that names it, or else in the working directory.
-
-    None if no file is named. A missing file is an error, or a warning if it is not ``needed``.
-    """
+    """The file that a key names, beside the file that names it or else in the working directory. None if no
+    file is named. A missing file is an error, or a warning if it is not ``needed``."""
     if values[key] is None:
         return None
     wanted, place = Path(values[key]), values.place_of(key)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, check: Callable[[Path], object]) -> None:
-    """Write ``content`` beside ``path``, let ``check`` read it there, where includes are found as before, and
-    put it in place of ``path`` at one stroke, with its mode. Raises what ``check`` raises, and OSError; then
-    ``path`` is as it was."""
+    """Write ``content`` beside ``path``, so that includes are found. Let ``check`` read it there, and then
+    rename it to ``path`` with the same mode. Raises what ``check`` raises, and OSError; then ``path`` is
+    unchanged."""
     target = path.resolve()
     number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     new = Path(name)

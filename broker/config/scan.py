@@ -12,7 +12,7 @@ from .errors import ConfigError, Problem
 from .marked import MAX_DEPTH, MarkedText, syntax_error
 from .tree import MissingInclude, Place, Text
 
-# In access rules these stand for the client; any other ${name} is a value of the file or of the environment.
+# In access rules these stand for the client. Any other ${name} is a value of the file or the environment.
 _LITERAL = r"\$\{(?:clientid|username)\}"
 _STRING = r'"(?:[^"\\\n]|\\.)*"'
 _COMMON = rf"""
@@ -46,10 +46,10 @@ _NEXT_MEMBER = re.compile(
 
 
 def scan(file: Path, environ: Mapping[str, str], within: tuple[str, ...] = ()) -> MarkedText:
-    """A file, which fills the section ``within``, with all it includes. Raises `ConfigError` at the first
-    thing that is no HOCON.
+    """Scan a file, which fills the section ``within``, and its includes.
 
-    An include that cannot be read is noted in its section: whether it matters is the reader's to say.
+    Raises `ConfigError` at the first text that is not HOCON. An include that cannot be read is noted in its
+    section, and the reader decides whether it matters.
     """
     marked = MarkedText(environ, within)
     marked.place(Place(file))
@@ -58,19 +58,19 @@ def scan(file: Path, environ: Mapping[str, str], within: tuple[str, ...] = ()) -
 
 
 class _File:
-    """The scan of one file. After a key comes ``=`` or a bracket, then its value, then the next key."""
+    """The scan of one file. After a key there is ``=`` or a bracket, then its value, then the next key."""
 
     def __init__(self, marked: MarkedText, file: Path, shown: Path, including: tuple[Path, ...]) -> None:
         self.marked = marked
         self.shown = shown
-        """The path as messages have it."""
+        """The path for messages."""
         self.open_files = (*including, file.resolve())
         self.text = _read(file, shown)
         self.line = 1
         self.depth = marked.depth
-        """Brackets that were open before this file began."""
+        """The number of brackets that were open before this file."""
         self.in_braces = False
-        """A whole file may stand in { }."""
+        """Whether the whole file is in { }."""
         self.want = "value" if marked.in_list else "key"
         """The kind of the next token: ``key``, ``assign`` (the key may go on) or ``value``."""
         self.path: list[str] = []
@@ -78,7 +78,7 @@ class _File:
         self.new_part = True
         """Whether the next word begins another part of the key's path."""
         self.has_value = False
-        """Whether a part of the value is there already."""
+        """Whether a part of the value was read already."""
         self.after_blank = False
 
     def run(self) -> None:
@@ -229,7 +229,7 @@ class _File:
         self.marked.key(self.path, Place(self.shown, self.key_line))
 
     def _begins_a_member(self, position: int) -> bool:
-        """Whether the text here is not part of the value that came before it, but the next key."""
+        """Whether the text here is the next key, and not part of the value before it."""
         if self.want != "value" or self.marked.in_list or not _NEXT_MEMBER.match(self.text, position):
             return False
         if not self.has_value and self.line > self.key_line:
@@ -251,7 +251,7 @@ class _File:
             self.want = "key"
 
     def _include_file(self, name: str) -> None:
-        """Put another file here: the one beside this file, else the one in the working directory."""
+        """Include another file: the one beside this file, else the one in the working directory."""
         places = {self.shown.parent / name: None, Path(name): None}
         for candidate in places:
             if candidate.resolve() in self.open_files:
@@ -270,7 +270,7 @@ class _File:
 
 
 def _unescape(quoted: str) -> str:
-    """JSON's escapes; anything else after a backslash stays as it is, as NanoMQ leaves it."""
+    """The escapes of JSON. Anything else after a backslash stays unchanged, as in NanoMQ."""
     if "\\" not in quoted:
         return quoted[1:-1]
     kept = re.sub(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt])?', lambda match: match[0] if match[1] else "\\\\", quoted)

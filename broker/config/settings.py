@@ -1,7 +1,7 @@
-"""The settings of the broker, checked and frozen.
+"""The settings of the broker, checked and frozen. Times are in seconds, sizes in bytes.
 
-Times are seconds, sizes bytes. A leaf: every other part may read these, they read nothing.
-The defaults are NanoMQ's unless docs/configuration.md says otherwise.
+A leaf: every other part may import this module, and it imports nothing. The defaults are NanoMQ's unless
+docs/configuration.md says otherwise.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class ConfigWarning:
     """A warning: something in the file may not have the intended effect."""
 
     where: str
-    """``file:line``, or the file alone where no line is known."""
+    """``file:line``, or the file alone if no line is known."""
     key: str
-    """The dotted key, empty where the text itself is meant."""
+    """The dotted key; empty if the text itself is meant."""
     message: str
 
     def __str__(self) -> str:
@@ -46,12 +46,12 @@ class MqttSettings:
     max_topic_alias: int = 1024
     """Topic aliases a client may set (5.0: announced in CONNACK)."""
     retry_interval: float = 10.0
-    """After this long without an acknowledgement a 3.1 or 3.1.1 message is sent again; 0 never."""
+    """A 3.1 or 3.1.1 message is sent again after this time without an acknowledgement; 0: never."""
     keepalive_multiplier: float = 1.5
     max_session_expiry: float = 4294967295.0
-    """An upper bound for the session expiry interval; 0xFFFFFFFF is without end."""
+    """An upper bound for the session expiry interval; 0xFFFFFFFF: no bound."""
     session_expiry: float = 4294967295.0
-    """How long a session of a 3.x client with clean session 0 is kept after it left."""
+    """The time for which the session of a 3.x client with clean session 0 is kept after it disconnects."""
     retain_available: bool = True
     wildcard_subscription: bool = True
     shared_subscription: bool = True
@@ -90,9 +90,9 @@ class ListenerSettings:
     max_connections: int | None = None
     """For this listener alone, beside `limits.max_connections`."""
     connect_rate: float | None = None
-    """In place of `limits.connect_rate`; 0 is without bound."""
+    """Replaces `limits.connect_rate`; 0: no bound."""
     backlog: int = 1024
-    """Connections the system holds until they are accepted."""
+    """Connections that the system holds until they are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +104,13 @@ class AclRule:
     action: str = "pubsub"
     """``publish``, ``subscribe`` or ``pubsub``."""
     topics: tuple[str, ...] = ()
-    """None is every topic; ``@topic`` is literal; ``${clientid}`` and ``${username}`` are filled in."""
+    """None: every topic. ``@topic`` is literal; ``${clientid}`` and ``${username}`` are replaced."""
     username: str | None = None
-    """None is everyone, also those without one (`#` in the file)."""
+    """None: everyone, also clients without one (`#` in the file)."""
     clientid: str | None = None
     ipaddrs: tuple[str, ...] = ()
     all_of: tuple[AclRule, ...] = ()
-    """`and`: conditions that must all hold (their permit, action and topics are not read)."""
+    """`and`: conditions that must all hold. Their permit, action and topics are not read."""
     any_of: tuple[AclRule, ...] = ()
     """`or`: conditions of which one must hold."""
 
@@ -130,7 +130,7 @@ class HttpRequestSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpAuthSettings:
-    """`auth.http_auth`: another server decides."""
+    """`auth.http_auth`: a server over HTTP decides."""
 
     auth_req: HttpRequestSettings | None = None
     super_req: HttpRequestSettings | None = None
@@ -168,7 +168,8 @@ class AuthSettings:
     acl_enable: bool = True
     acl: tuple[AclRule, ...] = ()
     acl_partial: str = "grant"
-    """A subscription of which a part is allowed: ``grant`` it without the rest, or ``refuse`` it."""
+    """What to do with a subscription of which only a part is allowed: ``grant`` that part, or ``refuse`` the
+    subscription."""
     cache_max_size: int = 1024
     """Access decisions remembered for one client."""
     http_auth: HttpAuthSettings | None = None
@@ -183,17 +184,17 @@ class Limits:
     connect_timeout: float = 10.0
     """Seconds a connection may take to send its CONNECT."""
     connect_rate: float = 0.0
-    """New connections a second and listener; 0 is without bound."""
+    """New connections per second and listener; 0: no bound."""
     max_keepalive: float = 0.0
-    """Seconds; a 5.0 client that asks for more, or for none, is given this much. 0 is without bound."""
+    """Seconds. A 5.0 client that asks for more, or for no keepalive, gets this value. 0: no bound."""
     max_subscriptions: int = 1000
     """Topic filters of one session."""
     max_topic_levels: int = 128
     max_retained: int = 1_000_000
     message_rate: float = 0.0
-    """PUBLISH packets a second from one client; 0 is without bound."""
+    """PUBLISH packets per second from one client; 0: no bound."""
     byte_rate: float = 0.0
-    """Bytes a second from one client; 0 is without bound."""
+    """Bytes per second from one client; 0: no bound."""
     max_queued_bytes: int = 64 << 20
     """Bytes that wait for one client that reads too slowly."""
 
@@ -226,9 +227,9 @@ class SqliteSettings:
     interval: float = 1.0
     """Seconds until a commit to the database begins."""
     max_size: int = 4 << 30
-    """Bytes of the database; 0 is without bound."""
+    """The largest size of the database in bytes; 0: no bound."""
     disk_cache_size: int = 1000
-    """Messages that wait for one session and are in memory as well."""
+    """The number of messages of one session's queue that are in memory too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +241,9 @@ class HttpServerSettings:
     limit_conn: int = 32
     max_body: int = 1 << 20
     max_streams: int = 16
-    """Streams of events at a time."""
+    """The number of streams of events at a time."""
     cors_origins: tuple[str, ...] = ()
-    """Of pages of other sites that may ask, as browsers write them in ``Origin``."""
+    """The origins of pages of other sites that may send requests, as browsers write them in ``Origin``."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     auth_type: str = "basic"
@@ -273,7 +274,7 @@ class PresetSubscription:
 
 @dataclass(frozen=True, slots=True)
 class PresetSession:
-    """`preset.session.NAME`: a session that exists, and queues, before its client first connects."""
+    """`preset.session.NAME`: a session that exists, and queues messages, before its client first connects."""
 
     name: str
     clientid: str
@@ -285,11 +286,11 @@ class SysSettings:
     """`sys {}`: the $SYS topics."""
 
     interval: float = 60.0
-    """Seconds between two rounds of $SYS/brokers/...; 0 turns all of them off."""
+    """Seconds between two rounds of $SYS/brokers/...; 0: no such topics."""
     presence: str = "retained"
     """$SYS/brokers/client_status/...: ``retained``, ``live`` or ``off``."""
     presence_events: bool = False
-    """Also $SYS/brokers/connected and disconnected."""
+    """Whether to publish $SYS/brokers/connected and disconnected too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,7 @@ class PushRegistrations:
     """`push_registrations {}`: the devices that clients register for notifications."""
 
     path: Path | None = None
-    """The directory; None: that of `sqlite`, else that of a spool of push."""
+    """The directory; None: that of `sqlite`, or else that of a spool of push."""
     max: int = 100_000
     max_per_client: int = 10
     max_bytes: int = 256 << 20
@@ -347,12 +348,12 @@ class Settings:
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     """amqtt plugins: dotted path of the class to its settings."""
     faults: tuple[Fault, ...] | None = None
-    """`faults {}`: what goes wrong on purpose; None where nothing can."""
+    """`faults {}`: faults on purpose; None: they cannot be switched on."""
     drain_timeout: float = 5.0
-    """`system.drain_timeout`: how long a stop waits for webhooks; those that name no other have it."""
+    """`system.drain_timeout`: the time for which a stop waits for webhooks that set no other time."""
     warnings: tuple[ConfigWarning, ...] = ()
 
     @property
     def endpoints(self) -> tuple[WebhookSettings, ...]:
-        """Everything that events are sent to."""
+        """All receivers of events."""
         return self.webhooks + self.event_pushers

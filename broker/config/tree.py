@@ -1,4 +1,4 @@
-"""A configuration file as values that know where they were written. Nothing is interpreted here."""
+"""A configuration file as values with their places. Nothing is interpreted here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something was written. Line 0: the file as a whole; no file: the command line."""
+    """The place of a value. Line 0: the file as a whole; no file: the command line."""
 
     file: Path | None = None
     line: int = 0
@@ -43,7 +43,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class MissingInclude:
-    """An include that could not be read; an error only where its section is used."""
+    """An include that could not be read. It is an error only if its section is used."""
 
     place: Place
     message: str
@@ -51,7 +51,7 @@ class MissingInclude:
 
 @dataclass(slots=True)
 class Section:
-    """``{ ... }``. Sections of the same name have been merged; ``place`` is the last one's."""
+    """``{ ... }``. Sections with the same name were merged; ``place`` is that of the last one."""
 
     place: Place
     values: dict[str, Node] = field(default_factory=dict)
@@ -63,7 +63,8 @@ class Section:
         return node if isinstance(node, Section) else None
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Node]]:
-        """Every value that is no section, by its dotted key: ``a.b = 1`` and ``"a.b" = 1`` give the same."""
+        """Every value that is not a section, by its dotted key. ``a.b = 1`` and ``"a.b" = 1`` give the same
+        key."""
         for key, node in self.values.items():
             if isinstance(node, Section):
                 yield from node.leaves(f"{prefix}{key}.")
@@ -71,7 +72,7 @@ class Section:
                 yield prefix + key, node
 
     def put(self, path: str, value: object, place: Place) -> None:
-        """Set a dotted key to a plain Python value, replacing what was there."""
+        """Set a dotted key to a plain Python value, and replace the old value."""
         first, _, rest = path.partition(".")
         if not rest:
             self.values[first] = from_python(value, place)
@@ -86,7 +87,7 @@ Node: TypeAlias = Text | Items | Section
 
 
 def from_python(value: object, place: Place) -> Node:
-    """A plain Python value as if it had been written at ``place``."""
+    """A plain Python value as if it were written at ``place``."""
     if isinstance(value, Mapping):
         return Section(place, {str(key): from_python(item, place) for key, item in value.items()})
     if isinstance(value, list | tuple):
@@ -97,7 +98,7 @@ def from_python(value: object, place: Place) -> Node:
 
 
 def to_python(node: Node) -> object:
-    """Plain values for a section whose keys are not ours: the unquoted may be numbers, true or false."""
+    """Plain values for a section whose keys are unknown. Unquoted values may be numbers, true or false."""
     if isinstance(node, Section):
         return {key: to_python(item) for key, item in node.values.items()}
     if isinstance(node, Items):
@@ -112,7 +113,7 @@ def to_python(node: Node) -> object:
 
 
 def describe(node: Node) -> str:
-    """How an error message calls it."""
+    """Its name in error messages."""
     if isinstance(node, Section):
         return "a section { }"
     if isinstance(node, Items):

@@ -19,7 +19,7 @@ from ..routing.topics import filter_error
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 NEVER = 4294967295.0
-"""MQTT's session expiry interval without end."""
+"""MQTT's session expiry interval that means never to expire."""
 
 _SIZES = {"": 1, "b": 1, "k": KB, "kb": KB, "m": MB, "mb": MB, "g": GB, "gb": GB}
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -38,17 +38,17 @@ _FLAGS = {
 
 
 class UnfitError(ValueError):
-    """A value that is not allowed; the message says more than the list of allowed values."""
+    """A value that is not allowed, with a message that says more than the list of allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way of writing a value."""
+    """A type of values."""
 
     unit: str
-    """A word or two for a table of keys."""
+    """A short name for tables of keys."""
     allowed: str
-    """Ends the sentence "found X; allowed: ..."."""
+    """The end of the sentence "found X; allowed: ..."."""
     parse: Callable[[str], Any]
     """Raises ValueError, `UnfitError` among them."""
     secret: bool = False
@@ -170,14 +170,14 @@ def subject_token() -> Kind:
 
 
 def path() -> Kind:
-    """Text; whoever uses it knows whether the file must exist."""
+    """Text. Whoever uses it checks whether the file exists."""
     return Kind("file", "a path", text().parse)
 
 
 def url() -> Kind:
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where it is no number
+        _ = parts.port  # raises ValueError if it is not a number
         if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", value):
             raise ValueError
         return value
@@ -228,7 +228,7 @@ BACKENDS = ("rabbit", "nats", "redis", "kafka", "sns", "push", "http", "mqtt-top
 
 
 def backend() -> Kind:
-    """What carries events: one of ours, or somebody's class."""
+    """A backend for events: one of pybroker's, or a class of the user."""
 
     def parse(value: str) -> str:
         return value if value in BACKENDS else str(function().parse(value))
@@ -237,7 +237,7 @@ def backend() -> Kind:
 
 
 def template(*more: str) -> Kind:
-    """Text with ``{topic}`` and the like in it, and with what ``more`` names."""
+    """Text with placeholders such as ``{topic}``, and with the placeholders that ``more`` names."""
 
     def parse(value: str) -> str:
         try:
@@ -250,11 +250,11 @@ def template(*more: str) -> Kind:
 
 
 def server() -> Kind:
-    """The URL of a server; which schemes there are is the backend's."""
+    """The URL of a server, with the schemes of the backend."""
 
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where it is no number
+        _ = parts.port  # raises ValueError if it is not a number
         if not parts.scheme or not parts.netloc or re.search(r"\s", value):
             raise ValueError
         return value
@@ -264,7 +264,8 @@ def server() -> Kind:
 
 
 def origin() -> Kind:
-    """Of a web page, as a browser says it: scheme and host, and the port where it is not the scheme's."""
+    """The origin of a web page, as a browser writes it: scheme and host, and the port if it is not the
+    scheme's default."""
 
     def parse(value: str) -> str:
         if value == "*":
@@ -283,7 +284,7 @@ def origin() -> Kind:
 
 
 SCHEMES = {"mqtt-tcp": 1883, "tls+mqtt-tcp": 8883, "ws": 80, "wss": 443, "mqtt": 1883, "mqtts": 8883}
-"""Of a remote broker, and their ports; the last two are other names of the first two."""
+"""The schemes of a remote broker, and their ports. The last two are other names of the first two."""
 
 
 QUIC = ("mqtt-quic", "quic")
@@ -308,7 +309,7 @@ def bridge_server() -> Kind:
         if parts.path and scheme not in ("ws", "wss"):
             raise UnfitError("there is no path in MQTT over TCP")
         scheme = {"mqtt": "mqtt-tcp", "mqtts": "tls+mqtt-tcp"}.get(scheme, scheme)
-        # urlsplit lowers the host, and raises ValueError where the port is no number
+        # urlsplit lowers the host, and raises ValueError if the port is not a number
         return RemoteAddress(value, scheme, parts.hostname, parts.port or SCHEMES[scheme], parts.path)
 
     allowed = "mqtt-tcp://HOST:PORT, tls+mqtt-tcp://HOST:PORT, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH"
@@ -338,8 +339,11 @@ class Address:
 
 
 def bind(port: int, *, path: str | None = None) -> Kind:
-    """Where a listener listens. ``port`` is for an address without its own. A WebSocket's address may end
-    with a path, of which ``path`` is the example; None: no path may be there."""
+    """The address of a listener.
+
+    ``port`` is the default for an address without a port. The address of a WebSocket may end with a path, for
+    which ``path`` is the example; None: a path is not allowed.
+    """
     pattern = re.compile(
         r"""(?: (?P<only>\d+) | (?P<host>\[[:.%\w]+\]|\w[\w.-]*|(?=:)) (?: : (?P<port>\d+) )? )
             (?P<path>/\S*)?""",
@@ -354,7 +358,7 @@ def bind(port: int, *, path: str | None = None) -> Kind:
         found = int(chosen) if chosen else port
         if found > 65535:
             raise UnfitError(f"{found} is no port; ports are 0 to 65535")
-        every = "0.0.0.0"  # noqa: S104 - ":1883" says every interface
+        every = "0.0.0.0"  # noqa: S104 - ":1883" means every interface
         host = "127.0.0.1" if match["only"] else match["host"].strip("[]") or every
         return Address(host, found, match["path"] or "")
 
@@ -386,7 +390,7 @@ def _bounds(low: float, high: float | None, show: Callable[[Any], str]) -> str:
 
 
 def _shortest(value: float, names: tuple[str, ...], units: dict[str, Any]) -> str:
-    """``10MB`` rather than ``10485760``."""
+    """A size in readable form: ``10MB`` and not ``10485760``."""
     if value:
         for name in names:
             count = value / units[name.lower()]

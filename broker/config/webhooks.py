@@ -16,7 +16,7 @@ _MARKS_OF_AN_ENDPOINT = {"url", "events"}
 
 def webhooks(root: Section, report: Report, drain_timeout: float) -> tuple[WebhookSettings, ...]:
     """Every endpoint that is on. ``enable = false`` in the plain section turns off the named ones too.
-    ``drain_timeout`` is for those that name none of their own."""
+    ``drain_timeout`` is the default for those that set none."""
     section = root.section("webhook")
     if section is None or is_off(section):
         return ()
@@ -61,7 +61,7 @@ def endpoint(
     otherwise: tuple[str, ...] = (),
     **more: Any,
 ) -> WebhookSettings:
-    """What webhooks and event pushers have in common. ``otherwise`` are the events where there are none."""
+    """The settings that webhooks and event pushers share. ``otherwise`` has the default events."""
     rules = tuple(_rule(rule, values, report) for rule in values["events"]) or tuple(
         Rule(event, filter=values["filter"], transform=values["transform"]) for event in otherwise
     )
