@@ -28,7 +28,7 @@ def script() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "scripts" / "cut_release"))
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_the_version_is_written_in_one_place() -> None:
     assert metadata.version("pybroker") == pybroker.__version__
     assert "version" not in PROJECT["project"]
 

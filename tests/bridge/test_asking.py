@@ -80,7 +80,7 @@ def test_a_remote_broker_that_does_not_answer_costs_no_memory() -> None:
     assert len(asked.known) <= MOST_OPEN * AT_ONCE
 
 
-def test_the_last_word_counts() -> None:
+def test_the_last_request_for_a_filter_counts() -> None:
     asked = Asked()
     asked.asking.begin(
         filters(*(f"f/{number}" for number in range(AT_ONCE * MOST_OPEN))), session_present=False

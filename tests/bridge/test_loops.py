@@ -88,7 +88,7 @@ def test_rings_with_3_1_1(versions: tuple[int, ...]) -> None:
         network.advance(1)
 
 
-def test_a_mesh_of_3_1_1_comes_to_rest() -> None:
+def test_a_mesh_of_3_1_1_stops_repeating_messages() -> None:
     network = mesh(4)
     for number in range(SAMPLE):
         network["a"].publish(str(number))

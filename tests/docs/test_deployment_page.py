@@ -130,7 +130,7 @@ def test_nginx_passes_a_websocket_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(SYSTEMD is None, reason="needs systemd-analyze")
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """But for the command, which is not there."""
     (block,) = of("ini")
     unit = tmp_path / "pybroker.service"

@@ -41,7 +41,7 @@ def test_what_only_shows_text_is_checked_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("block", of("hocon"), ids=name)
-def test_a_file_loads_without_a_word(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_loads_without_warnings(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in ("cert.pem", "key.pem", "devices-ca.pem", "passwd.conf"):
         (tmp_path / file).write_text('"ann" = "x"\n')
     monkeypatch.setenv("ADMIN_PASSWORD", "secret")

@@ -251,7 +251,7 @@ def test_alias_and_identifiers_of_the_publisher_are_not_handed_on(
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", [3, 4, 5])
-def test_born_in_the_broker_for_one_version(version: int, qos: int) -> None:
+def test_a_message_of_the_broker_for_one_version(version: int, qos: int) -> None:
     publish = make_publish("a/b", b"hi", qos=qos, retain=True, version=version)
     packet = decode(assemble(publish_shape(publish, version, qos, True), qos, 9), version)
     assert isinstance(packet, Publish)
@@ -260,7 +260,7 @@ def test_born_in_the_broker_for_one_version(version: int, qos: int) -> None:
     assert publish.expires_at is None
 
 
-def test_born_in_the_broker_for_all() -> None:
+def test_a_message_of_the_broker_for_all_versions() -> None:
     assert make_publish("a", b"").version == 4
     publish = make_publish("a", b"", properties=Properties(content_type="t"))
     assert publish.version == 5

@@ -113,7 +113,7 @@ async def test_hashes_are_compared_off_the_event_loop(monkeypatch: pytest.Monkey
     assert threading.current_thread() not in threads
 
 
-async def test_who_guesses_does_not_hold_up_who_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_passwords_do_not_delay_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     hold, checked = threading.Event(), []
 
     def verify(self: Any, password: bytes, expected: bytes) -> bool:

@@ -243,7 +243,7 @@ async def test_the_handler_of_a_session_sends_its_client_away() -> None:
     assert handler.session.transitions.is_disconnected()
 
 
-async def test_views_are_gone_with_their_sessions() -> None:
+async def test_views_end_with_their_sessions() -> None:
     broker = Hosted(RECORDER)
     for version in (4, 5):
         for end in ("disconnect", "drop"):

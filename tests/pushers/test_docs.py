@@ -63,7 +63,7 @@ def consume(servers: str, topic: str, count: int) -> list[tuple[bytes | None, by
 
 
 @pytest.mark.parametrize("text", FILES)
-def test_the_examples_load_without_a_word(tmp_path, text) -> None:
+def test_the_examples_load_without_warnings(tmp_path, text) -> None:
     path = tmp_path / "pybroker.conf"
     path.write_text(text)
     assert load(path, environ={"RABBIT_PASSWORD": "p"}).warnings == ()

@@ -58,7 +58,7 @@ def test_a_failure_is_tried_again_at_once_and_not_after_a_newer_one() -> None:
     assert collapsed.decide(KEY, [one], now=2.0) == [None]
 
 
-def test_what_was_cut_off_holds_nobody_back() -> None:
+def test_an_aborted_notification_delays_no_other() -> None:
     collapsed = Collapse(10.0)
     collapsed.decide(KEY, [event(1)], now=0.0)
     assert collapsed.decide(KEY, [event(2)], now=1.0) == [9.0]

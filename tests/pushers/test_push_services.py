@@ -141,7 +141,7 @@ async def test_fcm_is_asked_for_one_token(start, fcm, tmp_path) -> None:
     assert "notification" not in fcm.taken[0]
 
 
-async def test_fcm_refuses_a_token_before_its_time(start, fcm, tmp_path) -> None:
+async def test_fcm_refuses_a_token_before_its_expiry(start, fcm, tmp_path) -> None:
     sink = await pushed(start, of_fcm(fcm, tmp_path), Audience(android()), queued())
     fcm.tokens.append("another")  # revoked
     sink.offer(queued())

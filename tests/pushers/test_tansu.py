@@ -85,7 +85,7 @@ async def offer(sink: Sink, first: int, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_server_that_stands_still_in_mid_burst(tansu, start, tmp_path) -> None:
+async def test_a_server_that_is_stopped_during_a_burst(tansu, start, tmp_path) -> None:
     sink = await start(pusher(tmp_path, tansu, KAFKA, kind="kafka"))
     await offer(sink, 0, 500)
     await until(lambda: sink.stats()[0].succeeded > 100)

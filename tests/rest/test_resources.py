@@ -23,7 +23,7 @@ from .test_api import ask, mqtt
 SECRET = "username = ann\npassword = xyzzy"
 
 
-async def test_banned_clients_leave_and_stay_out(serve: Serve, http: aiohttp.ClientSession) -> None:
+async def test_banned_clients_are_disconnected_and_refused(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve()
     async with mqtt(app, "lamp"), mqtt(app, "door"):
         wanted = {"who": "lamp", "as": "clientid", "reason": "noisy"}

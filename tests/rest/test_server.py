@@ -267,7 +267,7 @@ async def test_a_body_that_does_not_come(serve: Serve, monkeypatch: pytest.Monke
     writer.close()
 
 
-async def test_behind_a_password_any_name_will_do(serve: Serve, http: aiohttp.ClientSession) -> None:
+async def test_with_a_password_any_host_name_is_accepted(serve: Serve, http: aiohttp.ClientSession) -> None:
     app = await serve(SECRET)
     headers = {**basic("ann", "xyzzy"), "Host": "broker.example.org"}
     async with http.get(url(app, "/api/v4/nodes"), headers=headers) as answer:

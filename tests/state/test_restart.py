@@ -118,7 +118,7 @@ async def test_a_received_qos_2_message_is_not_handed_out_again(kept: Kept, tmp_
     assert len(subscriber(broker).messages()) == 1
 
 
-async def test_an_hour_down_is_an_hour_gone(kept: Kept) -> None:
+async def test_time_passes_while_the_broker_is_stopped(kept: Kept) -> None:
     broker = await kept.start()
     client = broker.connect("s", clean_start=False, session_expiry_interval=5400)
     client.subscribe("a", qos=1)

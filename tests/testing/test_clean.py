@@ -164,7 +164,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPa
     assert open_files() <= files
 
 
-def test_a_second_start_is_harmless() -> None:
+def test_a_second_start_has_no_effect() -> None:
     with TestBroker() as broker:
         port, threads = broker.port, threading.active_count()
         assert broker.start() is broker

@@ -71,7 +71,7 @@ def test_a_lost_acknowledgement_paho_sends_again_when_it_is_back(
 
 
 @pytest.mark.parametrize(("packet", "qos"), [("PUBACK", 1), ("PUBREC", 2), ("PUBREL", 2), ("PUBCOMP", 2)])
-def test_repeated_acknowledgements_do_no_harm(mqtt_broker: TestBroker, packet: str, qos: int) -> None:
+def test_repeated_acknowledgements_are_accepted(mqtt_broker: TestBroker, packet: str, qos: int) -> None:
     received: list[bytes] = []
     with (
         mqtt_broker.faults("repeat", packet=packet, count=2),

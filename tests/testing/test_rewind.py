@@ -161,7 +161,7 @@ def test_reset_ends_an_outage_and_what_would_have_ended_it(mqtt_broker: TestBrok
             pass
 
 
-def test_time_stands_still(mqtt_broker: TestBroker) -> None:
+def test_the_clock_is_stopped(mqtt_broker: TestBroker) -> None:
     before = mqtt_broker.clock.time()
     with dial(mqtt_broker):
         assert mqtt_broker.clock.time() == before

@@ -91,7 +91,7 @@ def test_a_failed_wait_says_what_did_arrive(mqtt_broker: TestBroker) -> None:
         mqtt_broker.wait_for_packet("PUBACK", timeout=0.01, client="dev", direction="out")
 
 
-def test_only_what_is_told_is_put_into_words() -> None:
+def test_only_printed_items_become_text() -> None:
     class Item:
         told = 0
 

@@ -72,7 +72,7 @@ def test_messages_pass_through_each_kind(
 
 
 @pytest.mark.parametrize("kind", ["ssl", "ws", "wss"])
-async def test_aiomqtt_comes_in(
+async def test_aiomqtt_connects(
     serve: Serve, all_kinds: list[ListenerSettings], certificates: Certificates, kind: str
 ) -> None:
     broker = serve(*all_kinds)
@@ -255,7 +255,7 @@ def test_a_socket_that_cannot_be_made_is_named(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_hangs_about_without_connect(
+def test_a_connection_without_connect_is_closed(
     serve: Serve, all_kinds: list[ListenerSettings], kind: str
 ) -> None:
     """Whatever the listener waits for first: TLS, HTTP or CONNECT."""

@@ -139,7 +139,7 @@ def test_the_path_is_found(served: str, path: str) -> None:
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00", 400, "not HTTP", id="TLS"),
     ],
 )
-def test_whoever_is_not_let_in_is_told_why(handshake: bytes, status: int, words: str) -> None:
+def test_a_refused_client_gets_the_reason(handshake: bytes, status: int, words: str) -> None:
     server = WebSocket("/mqtt", 1024)
     assert server.receive(handshake) == b""
     got, headers, body = answer(server)

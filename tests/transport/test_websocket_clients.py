@@ -66,7 +66,7 @@ def test_what_one_read_brings_is_answered_in_one_frame(serve: Serve) -> None:
         assert wire.read(len(answer)) == answer
 
 
-def test_another_client_library_understands_us(serve: Serve) -> None:
+def test_another_client_library_connects(serve: Serve) -> None:
     port = serve(WS).port("ws")
     with connect(f"ws://127.0.0.1:{port}/mqtt", subprotocols=[Subprotocol("mqtt")]) as client:
         assert client.subprotocol == "mqtt"

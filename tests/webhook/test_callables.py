@@ -43,7 +43,7 @@ async def test_a_transform_shapes_headers_and_body(receiver, start) -> None:
 
 
 @pytest.mark.parametrize("part", ["filter", "transform"])
-async def test_a_broken_one_harms_nothing_else(receiver, start, caplog, part) -> None:
+async def test_a_broken_callable_affects_no_other(receiver, start, caplog, part) -> None:
     rules = (Rule("on_message_publish", **{part: f"{HERE}:broken"}), Rule("on_client_connack"))
     sink = await start(endpoint(receiver.url, *rules), endpoint(receiver.url, name="other"))
     for _ in range(50):

@@ -139,7 +139,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 @pytest.mark.parametrize("size", [1, 65536])
-def test_what_stands_around_chunks_is_bounded(begin: bytes, again: bytes, size: int) -> None:
+def test_lines_around_chunks_are_bounded(begin: bytes, again: bytes, size: int) -> None:
     reader = AnswerReader()
     came = begin + again * (4 * MAX_BODY // len(again))
     read = 0

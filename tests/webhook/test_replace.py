@@ -67,7 +67,7 @@ async def test_what_waits_goes_by_the_new_settings(start, tmp_path, spooled, cha
         assert all(request.headers["x-new"] == "1" for request in recorder.requests)
 
 
-async def test_what_is_in_flight_is_given_its_time(start) -> None:
+async def test_requests_in_flight_may_finish(start) -> None:
     go_on = asyncio.Event()
 
     async def slowly(_):

@@ -151,7 +151,7 @@ async def test_an_event_that_cannot_be_encoded_harms_no_other(receiver, start, c
     assert sink.stats()[0].adds_up
 
 
-async def test_text_that_is_no_unicode_harms_no_other(receiver, start, caplog) -> None:
+async def test_invalid_unicode_affects_no_other_event(receiver, start, caplog) -> None:
     sink = await start(endpoint(receiver.url), endpoint(receiver.url, name="second", encoding="base64"))
     sink.offer(published(topic="half a \ud800 pair"))
     sink.offer(published(b"good"))

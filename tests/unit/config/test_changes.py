@@ -250,7 +250,7 @@ def test_a_section_reloads_where_all_its_keys_do() -> None:
         assert reloads(key) is answer, key
 
 
-def test_the_files_own_way_to_the_same_answer(tmp_path: Path) -> None:
+def test_the_changes_between_two_files(tmp_path: Path) -> None:
     conf = tmp_path / "nanomq.conf"
     conf.write_text('webhook { url = "http://a/" }\nauth { password { ann = "x" } }\nlog.level = info\n')
     old = load(conf)

@@ -57,7 +57,7 @@ def test_every_event_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("example", re.findall(r"```hocon\n(.*?)```", PAGE, re.DOTALL))
-def test_the_examples_load_without_a_word(files: Files, example: str) -> None:
+def test_the_examples_load_without_warnings(files: Files, example: str) -> None:
     files.write('"ann": "secret"', "nanomq_pwd.conf")
     assert files.load(example).warnings == ()
 

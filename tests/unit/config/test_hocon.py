@@ -392,7 +392,7 @@ TREES = st.recursive(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(NAMES, TREES, max_size=4))
-def test_json_comes_back_as_it_went(tmp_path: Path, tree: Any) -> None:
+def test_json_is_read_as_it_was_written(tmp_path: Path, tree: Any) -> None:
     file = tmp_path / "any.conf"
     file.write_text(json.dumps(tree), encoding="utf-8")
     root, _ = parse(file, {})

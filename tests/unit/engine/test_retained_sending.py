@@ -97,7 +97,7 @@ def test_what_is_unsubscribed_meanwhile_comes_no_more() -> None:
     assert client.channel.session.source is None  # type: ignore[union-attr]
 
 
-def test_it_goes_on_when_the_client_is_back() -> None:
+def test_sending_continues_when_the_client_is_back() -> None:
     broker = store(50)
     client = broker.connect("c", receive_maximum=5, session_expiry_interval=60)
     client.subscribe("r/#", qos=1)

@@ -84,7 +84,7 @@ EVIL = "a\u2028b\u2029c\u202ed\u2066e\ufefff\ud800g"
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-def test_what_is_not_ascii_does_no_harm_either(file: Path, format: str) -> None:
+def test_text_beyond_ascii_is_written_too(file: Path, format: str) -> None:
     log.configure(to_file(file, format=format))
     logging.getLogger("pybroker").info("client %s, f\u00fcr \u05d0", EVIL)
     (line,) = file.read_text(encoding="utf-8").splitlines()
