@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +24,7 @@ from .support import drained, pushers
 
 pytest.importorskip("httpx", reason='pip install "pybroker[push]"')
 
-QUICK = "retry { first = 5ms, max = 20ms }, cancel_timeout = 2s, throttle = 0"
+QUICK = "retry { first = 5ms, max = 20ms }, cancel_timeout = 60s, throttle = 0"
 PHONE = events.Client("phone")
 
 
@@ -182,6 +183,32 @@ async def test_what_fcm_answers(start, fcm, tmp_path, status, code, fate, left) 
     assert len(audience.registered) == left
 
 
+async def test_a_device_whose_token_fcm_cannot_read_is_forgotten(start, fcm, tmp_path) -> None:
+    status, said = Fcm.error(400, "INVALID_ARGUMENT")
+    said["error"]["message"] = "The registration token is not a valid FCM registration token"
+    fcm.says["android-1"] = [(status, said)]
+    audience = Audience(android())
+    sink = await pushed(start, of_fcm(fcm, tmp_path), audience, queued())
+    assert sink.stats()[0].dead == 1
+    assert audience.registered == []
+
+
+async def test_another_field_that_fcm_cannot_read_forgets_no_device(start, fcm, tmp_path) -> None:
+    violation = {"field": "message.token", "description": "a registration token"}
+    error = {"code": 400, "status": "INVALID_ARGUMENT", "message": "Invalid value: registration token"}
+    fcm.says["android-1"] = [(400, {"error": {**error, "details": [{"fieldViolations": [violation]}]}})]
+    audience = Audience(android())
+    await pushed(start, of_fcm(fcm, tmp_path), audience, queued())
+    assert len(audience.registered) == 1
+
+
+async def test_what_apple_refuses_asks_for_no_other_token(start, fcm, tmp_path) -> None:
+    fcm.says["android-1"] = [Fcm.error(401, "THIRD_PARTY_AUTH_ERROR")] * 3
+    sink = await pushed(start, of_fcm(fcm, tmp_path), Audience(android()), queued())
+    assert sink.stats()[0].succeeded == 1
+    assert len(fcm.tokens) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -235,7 +262,7 @@ async def test_apns_background(start, apns, tmp_path) -> None:
 
 async def test_apns_many_over_one_connection_and_token(start, apns, tmp_path) -> None:
     sent = [queued(topic=f"doors/{number}") for number in range(200)]
-    await pushed(start, of_apns(apns, tmp_path, "cancel_timeout = 30s"), Audience(apple()), *sent)
+    await pushed(start, of_apns(apns, tmp_path, ""), Audience(apple()), *sent)
     assert len(apns.taken) == 200
     assert (apns.connections, len(apns.tokens)) == (1, 1)
 
@@ -252,11 +279,15 @@ async def test_apns_hangs_up(start, apns, tmp_path) -> None:
     [
         (410, {"reason": "Unregistered", "timestamp": 2_000_000}, "dead", 0),
         (410, {"reason": "Unregistered", "timestamp": 500_000}, "dead", 1),  # it has come again since
+        (410, {"reason": "ExpiredToken", "timestamp": 2_000_000}, "dead", 0),
         (400, {"reason": "BadDeviceToken"}, "dead", 0),
         (400, {"reason": "DeviceTokenNotForTopic"}, "dead", 1),
         (413, {"reason": "PayloadTooLarge"}, "dead", 1),
         (403, {"reason": "ExpiredProviderToken"}, "again", 1),
         (403, {"reason": "InvalidProviderToken"}, "again", 1),
+        (403, {"reason": "BadEnvironmentKeyInToken"}, "again", 1),
+        (403, {"reason": "Forbidden"}, "dead", 1),
+        (429, {"reason": "TooManyProviderTokenUpdates"}, "again", 1),
         (429, {"reason": "TooManyRequests"}, "again", 1),
         (500, {}, "again", 1),
         (503, {"reason": "ServiceUnavailable"}, "again", 1),
@@ -269,6 +300,24 @@ async def test_what_apns_answers(start, apns, tmp_path, status, said, fate, left
     stats = sink.stats()[0]
     assert (stats.dead, stats.succeeded) == ((1, 0) if fate == "dead" else (0, 1))
     assert len(audience.registered) == left
+
+
+async def test_a_wrong_mode_forgets_no_device(start, apns, tmp_path, caplog) -> None:
+    """Apple calls a token of the other environment bad, as it does one that is none."""
+    apns.says["0aF9"] = [(400, {"reason": "BadDeviceToken"})]
+    audience = Audience(dataclasses.replace(apple(), device_id="0aF9"))
+    sink = await pushed(start, of_apns(apns, tmp_path), audience, queued())
+    assert sink.stats()[0].dead == 1
+    assert "prod or dev" in caplog.text
+    assert len(audience.registered) == 1
+
+
+async def test_a_token_that_apns_calls_expired_is_not_made_anew_at_once(start, apns, tmp_path) -> None:
+    """That happens where the clock is wrong; Apple refuses more than one token in 20 minutes."""
+    apns.says["apple-1"] = [(403, {"reason": "ExpiredProviderToken"})] * 5
+    sink = await pushed(start, of_apns(apns, tmp_path), Audience(apple()), queued())
+    assert sink.stats()[0].succeeded == 1
+    assert len(apns.tokens) == 1
 
 
 async def test_apns_with_a_certificate_that_is_not_trusted(start, apns, tmp_path) -> None:

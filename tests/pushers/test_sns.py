@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from pybroker.broker import events
 from pybroker.webhook import Sink
+from pybroker.webhook.backends.sns import attribute_name
 from tests.waiting import until
 
 from .servers import Moto, running
@@ -218,3 +220,47 @@ async def test_credentials_of_the_environment_and_a_role(moto, start, tmp_path, 
     sink = await start(*pushers(tmp_path, text))
     sink.offer(published(1))
     assert (await drained(sink)).succeeded == 1
+
+
+async def test_user_properties_are_attributes(moto, start, tmp_path) -> None:
+    """Whatever a client calls them, and says: an event is never refused for that."""
+    aws = Aws(moto.url)
+    arn = aws.topic("t")
+    properties = (
+        ("unit", "°C"),
+        ("unit", "K"),
+        ("a b", "1\r\n2"),
+        ("dots..", "x"),
+        ("control", "a\x01b"),
+        ("empty", ""),
+        ("x" * 300, "long"),
+    )
+    event = dataclasses.replace(published(1), user_properties=properties)
+    sink = await start(*sns(tmp_path, moto, f'topic_arn = "{arn}", user_properties = "mqtt-"'))
+    sink.offer(event)
+    assert (await drained(sink)).succeeded == 1
+    (found,) = await asyncio.to_thread(aws.messages, "t", 1)
+    values = {name: one["Value"] for name, one in found["MessageAttributes"].items()}
+    assert values.pop("webhook-id")
+    assert values == {
+        "mqtt-unit": "K",
+        "mqtt-a_20b": "1\r\n2",
+        "mqtt-dots": "x",
+        "mqtt-control": "a\ufffdb",
+        "mqtt-" + "x" * 100: "long",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("a.b", "a.b"),
+        (".a.", "a"),
+        ("AWS.x", "_AWS.x"),
+        ("amazon.x", "_amazon.x"),
+        ("a/b", "a_b"),
+        ("a" * 300, "a" * 256),
+    ],
+)
+def test_names_that_sns_takes(name: str, attribute: str) -> None:
+    assert attribute_name(name) == attribute

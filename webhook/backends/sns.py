@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 BATCH, BATCH_BYTES = 10, 256 << 10
 """The most events, and bytes, of one PublishBatch."""
+MAX_NAME = 256
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+_PERIODS = re.compile(r"\.{2,}")
+_NOT_IN_VALUES = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FINAL = {"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "BatchRequestTooLong"}
 """Error codes of events that SNS will never accept. Throttling, refused credentials and a missing topic may
 pass."""
@@ -42,7 +47,9 @@ class SnsBackend:
         arn = self._arn or next(iter(self._arns.values()))
         self._region = options["region"] or arn.split(":")[3]
         self._group = compile_template(options["group_id"])
-        self._attributes = HeaderTemplates((*settings.headers, *options["attributes"]))
+        self._attributes = HeaderTemplates(
+            (*settings.headers, *options["attributes"]), options["user_properties"]
+        )
         self._client: Any = None
         self._threads: ThreadPoolExecutor | None = None
 
@@ -134,7 +141,8 @@ class SnsBackend:
         return [DELIVERED if entry["Id"] in arrived else failed.get(entry["Id"], silent) for entry in entries]
 
     def _entry(self, id: str, event: Delivery, arn: str) -> dict[str, Any]:
-        attributes = {"webhook-id": event.id, **{name: value for name, value in own_headers(event) if value}}
+        attributes = {attribute_name(name): _text(value) for name, value in own_headers(event) if value}
+        attributes["webhook-id"] = event.id
         entry: dict[str, Any] = {
             "Id": id,
             "Message": event.body.decode(errors="replace"),
@@ -161,7 +169,8 @@ def _batches(events: Sequence[Delivery]) -> Iterator[tuple[str, list[int]]]:
     taken: list[int] = []
     size, current = 0, ""
     for number, event in enumerate(events):
-        arn, length = address_of(event, "topic-arn"), len(event.body) + 1024
+        attributes = sum(len(name) + len(value.encode()) for name, value in own_headers(event))
+        arn, length = address_of(event, "topic-arn"), len(event.body) + attributes + 1024
         if taken and (arn != current or len(taken) == BATCH or size + length > BATCH_BYTES):
             yield current, taken
             taken, size = [], 0
@@ -170,6 +179,18 @@ def _batches(events: Sequence[Delivery]) -> Iterator[tuple[str, list[int]]]:
         current = arn
     if taken:
         yield current, taken
+
+
+def attribute_name(name: str) -> str:
+    """A name that SNS takes for an attribute."""
+    found = _PERIODS.sub(".", _NOT_IN_NAMES.sub("_", name)).strip(".")
+    return f"_{found}"[:MAX_NAME] if found.lower().startswith(("aws.", "amazon.")) else found[:MAX_NAME]
+
+
+def _text(value: str) -> str:
+    """A value that SNS takes: characters that XML does not have become U+FFFD. A client chooses them, and the
+    event would be refused with them."""
+    return _NOT_IN_VALUES.sub("\ufffd", value)
 
 
 def _failure(error: dict[str, Any]) -> Outcome:

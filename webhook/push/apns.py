@@ -6,6 +6,7 @@ https://developer.apple.com/documentation/usernotifications/sending-notification
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,9 +28,12 @@ from .registration import Registration
 HOSTS = {"prod": "https://api.push.apple.com", "dev": "https://api.sandbox.push.apple.com"}
 TOKEN_AGE = 2400.0
 """Seconds after which a token is renewed: Apple refuses those of an hour, and more than one in 20 minutes."""
-_GONE = ("BadDeviceToken", "ExpiredToken", "Unregistered")
-_PASSING = ("IdleTimeout", "ExpiredProviderToken", "InvalidProviderToken", "MissingProviderToken")
-"""Reasons with 400 and 403 that are about the connection or the configuration, not about the notification."""
+TOKEN_KEPT = 1200.0
+"""Seconds for which a token is kept even if Apple calls it expired: another one would be refused, too."""
+_GONE = ("ExpiredToken", "Unregistered")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+"""A device token. Apple calls it bad if it is none, and also if it is one of the other environment (`mode`):
+then all devices would be forgotten because of one wrong setting."""
 
 
 class Apns:
@@ -58,7 +62,7 @@ class Apns:
             url, {**headers(note, now), "authorization": f"bearer {token}"}, body
         )
         if said(answer).get("reason") == "ExpiredProviderToken" and token == self._token:
-            self._token = ""
+            self._drop_token()
         return outcome(answer, device, self._clock.time())
 
     def _valid_token(self) -> str:
@@ -68,6 +72,10 @@ class Apns:
             self._token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
             self._token_at = now
         return self._token
+
+    def _drop_token(self) -> None:
+        if self._clock.monotonic() - self._token_at >= TOKEN_KEPT:
+            self._token = ""
 
     async def close(self) -> None:
         await self._client.close()
@@ -120,10 +128,16 @@ def outcome(answer: Answer, device: Registration, now: float) -> Outcome:
     found = said(answer)
     reason = str(found.get("reason", ""))[:60]
     why = f"answered {status}" + (f", {reason}" if reason else "")
+    if reason == "BadDeviceToken":
+        if not _HEX.fullmatch(device.device_id):
+            return gone(status, why)
+        return refused(status, f"{why}; perhaps the device is one of the other mode, prod or dev")
     if status == 410 or reason in _GONE:
         since = found.get("timestamp")
         anew = isinstance(since, int | float) and device.at * 1000 > since
         return refused(status, f"{why}; the device was registered anew") if anew else gone(status, why)
-    if status == 429 or status >= 500 or reason in _PASSING:
+    # 403 is about the key, the team or the environment, which can be mended; Forbidden is not.
+    of_configuration = status == 403 and reason != "Forbidden"
+    if status == 429 or status >= 500 or of_configuration or reason == "IdleTimeout":
         return again(status, why, retry_after(answer.headers.get("retry-after"), now) or 0.0)
     return refused(status, why)

@@ -31,6 +31,8 @@ LIFETIME = 3600
 """Seconds that a grant is valid; Google allows no more."""
 MARGIN = 300.0
 """Seconds before its end at which a token is renewed."""
+_NOT_OURS = "THIRD_PARTY_AUTH_ERROR"
+"""What APNs or web push do not accept: credentials that the project has there."""
 _QUOTA_WAIT = 60.0
 """Seconds to wait after 429, where the answer does not say; Google asks for that."""
 
@@ -52,7 +54,7 @@ class Fcm:
         token = await self._valid_token()
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         answer = await self._client.post(self._url, headers, body)
-        if answer.status == 401 and token == self._token:
+        if answer.status == 401 and token == self._token and _code(_error(answer)) != _NOT_OURS:
             self._token_until = 0.0  # the next try requests another token
         return outcome(answer, self._clock.time())
 
@@ -128,9 +130,10 @@ def outcome(answer: Answer, now: float) -> Outcome:
     status = answer.status
     if status == 200:
         return Outcome.delivered("answered 200", status)
-    code = _code(said(answer).get("error"))
+    error = _error(answer)
+    code = _code(error)
     why = f"answered {status}" + (f", {code}" if code else "")
-    if code == "UNREGISTERED":
+    if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_about_the_token(error)):
         return gone(status, why)
     if status in (400, 413) or code == "SENDER_ID_MISMATCH":
         return refused(status, why)
@@ -139,11 +142,23 @@ def outcome(answer: Answer, now: float) -> Outcome:
     return again(status, why, after or (_QUOTA_WAIT if status == 429 else 0.0))
 
 
-def _code(error: Any) -> str:
-    if not isinstance(error, dict):
-        return ""
+def _error(answer: Answer) -> dict[str, Any]:
+    error = said(answer).get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
     details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict) and "errorCode" in detail:
-            return str(detail["errorCode"])[:60]
-    return str(error.get("status", ""))[:60]
+    return [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+
+
+def _code(error: dict[str, Any]) -> str:
+    codes = [detail["errorCode"] for detail in _details(error) if "errorCode" in detail]
+    return str(codes[0] if codes else error.get("status", ""))[:60]
+
+
+def _is_about_the_token(error: dict[str, Any]) -> bool:
+    """Whether the device's token is invalid, and not another field of the request: that is named in
+    ``fieldViolations``. See https://firebase.google.com/docs/cloud-messaging/error-codes"""
+    violations = any("fieldViolations" in detail for detail in _details(error))
+    return not violations and "registration token" in str(error.get("message", "")).lower()

@@ -22,7 +22,7 @@ DATA_BYTES = 4096
 """The most bytes of one value of the data; no service accepts more."""
 KEY_BYTES = 64
 """The most bytes of a collapse key, by APNs."""
-_RESERVED = ("aps", "from", "message_type", "notification")
+_RESERVED = ("aps", "from", "gcm", "message_type", "notification")
 """Keys of data that APNs and FCM reserve."""
 
 Waiting = Callable[[str], int]
@@ -66,7 +66,7 @@ class Texts:
         self._key = compile_template(options["collapse_key"], more=more)
         data = dict(options["data"]) or {"topic": "{topic}"}
         for name in data:
-            if name in _RESERVED or name.startswith(("google.", "gcm.")):
+            if name in _RESERVED or name.startswith(("google", "gcm.")):
                 raise SettingsError(
                     f"{settings.label}: data.{name}: APNs or FCM keep that name for themselves"
                 )

@@ -238,6 +238,6 @@ OF_BACKEND: dict[str, tuple[Row, ...]] = {
 
 OF_SEVERAL = {
     "topic": ("kafka", "mqtt-topic"),
-    "user_properties": ("kafka", "nats", "rabbit", "redis"),
+    "user_properties": ("kafka", "nats", "rabbit", "redis", "sns"),
 }
 """The keys that several backends have, and which."""
