@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pybroker.broker.config import load
+from tests.waiting import DEADLINE, until
 
 from .support import drained, published
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(python)?\n(.*?)```", PAGE, re.DOTALL)
-(KAFKA,) = [code for kind, code in BLOCKS if kind == "python"]
+NATS, KAFKA = [code for kind, code in BLOCKS if kind == "python"]
 FILES = [code for kind, code in BLOCKS if "event_pusher" in code]
 
 
@@ -46,6 +48,29 @@ async def test_the_backend_of_the_page(cluster, start, tmp_path, monkeypatch) ->
     found = await asyncio.to_thread(consume, cluster, "mqtt", 500)
     assert {key for key, _ in found} == {b"dev-17"}
     assert sorted(int(json.loads(body)["payload"]) for _, body in found) == list(range(500))
+
+
+async def test_the_program_that_makes_a_stream_and_reads_it(nats, start, tmp_path) -> None:
+    """Before it there is none, and the event waits; then the program prints it."""
+    path = tmp_path / "pybroker.conf"
+    path.write_text(
+        f'event_pusher.nats {{ url = "{nats.url}", events = [{{ event = on_message_publish }}] }}'
+    )
+    sink = await start(*load(path).event_pushers)
+    sink.offer(published(1, "sensors/1"))
+    await until(lambda: "JetStream" in sink.stats()[0].last_failure)
+    (tmp_path / "reader.py").write_text(NATS.replace("nats://127.0.0.1:4222", nats.url))
+    reader = await asyncio.create_subprocess_exec(
+        sys.executable, "-u", str(tmp_path / "reader.py"), stdout=asyncio.subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    try:
+        line = await asyncio.wait_for(reader.stdout.readline(), DEADLINE)
+        assert line.startswith(b"mqtt.sensors.1 {'Nats-Msg-Id'")
+        assert (await drained(sink)).succeeded == 1
+    finally:
+        reader.kill()
+        await reader.wait()
 
 
 def consume(servers: str, topic: str, count: int) -> list[tuple[bytes | None, bytes]]:

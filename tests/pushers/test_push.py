@@ -11,6 +11,7 @@ import pytest
 
 from pybroker.broker.app import App
 from pybroker.broker.client.client import Client, ClientError, Login
+from pybroker.broker.client.stream import Place
 from pybroker.broker.config import load
 from pybroker.broker.packets.model import SubscribeFilter
 from pybroker.webhook import EndpointStats
@@ -57,7 +58,7 @@ async def client(app: App, name: str, version: int = 5, **more) -> AsyncIterator
     login = Login(
         name, version=version, clean_start=False, session_expiry=3600 if version == 5 else 0, **more
     )
-    found = await Client.connect("127.0.0.1", app.listeners.port_of("tcp"), login)
+    found = await Client.connect(Place("127.0.0.1", app.listeners.port_of("tcp")), login)
     try:
         yield found
     finally:

@@ -251,3 +251,11 @@ def test_a_long_topic_is_cut_to_what_amqp_can_carry(tmp_path) -> None:
     exchange, key = route(published(1, "é" * 1000))
     assert (exchange, key) == ("", "é" * 127)
     assert len(key.encode()) <= KEY_BYTES
+
+
+async def test_a_virtual_host_that_does_not_exist_is_named(rabbit, start, tmp_path) -> None:
+    url = f"{rabbit.url.rstrip('/')}/orders"
+    text = f'rabbit {{ url = "{url}", {QUICK}, events = [{{ event = on_message_publish }}] }}'
+    sink = await start(*pushers(tmp_path, text))
+    sink.offer(published(1))
+    await until(lambda: 'the virtual host "orders" is refused' in sink.stats()[0].last_failure)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-NO_STREAM = Outcome.retry("no stream includes this subject")
+NO_STREAM = Outcome.retry(
+    "no stream includes this subject, or the server runs without JetStream (nats-server -js)"
+)
 _STORED = b'{"stream":'
 
 

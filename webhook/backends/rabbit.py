@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from pybroker.broker import events
 from pybroker.broker.outgoing.tls import client_context
@@ -71,9 +71,9 @@ class RabbitBackend:
                 return await aiormq.connect(
                     _with_heartbeat(url, self._heartbeat), context=self._tls if url[:6] == "amqps:" else None
                 )
-            except Exception:
+            except Exception as error:
                 if number == len(self._nodes):
-                    raise
+                    raise _in_words(error, url) from error
         raise AssertionError("there is a node")
 
     async def _declare(self, channel: Channel, exchange: Exchange) -> None:
@@ -109,6 +109,16 @@ class RabbitBackend:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             await connection.close()
+
+
+def _in_words(error: Exception, url: str) -> Exception:
+    """aiormq does not tell why the server closes the connection in place of opening the virtual host."""
+    if "Connection.OpenOk" not in str(error):
+        return error
+    host = unquote(urlsplit(url).path.removeprefix("/")) or "/"
+    return ConnectionError(
+        f'the virtual host "{host}" is refused: it does not exist, or the user may not use it'
+    )
 
 
 def _with_heartbeat(url: str, seconds: float) -> str:
