@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,8 +41,11 @@ PROBE = 0.2
 """Seconds in which another process with this node's name has to answer."""
 TAKEN_PAUSE = 5.0
 """Seconds until a node whose name is taken asks again."""
+MAX_NODES = 256
+"""Names that a node learns from NATS; more are ignored."""
 REPEATED_AFTER = 60.0
 """Seconds until the same complaint is logged again."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class NameTakenError(Exception):
@@ -112,7 +116,7 @@ class NatsBus:
             with suppress(Error, TimeoutError):
                 await client.flush(1)
         if client is not None:
-            await client.close()
+            await self._end(client)
 
     # The connection.
 
@@ -131,9 +135,15 @@ class NatsBus:
                 await self._serve()
             client, self._client = self._client, None
             if client is not None:
-                await client.close()
+                await self._end(client)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _end(self, client: Client) -> None:
+        try:
+            await client.close()
+        except Exception:  # whatever it was, the next connection is a new one
+            log.debug("the connection to NATS did not end well", exc_info=True)
 
     async def _connect(self) -> None:
         """Return as a node that may join. Raises ConnectionError and NameTakenError."""
@@ -254,6 +264,8 @@ class NatsBus:
         if protocol != PROTOCOL:
             text = f"node {name} has another version of pybroker (protocol {protocol}, here {PROTOCOL})"
             self._log(logging.ERROR, f"{text}; messages are not exchanged with it")
+        elif not self._may_be_node(name, instance):
+            return
         elif name == self.name:
             self._own_name(kind, instance, whom)
         elif kind == "here":
@@ -264,7 +276,17 @@ class NatsBus:
         elif kind == "probe" and self._joined:
             self._write(self._everyone, self._words("here"))
         elif kind == "leave":
+            self._early.pop(name, None)
             self._presence.left(name, instance)
+
+    def _may_be_node(self, name: str, instance: int) -> bool:
+        """Names become parts of subjects, and each takes memory."""
+        if name in self._ways:
+            return 0 < instance < 1 << 64
+        if max(len(self._ways), len(self._early)) >= MAX_NODES:
+            self._log(logging.ERROR, f"there are more than {MAX_NODES} nodes; {name[:64]!r} is ignored")
+            return False
+        return 0 < instance < 1 << 64 and _NAME.fullmatch(name) is not None
 
     def _own_name(self, kind: str, instance: int, whom: int) -> None:
         """Another process says that it is the node of our name. One that asks first is told; of two that
@@ -307,6 +329,8 @@ class NatsBus:
         except PieceError:
             return
         if piece.receiver != self._instance or not self._joined or piece.name == self.name:
+            return
+        if not self._may_be_node(piece.name, piece.sender):
             return
         if self._presence.heard(piece.name, piece.sender, asyncio.get_running_loop().time()) is None:
             return

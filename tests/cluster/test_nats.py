@@ -203,6 +203,30 @@ async def test_a_node_of_another_version_is_said(own, begin, caplog) -> None:
     assert node.ways == {}
 
 
+async def test_what_is_not_the_name_of_a_node_is_ignored(own, begin, caplog, monkeypatch) -> None:
+    import nats
+
+    monkeypatch.setattr("pybroker.broker.cluster.nats.MAX_NODES", 5)
+    node = await begin(own.url, "a")
+    await until(lambda: node.bus.is_joined)
+    client = await nats.connect(own.url)
+    names = [
+        ("b\r\nPUB x 0", 5),
+        ("b c", 5),
+        ("b.>", 5),
+        ("", 5),
+        ("x" * 65, 5),
+        ("neg", -1),
+        ("big", 1 << 64),
+    ]
+    for name, instance in [*names, *((f"n{number}", 5) for number in range(10))]:
+        words = {"kind": "here", "node": name, "instance": instance, "protocol": 1}
+        await client.publish(node.bus._everyone.decode(), json.dumps(words).encode())
+    await until(lambda: "there are more than 5 nodes; 'n9' is ignored" in caplog.text)
+    assert sorted(node.ways) == ["n0", "n1", "n2", "n3", "n4"]
+    await client.close()
+
+
 async def test_what_the_server_forbids_is_said(tmp_path, begin, caplog) -> None:
     conf = tmp_path / "nats.conf"
     conf.write_text(

@@ -90,7 +90,14 @@ class Server:
         self._process.wait(DEADLINE)
 
     def pause(self) -> None:
+        """Return when it stands still."""
         self.signal(signal.SIGSTOP)
+        assert self._process is not None
+        state = Path(f"/proc/{self._process.pid}/stat")
+        deadline = time.monotonic() + DEADLINE
+        while state.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
