@@ -83,6 +83,7 @@ ARROWS: dict[str, set[str]] = {
         "broker.packets",
         "broker.routing",
         "broker.session",
+        "broker.state",
     },
     "broker.live": {
         "broker.engine",

@@ -4,7 +4,7 @@ their routes, retained messages and numbers."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from functools import partial
 from struct import error
 from typing import Any, Protocol, TypeAlias
@@ -22,6 +22,7 @@ from ..session.session import Session
 from . import records
 from .peer import Peer, is_elsewhere
 from .retained import RetainedCopies
+from .session_moves import SessionMoves
 
 log = logging.getLogger("pybroker.cluster")
 
@@ -53,6 +54,10 @@ class Incoming:
         self.matters: dict[str, Matter] = {}
         self._turns: dict[str, int] = {}
         """Of each shared group: whose turn it is of those that are here."""
+        self.shut: dict[Session, set[str]] = {}
+        """Sessions that move from node to node, and the nodes whose messages they do not take."""
+        self.moves: SessionMoves | None = None
+        """None where sessions do not move."""
 
     def forget_turn(self, topic_filter: str) -> None:
         """The shared subscription has no member here any more."""
@@ -105,12 +110,12 @@ class Incoming:
                 yield from self._deliver_run(peer, packet)
             elif isinstance(packet, Publish):
                 packet.source = peer.source
-                yield self._deliver(packet)
+                yield self._deliver(peer, packet)
 
     def _deliver_run(self, peer: Peer, run: PublishRun) -> Iterator[Step]:
         fanout = self.engine.fanout
         route = self.engine.router.routes.get(run.topic)
-        plan = fanout.plan_for_run(self._local(route), run) if route is not None else None
+        plan = fanout.plan_for_run(self._local(peer, route), run) if route is not None else None
         if plan is not None and not run.qos:
             waiting = fanout.forward(plan, run)
             if waiting:
@@ -125,40 +130,50 @@ class Incoming:
             return
         for packet in run:
             packet.source = peer.source
-            yield self._deliver(packet)
+            yield self._deliver(peer, packet)
 
-    def _deliver(self, packet: Publish) -> Step:
+    def _deliver(self, peer: Peer, packet: Publish) -> Step:
         """To our own clients."""
         engine = self.engine
         if packet.properties is not None and packet.expires_at is None:
             stamp(engine, packet)
         try:
-            route = self._local(engine.router.route(packet.topic))
+            route = self._local(peer, engine.router.route(packet.topic))
         except UnansweredError as unanswered:
-            engine.spawn(_all(unanswered.answers), lambda _: self._deliver_later(packet))
+            peer.unanswered += 1
+            engine.spawn(_all(unanswered.answers), lambda _: self._deliver_later(peer, packet))
             return None
         except ManyReceiversError:
-            return partial(engine.spreading.add, self._deliver_in_steps(packet))
+            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet))
         if goes_in_turns(route, len(packet.wire)):
-            return partial(engine.spreading.add, self._deliver_in_steps(packet))
+            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet))
         if route.targets:
             engine.fanout.deliver(route, packet, None)
         return None
 
-    def _deliver_in_steps(self, packet: Publish) -> Work:
+    def _deliver_in_steps(self, peer: Peer, packet: Publish) -> Work:
         route = yield from self.engine.router.long_route(packet.topic)
-        yield from deliver_in_steps(self.engine, route, packet, None, self._local)
+        yield from deliver_in_steps(self.engine, route, packet, None, partial(self._local, peer))
 
-    def _deliver_later(self, packet: Publish) -> None:
-        if (wait := self._deliver(packet)) is not None:
+    def _deliver_later(self, peer: Peer, packet: Publish) -> None:
+        if (wait := self._deliver(peer, packet)) is not None:
             wait(_nothing)
+        peer.unanswered -= 1
+        if not peer.unanswered and peer.when_answered is not None:
+            go_on, peer.when_answered = peer.when_answered, None
+            go_on()
         self.engine.flush()
 
-    def _local(self, route: Route[Session]) -> Route[Session]:
+    def _local(self, peer: Peer, route: Route[Session]) -> Route[Session]:
+        """The receivers here."""
         local = route.local
         if local is None:
             targets = tuple(target for target in route.targets if not is_elsewhere(target.session))
             local = route.local = Route(targets, (), ())
+        if self.shut and any(target.session in self.shut for target in local.targets):
+            none: Set[str] = frozenset()
+            name, shut = peer.name, self.shut
+            return Route(tuple(t for t in local.targets if name not in shut.get(t.session, none)), (), ())
         return local
 
     def _to_group(self, layout: int, peer: Peer, body: bytes) -> Iterator[None]:
@@ -181,6 +196,16 @@ class Incoming:
             others = [one for one in members if one[0].elsewhere is not peer.session]
             self.engine.fanout.to_group(Share(group, others), packet)
         yield
+
+    def _move(self, peer: Peer, body: bytes) -> Iterator[Step]:
+        """All messages before it have to be with their receivers."""
+        if peer.unanswered:
+            yield partial(setattr, peer, "when_answered")
+        if self.engine.spreading:
+            yield self.engine.spreading.when_done
+        if self.moves is not None:
+            self.moves.received(peer.name, records.read_move(body))
+        yield None
 
     def _source(self, peer: Peer, body: bytes) -> Iterator[None]:
         peer.source = records.read_source(body)
@@ -240,6 +265,7 @@ class Incoming:
         records.MEMBERS: _members,
         records.NUMBERS: _numbers,
         records.SAID: _said,
+        records.MOVE: _move,
     }
 
 

@@ -14,18 +14,21 @@ from ..routing.topics import SHARE
 from ..session.session import Session
 from . import records
 from .bus import Transmit
+from .directory import Directory
 from .held import HeldAnswers
 from .incoming import Incoming, Matter
 from .link import ACKNOWLEDGED_TOGETHER, MOST_HELD
 from .own_routes import OwnRoutes
 from .peer import Peer
 from .retained import RetainedCopies
+from .session_moves import SessionMoves
 
 TICK = 1.0
 SOON = 0.1
 """Seconds until the others know of a change in the number of clients."""
 ROUTES_PATIENCE = 1.0
 """Seconds that SUBACK waits for nodes that do not answer."""
+DEAD_AFTER = 5.0
 FORGOTTEN_AFTER = 30.0
 """Seconds without a node, or one in its place, after which what waits for it is given up."""
 
@@ -46,12 +49,17 @@ class Node:
         keeps: bool = False,
         refuses_alone: bool = False,
         measure: Callable[[], dict[str, Any]] = dict,
+        directory: Directory | None = None,
+        dead_after: float = DEAD_AFTER,
     ) -> None:
         """``others``: the names of all other nodes, where these are always the same; None: nodes join and
         leave. ``is_mine``: whether the session of a client identifier belongs here; by default that of any
         may. ``owns_retained``: the retained messages that are here count; else those of the others do.
         ``keeps``: what is acknowledged is safe from a crash, so acknowledgements wait for the nodes that
-        have to keep a message. ``refuses_alone``: no client may connect while the bus is broken."""
+        have to keep a message. ``refuses_alone``: no client may connect while the bus is broken, or
+        ``directory`` does not answer. ``directory``: sessions move to the node that their client connects to;
+        None: they do not. ``dead_after``: seconds after which a node that the bus has lost has no session any
+        more."""
         self.name = name
         self.full = False
         self.engine = engine
@@ -73,6 +81,18 @@ class Node:
         self._routes = OwnRoutes(
             engine, self.peers, self._tell_everyone, group_gone=self._incoming.forget_turn
         )
+        self._dead_after = dead_after
+        self._moves: SessionMoves | None = None
+        if directory is not None:
+            self._moves = self._incoming.moves = SessionMoves(
+                engine,
+                name,
+                self.peers,
+                directory,
+                shut=self._incoming.shut,
+                flush_routes=self._routes.flush,
+                serves_alone=not refuses_alone,
+            )
         for other in others or ():
             self.peers[other] = self._peer(other)
         engine.neighbours = self
@@ -100,12 +120,14 @@ class Node:
         for session in self.engine.sessions:
             for topic_filter in session.subscriptions:
                 self._routes.changed(session, topic_filter)
+        if self._moves is not None:
+            self._moves.start()
         self.engine.flush()
         self._tick()
 
     def stop(self) -> None:
         self._stopped = True
-        self.engine.neighbours = None
+        self.engine.neighbours = self.engine.claims = None
         self.engine.router.changed = None
 
     # What the engine asks (`engine.Neighbours`).
@@ -191,6 +213,8 @@ class Node:
         if one.link.is_up and one.down_since is not None:
             one.down_since = None
             one.look_again()
+            if self._moves is not None:
+                self._moves.returned(peer)
         if one.room is not None and one.link.held < MOST_HELD // 2:
             self._has_room(one)
         self._incoming.work(one)
@@ -222,13 +246,18 @@ class Node:
     def _reset(self, peer: Peer) -> None:
         peer.inbox.clear()
         peer.doubt_routes()
+        if self._moves is not None and peer.incarnations:
+            self._moves.lost(peer.name)
         peer.incarnations += 1
 
     def _all_there_is(self, peer: Peer) -> list[bytes]:
         peer.given_up = False
         self.retained.tell_all(peer)
         matters = [records.said(name, one.all()) for name, one in self._incoming.matters.items()]
-        return [b"".join([*self._routes.all(), records.numbers(self.measured()), *matters])]
+        told = [*self._routes.all(), records.numbers(self.measured()), *matters]
+        if self._moves is not None:
+            told += self._moves.joined(peer.name)
+        return [b"".join(told)]
 
     def _tell_everyone(self, record: bytes) -> None:
         for peer in self.peers.values():
@@ -262,6 +291,8 @@ class Node:
         now = self.engine.clock.monotonic()
         for peer in list(self.peers.values()):
             peer.link.tick(now)
+            if self._moves is not None and not self.is_alone and peer.down_for(now) > self._dead_after:
+                self._moves.lost(peer.name)
             if peer.down_since is None or self.is_alone or now - peer.down_since <= FORGOTTEN_AFTER:
                 continue
             if not peer.given_up:
@@ -279,6 +310,8 @@ class Node:
         peer.doubt_routes()
         self._in_turns(peer.forget_doubtful())
         peer.numbers = {}
+        if self._moves is not None:
+            self._moves.lost(peer.name)
         if peer.room is not None:
             self._has_room(peer)
 

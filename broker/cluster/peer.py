@@ -43,6 +43,10 @@ class Peer:
         for reader in self.readers.values():
             reader.runs = True
         self.works = False
+        self.unanswered = 0
+        """Its messages of which access control has not said yet who may receive them."""
+        self.when_answered: Callable[[], None] | None = None
+        """What goes on then."""
         self.incarnations = 0
         """How many processes were in its place one after another."""
         self.down_since: float | None = engine.clock.monotonic()
@@ -55,6 +59,10 @@ class Peer:
         self.when_full: Callable[[], None] = _nothing
         self._doubtful: set[str] = set()
         """Filters that it had before it was there anew, and has not told again."""
+
+    def down_for(self, now: float) -> float:
+        """Seconds; 0 while it is there."""
+        return 0.0 if self.down_since is None else now - self.down_since
 
     # What its routes lead to.
 

@@ -13,6 +13,7 @@ from ..events import Client
 from ..packets.decoder import Decoder
 from ..packets.model import Publish
 from ..packets.topic_cache import TopicCache
+from .moves import Kind, Message
 
 (
     PACKETS_3,  # PUBLISH packets as 3.1 and 3.1.1 lay them out
@@ -29,13 +30,15 @@ from ..packets.topic_cache import TopicCache
     MEMBERS,
     NUMBERS,
     SAID,
-) = range(1, 15)
+    MOVE,
+) = range(1, 16)
 
 _HEAD = Struct("<BI")
 _TEXT = Struct("<I")
 _RETAINED = Struct("<16sBdII")  # stamp, layout, expiry by the clock on the wall, lengths of topic and source
 _MEMBERS = Struct("<III")  # length of the filter, members that are connected, and that are away
 _STAMP_SIZE = 16
+_MOVE = Struct("<B?QI")  # kind, last, epoch, length of client identifier and nodes, with zeros between them
 
 
 class RecordError(Exception):
@@ -151,6 +154,19 @@ def read_said(body: bytes) -> tuple[str, Any]:
     """The name of the matter, and what is said about it."""
     matter, value = json.loads(body)
     return matter, value
+
+
+def move(message: Message) -> bytes:
+    texts = "\0".join((message.client_id, *message.nodes)).encode()
+    head = _MOVE.pack(message.kind, message.last, message.epoch, len(texts))
+    return pack(MOVE, b"".join((head, texts, message.data)))
+
+
+def read_move(body: bytes) -> Message:
+    kind, last, epoch, length = _MOVE.unpack_from(body)
+    end = _MOVE.size + length
+    client_id, *nodes = body[_MOVE.size : end].decode().split("\0")
+    return Message(Kind(kind), client_id, epoch, last, tuple(nodes), body[end:])
 
 
 def read_packet(data: bytes, layout: int) -> Publish:

@@ -237,11 +237,15 @@ class Channel:
         if packet:
             self.engine.pending.send(self.outbox, packet)
 
-    def suspend(self, answer: Awaitable[T], then: Callable[[T], None]) -> None:
-        """Suspend the client until ``answer`` is there and ``then`` has run with it."""
+    def hold(self, then: Callable[[T], None]) -> Callable[[T], None]:
+        """Suspend the client until the returned function is called; ``then`` runs with what it is given."""
         self._suspended = True
         self.link.pause_reading()
-        self.engine.spawn(self._answered(answer), lambda result: self._resume(then, result))
+        return partial(self._resume, then)
+
+    def suspend(self, answer: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Suspend the client until ``answer`` is there and ``then`` has run with it."""
+        self.engine.spawn(self._answered(answer), self.hold(then))
 
     def in_turns(self, work: Work) -> None:
         """Do long work for a packet in turns, so that other clients need not wait. Nothing more from this
@@ -272,9 +276,7 @@ class Channel:
 
     def _rest(self, then: Callable[[None], None]) -> None:
         """Suspend the client until its next turn, then continue with ``then``."""
-        self._suspended = True
-        self.link.pause_reading()
-        self.engine.turns.later(lambda: self._resume(then, None))
+        self.engine.turns.later(partial(self.hold(then), None))
 
     async def _answered(self, answer: Awaitable[T]) -> T | None:
         """Await ``answer``; if it fails, the client is disconnected instead of waiting for ever."""
@@ -288,10 +290,8 @@ class Channel:
 
     def wait(self, seconds: float, then: Callable[[], None]) -> None:
         """Suspend the client for ``seconds``, then continue with ``then``."""
-        self._suspended = True
-        self.link.pause_reading()
         due = self.engine.clock.monotonic() + seconds
-        self.engine.clock.call_at(due, lambda: self._resume(lambda _: then(), None))
+        self.engine.clock.call_at(due, partial(self.hold(lambda _: then()), None))
 
     def read_on(self) -> None:
         """Read from the client again, unless it has to wait for another reason."""

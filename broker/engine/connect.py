@@ -18,6 +18,7 @@ from . import client_log
 from .access import Action, Credentials
 from .auth_method import Accepted
 from .channel import Channel
+from .claims import Refusal
 from .connection_limits import is_full
 from .disconnect import cancel_departure, end_session, expiry_seconds
 from .engine import Engine
@@ -222,6 +223,31 @@ def _admit(engine: Engine, channel: Channel, packet: Connect, last_words: bytes 
     if no_room := _no_room(engine, channel, client):  # others may have come while this one was asked about
         _refuse(engine, channel, *no_room)
         return
+    claims = engine.claims
+    if claims is not None and not channel.inside and not claims.is_here(client.client_id):
+        claims.claim(
+            client.client_id,
+            client.clean_start,
+            channel.hold(partial(_claimed, engine, channel, packet, last_words)),
+        )
+        return
+    _enter(engine, channel, packet, last_words)
+
+
+def _claimed(
+    engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None, refusal: Refusal | None
+) -> None:
+    """It is known whether the client may use its session here."""
+    if refusal is not None:
+        _refuse(engine, channel, *refusal)
+    else:
+        _enter(engine, channel, packet, last_words)
+
+
+def _enter(engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None) -> None:
+    """Give the client its session, and tell it so."""
+    client = channel.client
+    assert client is not None
     session, present = _session_for(engine, channel)
     _bind(engine, channel, packet, session)
     channel.send(_connack(engine, channel, packet, present, last_words))

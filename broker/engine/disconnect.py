@@ -96,6 +96,8 @@ def end_session(engine: Engine, session: Session, reason: str) -> None:
             timer.cancel()
     session.expiry_timer = session.will_timer = None
     engine.sessions.remove(session)
+    if engine.claims is not None:
+        engine.claims.ended(session)
     keeper, session.keeper = session.keeper, None
     if keeper is not None:
         if _is_behind(session) and _wants_each(engine, session):
@@ -108,7 +110,7 @@ def end_session(engine: Engine, session: Session, reason: str) -> None:
     session.subscriptions.clear()
     _publish_will(engine, session)
     if session.inflight.messages or session.queue is not None:
-        _pass_on(engine, session)
+        pass_on(engine, session)
     if engine.hooks.session_terminated:
         event = SessionTerminated(at=engine.clock.time(), client=session.client, reason=reason)
         tell(engine.hooks.session_terminated, event)
@@ -253,7 +255,7 @@ def _message_properties(will: Will) -> Properties | None:
     return kept if kept != Properties() else None
 
 
-def _pass_on(engine: Engine, session: Session) -> None:
+def pass_on(engine: Engine, session: Session) -> None:
     """Give the messages that a shared subscription has queued for this session to other members of the group.
     A QoS 2 message that was already sent may not go to another member [MQTT-4.8.2-5], nor one that has
     expired [MQTT-3.3.2-5]."""

@@ -25,6 +25,7 @@ from ..session.session import Session
 from .access import AccessControl
 from .auth_method import Method
 from .bans import Bans
+from .claims import Claims
 from .connection_limits import ConnectionLimits
 from .failures import LoginFailures
 from .rates import meter
@@ -133,6 +134,8 @@ class Engine:
         """The other workers of this broker."""
         self.backlog: Backlog | None = None
         """The queues of bridges; None: there are no bridges."""
+        self.claims: Claims | None = None
+        """Asked at CONNECT, where a client may connect to any of several hosts."""
         self.mqtt = mqtt or MqttSettings()
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()

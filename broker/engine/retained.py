@@ -50,6 +50,10 @@ class RetainedSending:
             self._begin_next()
         self._subscriptions[subscription.topic_filter] = subscription
 
+    def owed(self) -> list[Subscription]:
+        """The subscriptions that have not got all their retained messages."""
+        return list(self._subscriptions.values())
+
     def go_on(self) -> None:
         """Send as many messages as room and time allow."""
         if not self._waits and not self._sends:

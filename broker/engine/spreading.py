@@ -73,6 +73,13 @@ class Spreading:
             self._by_key[key] = job
         self._append(job)
 
+    def when_done(self, then: Callable[[], None]) -> None:
+        """Call ``then`` when the messages that are in the queue now have reached their receivers."""
+        if self._jobs:
+            self.add(_no_work(), then)
+        else:
+            then()
+
     def add_unawaited(self, work: Work, size: int) -> bool:
         """The same for a message of ``size`` bytes that no client waits for. False: there is no room."""
         if self._bytes + size > MAX_WAITING_BYTES:
@@ -130,6 +137,10 @@ class Spreading:
 
 
 _NOTHING = Outbox(lambda data: None)
+
+
+def _no_work() -> Work:
+    yield from ()
 
 
 async def _answer(awaited: Awaitable[Any]) -> Any:

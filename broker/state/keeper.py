@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..clock import Clock
 from ..engine.bans import Ban
@@ -204,17 +204,30 @@ class KeptSession:
         self._notes.unwritten.append(records.pack_packet(records.IS_FORGOTTEN, self.number, packet_id))
 
     def everything(self, session: Session) -> None:
-        """Note a session that was not kept until now, with everything in it."""
+        """Note a session that was not kept until now, with all it has."""
+        for _ in self.each_subscription(session):
+            pass
+        for message, number in self.each_message(session):
+            message.number = number
+
+    def each_subscription(self, session: Session, owed: Iterable[Subscription] = ()) -> Iterator[None]:
+        """Note the session without its messages, a record a step. ``owed``: as for :meth:`subscribed`."""
         self.changed(session)
         for subscription in session.subscriptions.values():
-            self.subscribed(subscription)
+            self.subscribed(subscription, owes=subscription in owed)
+            yield
+
+    def each_message(self, session: Session) -> Iterator[tuple[Outgoing, int]]:
+        """Note the session, and its messages in both directions, one to the client a step: with the number
+        under which it is noted."""
+        self.changed(session)
         for packet_id in session.received:
             self.received(packet_id)
         for packet_id, message in session.inflight.messages.items():
-            self._enter(message, packet_id, RELEASED if message.released else SENT)
+            yield message, self._note_entry(message, packet_id, RELEASED if message.released else SENT)
         for message in session.queue.messages() if session.queue is not None else ():
             if message.qos:
-                self.queued(message)
+                yield message, self._note_entry(message, 0, WAITS)
 
     def _note(self, row: SessionRow) -> None:
         self._notes.changes.session(row)
@@ -231,8 +244,11 @@ class KeptSession:
         return number
 
     def _enter(self, message: Outgoing, packet_id: int, state: int) -> None:
+        message.number = self._note_entry(message, packet_id, state)
+
+    def _note_entry(self, message: Outgoing, packet_id: int, state: int) -> int:
         notes = self._notes
-        number = message.number = notes.next_entry
+        number = notes.next_entry
         notes.next_entry = number + 1
         group = message.group
         row = EntryRow(
@@ -247,6 +263,7 @@ class KeptSession:
         )
         notes.changes.entries[number] = row
         notes.unwritten.append(records.entry(row))
+        return number
 
 
 OWES = 0x40

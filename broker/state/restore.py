@@ -71,7 +71,8 @@ def restore(
     rows: list[SessionRow] = []
     owed: dict[Session, list[Subscription]] = {}
     for row in progress.of(database.sessions(), "sessions"):
-        session = sessions[row.number] = _session(row, notes)
+        session = sessions[row.number] = session_of(row)
+        session.keeper = KeptSession(notes, row.number)
         engine.sessions.add(session)
         rows.append(row)
     for number, subscription_row in progress.of(database.subscriptions(), "subscriptions"):
@@ -151,12 +152,11 @@ class Progress:
             log.info("the state was read in %.1f s", seconds)
 
 
-def _session(row: SessionRow, notes: Notes) -> Session:
+def session_of(row: SessionRow) -> Session:
     session = Session(row.client)
     session.expiry = inf if row.expiry == NEVER else row.expiry
     session.superuser = row.superuser
     session.will = row.will
-    session.keeper = KeptSession(notes, row.number)
     return session
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pybroker.broker.clock import ManualClock
+from pybroker.broker.cluster.directory import MemoryDirectory
 from pybroker.broker.cluster.node import Node
 from pybroker.broker.cluster.owner import owner_of
+from pybroker.broker.packets.model import Connack
 from tests.harness import Broker, Client
 
 from .memory import Ways
@@ -15,13 +17,25 @@ from .memory import Ways
 class Cluster:
     """``nodes[i]`` is a broker as tests without sockets use it. Call :meth:`settle` before reading."""
 
-    def __init__(self, count: int = 3, *, keeps: bool = False, fixed: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        count: int = 3,
+        *,
+        keeps: bool = False,
+        fixed: bool = True,
+        moves: bool = False,
+        serves_alone: bool = True,
+        **options: Any,
+    ) -> None:
+        """``moves``: a client may connect to any node, and its session moves there."""
         self.clock = ManualClock()
         self.ways = Ways()
         self.count = count
         self._options = options
         self._keeps = keeps
-        self._fixed = fixed
+        self._fixed = fixed and not moves
+        self.directory = MemoryDirectory() if moves else None
+        self._serves_alone = serves_alone
         self._incarnation = 0
         self.nodes: list[Broker] = []
         self.ends: list[Node] = []
@@ -38,6 +52,17 @@ class Cluster:
     def connect(self, index: int, client_id: str, version: int = 5, **options: Any) -> Client:
         client = self.nodes[index].connect(client_id, version, **options)
         self.settle()
+        return client
+
+    def arrive(self, index: int, client_id: str, version: int = 5, **options: Any) -> Client:
+        """Connect a client with a session that lasts, which may be on another node until now."""
+        options.setdefault("clean_start", False)
+        if version == 5:
+            options.setdefault("session_expiry_interval", 1000)
+        client = self.nodes[index].dial(version)
+        client.send_connect(client_id, **options)
+        self.settle()
+        client.connack = client.next_of(Connack)
         return client
 
     def connect_anywhere(self, client_id: str, version: int = 5, **options: Any) -> Client:
@@ -90,6 +115,8 @@ class Cluster:
             is_mine=(lambda client_id: owner_of(client_id, self.count) == index) if self._fixed else None,
             owns_retained=first,
             keeps=self._keeps,
+            directory=self.directory,
+            refuses_alone=not self._serves_alone,
         )
         end.start()
         return broker, end
