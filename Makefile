@@ -32,7 +32,7 @@ check: $(STAMP) ## ruff (lint and format) and mypy --strict
 test: $(STAMP) ## all tests that finish in minutes
 	$(BIN)/python $(PYTEST) -m 'not slow'
 
-test-all: $(STAMP) ## every test, the long ones too
+test-all: $(STAMP) ## every test, the long ones too: an hour (SOAK_SECONDS=60 for less)
 	$(BIN)/python $(PYTEST)
 
 test-plugins: ## the fixtures beside other plugins of pytest, in an environment of their own

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf" / "nanomq.conf"
 COMPILED = ROOT / "build" / "compiled" / "venv" / "bin" / "python"
 """The Python that has the wheel with the compiled hot path."""
+FLOOR = ROOT / "scripts" / "benchmarks" / "floor.py"
 START_TIMEOUT = 30.0
 BROKER_CORE, LOAD_CORE = 0, 1
 
@@ -129,6 +130,10 @@ def _not_on_path(program: str) -> Callable[[], str]:
     return lambda: "" if shutil.which(program) else f"{program} is not on the PATH"
 
 
+def _not_compiled() -> str:
+    return "" if COMPILED.exists() else "there is no compiled build; `make compiled` makes one"
+
+
 def _not_importable(*modules: str) -> Callable[[], str]:
     def missing() -> str:
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
@@ -167,10 +172,20 @@ KINDS = {
         Kind(
             "compiled",
             "pybroker, compiled",
-            lambda: "" if COMPILED.exists() else "there is no compiled build; `make compiled` makes one",
+            _not_compiled,
             lambda: "pybroker with its hot path compiled by mypyc",
             # -P: the installed wheel, not the sources of the working directory.
             lambda directory, _: pybroker_command(directory, CONF, 0, str(COMPILED), "-P"),
+            picks_port=True,
+        ),
+        Kind(
+            "bare",
+            "compiled, no webhooks",
+            _not_compiled,
+            lambda: "the compiled build without its webhook section",
+            lambda directory, _: pybroker_command(
+                directory, _without_webhooks(directory), 0, str(COMPILED), "-P"
+            ),
             picks_port=True,
         ),
         Kind(
@@ -179,6 +194,14 @@ KINDS = {
             _not_on_path("mosquitto"),
             _first_line("mosquitto", "-h"),
             lambda directory, port: ["mosquitto", "-c", str(_configured(directory, MOSQUITTO_CONF, port))],
+        ),
+        Kind(
+            "floor",
+            "bytes forwarded by uvloop",
+            _not_importable("uvloop"),
+            lambda: f"uvloop {version_of('uvloop')}, which forwards bytes without a broker",
+            lambda _, port: [sys.executable, str(FLOOR), str(port)],
+            versions=(4,),
         ),
         Kind(
             "nanomq",

@@ -105,7 +105,7 @@ def _add(
 
 
 def _add_brokers(parser: argparse.ArgumentParser, default: str) -> None:
-    known = "plain is pybroker without its webhook section"
+    known = "plain and bare are the two builds without webhooks, floor is uvloop alone"
     parser.add_argument("--brokers", default=default, help=f"%(default)s; {known}")
 
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from .brokers import Kind, StartError, running
 from .measure import Values, load, receiver, working_directory
 from .results import Results
-from .rows import VERSIONS, Row, shown
+from .rows import BUILDS, VERSIONS, Row, shown
 
 SECTION = "table"
 CONF_RECEIVER_PORT = 8888
 """The address to which conf/nanomq.conf posts its events."""
-OURS, THEIRS = "pybroker", "mosquitto"
+THEIRS = "mosquitto"
 LIMIT, SLOW_LIMIT = 30, 5
 """Seconds that one run may take, and one run of a slow broker."""
 
@@ -38,7 +38,7 @@ def measure(
                 if not row.runs_of:
                     results.forget(section, row.key, version)
                     for turn in range(rounds):
-                        for kind in _speaking(kinds, version, turn):
+                        for kind in _running(row, kinds, version, turn):
                             values = once(row, kind, version)
                             results.add(section, row.key, kind.name, values, version=version)
                 print(summary(results, row, version, kinds, section), flush=True)
@@ -57,9 +57,13 @@ def _listen(stack: ExitStack, wanted: bool) -> str:
     return f"A receiver listens on {where}: some of the broker's time goes into the posts."
 
 
-def _speaking(kinds: Sequence[Kind], version: int, turn: int) -> list[Kind]:
+def _running(row: Row, kinds: Sequence[Kind], version: int, turn: int) -> list[Kind]:
     """The brokers of this round."""
-    return [kind for kind in kinds if version in kind.versions and not (kind.slow and turn)]
+    return [
+        kind
+        for kind in kinds
+        if version in kind.versions and not (kind.slow and turn) and row.is_run_by(kind.name)
+    ]
 
 
 def once(row: Row, kind: Kind, version: int) -> Values:
@@ -79,9 +83,9 @@ def summary(results: Results, row: Row, version: int, kinds: Sequence[Kind], sec
     """A row as a line: the medians, the ratio to mosquitto, and whether that is enough."""
     parts = [f"{row.title}, MQTT {VERSIONS[version]}:"]
     for kind in kinds:
-        if version in kind.versions:
+        if version in kind.versions and row.is_run_by(kind.name):
             parts.append(f"{kind.name} {cell(results, row, version, kind.name, section)}")
-    return "  ".join([*parts, verdict(results, row, version, section)])
+    return "  ".join([*parts, *verdicts(results, row, version, section)])
 
 
 def cell(results: Results, row: Row, version: int, broker: str, section: str = SECTION) -> str:
@@ -97,28 +101,56 @@ def cell(results: Results, row: Row, version: int, broker: str, section: str = S
     return f"{number}, {share:.0%} lost" if share else number
 
 
-def verdict(results: Results, row: Row, version: int, section: str = SECTION) -> str:
-    met = is_met(results, row, version, section)
-    word = {True: "met", False: "NOT MET", None: "unknown"}[met]
-    if not row.goal.relative:
-        return f"goal {row.goal} {row.unit}: {word}"
-    return f"ratio {shown(ratio_of(results, row, version, section))}, goal {row.goal}: {word}"
+def verdicts(results: Results, row: Row, version: int, section: str = SECTION) -> list[str]:
+    """Whether each measured build reaches its goal."""
+    found = []
+    for build in BUILDS:
+        goal, broker = row.goal_of(build), row.broker(build)
+        if goal is None or not list(results.find(section, row.runs, broker, version)):
+            continue
+        word = {True: "met", False: "NOT MET", None: "unknown"}[is_met(results, row, version, section, build)]
+        ratio = f"ratio {shown(ratio_of(results, row, version, section, build))}, " if goal.relative else ""
+        found.append(f"{broker}: {ratio}goal {goal_of(row, build)}: {word}")
+    return found
+
+
+def goal_of(row: Row, build: str) -> str:
+    """The goal of a build for people; its unit is that of the row where it is no ratio."""
+    goal = row.goal_of(build)
+    if goal is None:
+        return "-"
+    return f"{goal} {row.unit}".strip() if goal.more or not goal.relative else str(goal)
 
 
 def ratio_of(
-    results: Results, row: Row, version: int, section: str = SECTION, ours_is: str = OURS
+    results: Results, row: Row, version: int, section: str = SECTION, build: str = BUILDS[0]
 ) -> float | None:
     """The ratio of pybroker's figure to mosquitto's."""
-    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (ours_is, THEIRS))
+    ours, theirs = _medians(results, row, version, section, build)
     return ours / theirs if ours is not None and theirs else None
 
 
-def is_met(results: Results, row: Row, version: int, section: str = SECTION) -> bool | None:
-    """Whether the goal is reached without any loss; None if that was not measured."""
-    ours, theirs = (results.median(section, row.runs, one, row.measure, version) for one in (OURS, THEIRS))
-    if lost_share(list(results.find(section, row.runs, OURS, version))):
+def is_met(
+    results: Results, row: Row, version: int, section: str = SECTION, build: str = BUILDS[0]
+) -> bool | None:
+    """Whether the build reaches its goal without any loss; None if that was not measured, or there is no
+    goal."""
+    goal = row.goal_of(build)
+    if goal is None:
+        return None
+    if lost_share(list(results.find(section, row.runs, row.broker(build), version))):
         return False
-    return row.goal.met(ours, theirs)
+    return goal.met(*_medians(results, row, version, section, build))
+
+
+def _medians(
+    results: Results, row: Row, version: int, section: str, build: str
+) -> tuple[float | None, float | None]:
+    """Ours and mosquitto's."""
+    ours, theirs = (
+        results.median(section, row.runs, one, row.measure, version) for one in (row.broker(build), THEIRS)
+    )
+    return ours, theirs
 
 
 def lost_share(found: Sequence[Values]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import bridge, page, results, table
+from benchmarks import bridge, fairness, page, results, table
+from benchmarks.brokers import KINDS, Running, free_port, started
 from benchmarks.load.__main__ import SCENARIOS
 from benchmarks.measure import receiver
 from benchmarks.picture import Curve, Panel, drawn
@@ -36,7 +38,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
     running.stop()
 
 
-def load(broker: RunningBroker, scenario: str, *options: str) -> dict[str, Any]:
+def load(broker: RunningBroker | Running, scenario: str, *options: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.load", scenario, f"127.0.0.1:{broker.port}"]
     done = subprocess.run(
         [*command, f"--pid={broker.process.pid}", *SMALL, *options],
@@ -56,6 +58,16 @@ def test_every_scenario_gets_what_it_sent(broker: RunningBroker, scenario: str, 
     assert values["lost"] == 0
     assert values["msgs"] > 0
     assert values["cpu_s"] > 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
+@pytest.mark.parametrize("scenario", ["pairs", "trickle", "latency"])
+def test_the_floor_forwards_what_it_gets(tmp_path: Path, scenario: str) -> None:
+    port = free_port()
+    with started("floor", KINDS["floor"].command(tmp_path, port), tmp_path, port) as forwarder:
+        values = load(forwarder, scenario)
+    assert values["lost"] == 0
+    assert values["msgs"] > 0
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -90,6 +102,8 @@ def post(url: str, body: str) -> None:
         (Goal(1, at_least=False), 68.0, 67.0, False),
         (Goal(6, relative=False, at_least=False), 5.9, None, True),
         (Goal(6, relative=False, at_least=False), 6.1, 1.7, False),
+        (Goal(2.5, at_least=False, more=True), 5.0, 2.5, True),
+        (Goal(2.5, at_least=False, more=True), 5.1, 2.5, False),
         (Goal(5), 500.0, None, None),
         (Goal(5), None, 100.0, None),
     ],
@@ -118,6 +132,41 @@ def test_the_page_shows_medians_ratio_and_goal(tmp_path: Path) -> None:
     theirs = [{"per_cpu_s": rate} for rate in (19_000, 20_000, 21_000)]
     text = page.rendered(measured(tmp_path, ours, theirs))
     assert "| pairs, QoS 0 | 3.1.1 | 100,000 | 20,000 | 5 | at least 5 times | yes |" in text
+
+
+def test_the_page_judges_each_build_by_its_own_goal(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json")
+    results.begin(table.SECTION, [])
+    for broker, value in (("pybroker", 100), ("compiled", 110), ("mosquitto", 100)):
+        results.add(table.SECTION, "trickle", broker, {"per_cpu_s": value})
+        results.add(table.SECTION, "retained", broker, {"per_cpu_s": value, "stored_per_cpu_s": value})
+    for broker, value in (
+        ("pybroker", 10),
+        ("plain", 80),
+        ("compiled", 10),
+        ("bare", 90),
+        ("mosquitto", 100),
+    ):
+        results.add(table.SECTION, "connect", broker, {"per_cpu_s": value})
+    text = page.rendered(results)
+    judged = {
+        line.split(" | ")[0][2:]: line.split(" | ")[-6:] for line in text.splitlines() if " | 3.1.1" in line
+    }
+    as_much = "at least as much"
+    assert judged["trickle 200"] == ["1", as_much, "yes", "1.1", "at least 1.2 times", "**no** |"]
+    assert judged["100,000 retained topics, stored"] == ["1", "-", "-", "1.1", as_much, "yes |"]
+    without = judged["connect (goals: without webhooks)"]
+    assert without == ["0.8", "at least 0.7 times", "yes", "0.9", as_much, "**no** |"]
+
+
+def test_the_page_judges_the_wait_beside_a_flood(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json")
+    results.begin(fairness.SECTION, [])
+    for broker, waits in (("pybroker", (500, 560, 9000)), ("mosquitto", (560, 570, 580))):
+        for p99 in waits:
+            results.add(fairness.SECTION, fairness.FLOOD, broker, {"beside_p50_us": 50, "beside_p99_us": p99})
+    line = "| 50, 560 us | 50, 570 us | p99 at most as much | yes |"
+    assert f"beside a flooding client, p50 and p99 {line}" in page.rendered(results)
 
 
 def test_a_goal_is_not_met_by_losing(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The broker under load for a long time."""
