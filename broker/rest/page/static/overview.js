@@ -14,7 +14,7 @@ export class Overview {
     this.load = new Chart("CPU", ["% of a core"], (value) => value.toFixed(0));
     this.memory = new Chart("Memory", ["used"], bytes);
     this.drops = h("div");
-    this.nodes = h("div");
+    this.nodes = h("div", { class: "nodes" });
     this.element = h("div", {}, this.tiles, this.nodes, h("div", { class: "charts" }, [this.messages, this.traffic, this.load, this.memory].map((chart) => chart.element)), this.drops);
     app.every(1000, () => this.look());
   }
