@@ -144,9 +144,9 @@ class Incoming:
             engine.spawn(_all(unanswered.answers), lambda _: self._deliver_later(peer, packet))
             return None
         except ManyReceiversError:
-            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet))
+            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet), len(packet.wire))
         if goes_in_turns(route, len(packet.wire)):
-            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet))
+            return partial(engine.spreading.add, self._deliver_in_steps(peer, packet), len(packet.wire))
         if route.targets:
             engine.fanout.deliver(route, packet, None)
         return None

@@ -17,7 +17,7 @@ from ..session.session import Session
 from .access import Action
 from .channel import Channel
 from .engine import Engine
-from .spreading import LARGE_MESSAGE, deliver_in_steps, deliver_run_in_steps, goes_in_turns
+from .spreading import AGAIN, LARGE_MESSAGE, deliver_in_steps, deliver_run_in_steps, goes_in_turns
 from .turns import Work
 
 SYS = "$SYS/"
@@ -87,13 +87,16 @@ def publish(engine: Engine, channel: Channel, packet: Publish) -> None:
 def _spread(engine: Engine, channel: Channel, packet: Publish) -> None:
     """Send a message in turns. The client waits meanwhile, and the acknowledgement comes at the end: until
     then a crash might lose the rest."""
-    session = channel.session
+    session, spreading, size = channel.session, engine.spreading, len(packet.wire)
     assert session is not None
+    if not spreading.has_room(size):
+        channel.wait(AGAIN, lambda: publish(engine, channel, packet))
+        return
     resume = channel.until_called(partial(_spread_to_all, engine, channel, packet))
     key = (session, packet.packet_id) if packet.qos == 2 else None
     # [MQTT-4.3.3-10] a repeat on a new connection waits for the first one
-    if key is None or not engine.spreading.join(key, resume):
-        engine.spreading.add(_from_client(engine, packet, session, channel), resume, key)
+    if key is None or not spreading.join(key, resume):
+        spreading.add(_from_client(engine, packet, session, channel), size, resume, key)
 
 
 def _spread_to_all(engine: Engine, channel: Channel, packet: Publish) -> None:
@@ -129,15 +132,17 @@ def _to_all(engine: Engine, packet: Publish, publisher: Session | None) -> Work:
 
 def _spread_run(engine: Engine, channel: Channel, run: PublishRun) -> bool:
     """Send messages of QoS 0 in turns. False, and nothing has been done, if somebody observes them."""
-    session = channel.session
+    session, size = channel.session, len(run.wire)
     if run.qos or session is None or engine.router.observers(run.topic):
+        return False
+    if not engine.spreading.has_room(size):
         return False
 
     def work() -> Work:
         route = yield from engine.router.long_route(run.topic)
         yield from deliver_run_in_steps(engine, route, run, session)
 
-    engine.spreading.add(work(), channel.until_called(_nothing))
+    engine.spreading.add(work(), size, channel.until_called(_nothing))
     engine.counters.publish_received += len(run)
     engine.counters.packets_received += len(run) - 1
     return True
@@ -320,7 +325,10 @@ def distribute_when_known(engine: Engine, packet: Publish, publisher: Session | 
     except UnansweredError as unanswered:
         engine.spawn(_all(unanswered.answers), lambda _: _distribute_later(engine, packet, publisher))
     except ManyReceiversError:
-        if not engine.spreading.add_unawaited(_to_all(engine, packet, publisher), len(packet.wire)):
+        size = len(packet.wire)
+        if engine.spreading.has_room(size):
+            engine.spreading.add(_to_all(engine, packet, publisher), size)
+        else:
             engine.counters.limited["many_receivers"] += 1
             engine.reports.dropped("quota_exceeded", packet)
 

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("pybroker")
 
 MAX_WAITING_BYTES = 64 << 20
-"""Bytes of waiting messages that no client waits for: wills, and the broker's own messages. More are dropped.
-A client sends nothing more while its message waits, so it has one read here at most."""
+"""The approximate memory of all messages that wait here. Beyond it, clients have to try again, and messages
+for which nobody waits are dropped: wills, and the broker's own."""
+OVERHEAD = 1000
+"""The approximate memory of a message in addition to its bytes."""
+AGAIN = 1.0
+"""Seconds after which a client tries again."""
 MOST_BYTES = 8 << 20
 """Bytes that are written for one message, or one run, in one step."""
 LARGE_MESSAGE = MOST_BYTES // 2000
@@ -35,12 +39,14 @@ Narrowed: TypeAlias = Callable[[Route[Session]], Route[Session]]
 class _Job:
     """One message, or the alike messages of one read."""
 
-    __slots__ = ("key", "size", "then", "work")
+    __slots__ = ("is_awaited", "key", "size", "then", "work")
 
-    def __init__(self, work: Work, size: int, key: object) -> None:
+    def __init__(self, work: Work, size: int, key: object, *, is_awaited: bool) -> None:
         self.work = work
+        self.is_awaited = is_awaited
+        """Whether a client waits for it."""
         self.size = size
-        """In bytes, if no client waits for it; else 0."""
+        """The approximate memory in bytes."""
         self.key = key
         self.then: list[Callable[[], None]] = []
         """Called when it is done."""
@@ -48,45 +54,47 @@ class _Job:
 
 class Spreading:
     """The queue of these messages. All receivers of one have it before the next begins, whatever the topics.
-    So there is never more than one long route in use. One step is done in each round of the event loop."""
+    So there is never more than one long route in use. One step is done in each round of the event loop.
+
+    Messages for which a client waits, and all others, have a queue each. These take turns, so that many
+    messages of one kind do not hold up the other.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._jobs: deque[_Job] = deque()
+        self._awaited: deque[_Job] = deque()
+        self._unawaited: deque[_Job] = deque()
+        self._current: _Job | None = None
         self._by_key: dict[object, _Job] = {}
         self._bytes = 0
-        """Bytes of the messages that no client waits for."""
+        """The memory of all jobs."""
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._awaited) + len(self._unawaited)
 
     @property
     def has_unawaited(self) -> bool:
-        """Whether there are messages that no client waits for."""
-        return self._bytes > 0
+        """Whether there are messages for which nobody waits."""
+        return bool(self._unawaited)
 
-    def add(self, work: Work, then: Callable[[], None], key: object = None) -> None:
-        """Do the work when its turn comes, then call ``then``. ``key``: see :meth:`join`."""
-        job = _Job(work, 0, key)
-        job.then.append(then)
+    def has_room(self, size: int) -> bool:
+        """Whether a message of ``size`` bytes may be added. The caller of :meth:`add` has to see to it."""
+        return self._bytes + size + OVERHEAD <= MAX_WAITING_BYTES
+
+    def add(self, work: Work, size: int, then: Callable[[], None] | None = None, key: object = None) -> None:
+        """Do the work for a message of ``size`` bytes when its turn comes, then call ``then``. ``key``: see
+        :meth:`join`."""
+        job = _Job(work, size + OVERHEAD, key, is_awaited=then is not None)
+        self._bytes += job.size
         if key is not None:
             self._by_key[key] = job
-        self._append(job)
-
-    def when_done(self, then: Callable[[], None]) -> None:
-        """Call ``then`` when the messages that are in the queue now have reached their receivers."""
-        if self._jobs:
-            self.add(_no_work(), then)
+        if then is not None:
+            job.then.append(then)
+            self._awaited.append(job)
         else:
-            then()
-
-    def add_unawaited(self, work: Work, size: int) -> bool:
-        """The same for a message of ``size`` bytes that no client waits for. False: there is no room."""
-        if self._bytes + size > MAX_WAITING_BYTES:
-            return False
-        self._bytes += size
-        self._append(_Job(work, size, None))
-        return True
+            self._unawaited.append(job)
+        if len(self) == 1:
+            self._later()
 
     def join(self, key: object, then: Callable[[], None]) -> bool:
         """Call ``then`` when the work with this key is done. False: there is none."""
@@ -96,10 +104,21 @@ class Spreading:
         job.then.append(then)
         return True
 
-    def _append(self, job: _Job) -> None:
-        self._jobs.append(job)
-        if len(self._jobs) == 1:
-            self._later()
+    def when_done(self, then: Callable[[], None]) -> None:
+        """Call ``then`` when the messages that are in the queues now have reached their receivers."""
+        last = [queue[-1] for queue in (self._awaited, self._unawaited) if queue]
+        undone = len(last)
+
+        def one_is_done() -> None:
+            nonlocal undone
+            undone -= 1
+            if not undone:
+                then()
+
+        for job in last:
+            job.then.append(one_is_done)
+        if not last:
+            then()
 
     def _later(self) -> None:
         self._engine.turns.later(self._step)
@@ -108,7 +127,10 @@ class Spreading:
         self._go_on(None)
 
     def _go_on(self, answer: Any) -> None:
-        engine, job = self._engine, self._jobs[0]
+        engine = self._engine
+        job = self._current
+        if job is None:
+            job = self._current = (self._awaited or self._unawaited)[0]
         try:
             awaited = job.work.send(answer)
             engine.flush()
@@ -130,17 +152,18 @@ class Spreading:
             for then in job.then:
                 then()
         finally:
-            self._jobs.popleft()  # only now: what these calls have added waits for the next step
-            if self._jobs:
+            # Only now: what these calls have added waits for the next step.
+            mine, others = self._awaited, self._unawaited
+            if not job.is_awaited:
+                mine, others = others, mine
+            mine.popleft()
+            self._current = others[0] if others else mine[0] if mine else None
+            if self._current is not None:
                 self._later()
         self._engine.flush()
 
 
 _NOTHING = Outbox(lambda data: None)
-
-
-def _no_work() -> Work:
-    yield from ()
 
 
 async def _answer(awaited: Awaitable[Any]) -> Any:

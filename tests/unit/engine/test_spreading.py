@@ -280,7 +280,7 @@ def test_a_message_of_the_broker_waits_behind_its_others_and_is_bounded(
     broker = Broker()
     clients, other = crowd(broker), broker.connect("o")
     other.subscribe("small")
-    monkeypatch.setattr(spreading, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(spreading, "MAX_WAITING_BYTES", 2 * spreading.OVERHEAD + 900)
     broadcast(broker.engine, "t", bytes(500))
     broadcast(broker.engine, "small", b"behind")
     broadcast(broker.engine, "t", bytes(500))
@@ -293,6 +293,52 @@ def test_a_message_of_the_broker_waits_behind_its_others_and_is_bounded(
     broadcast(broker.engine, "small", b"at once")
     broker.engine.flush()
     assert other.payloads() == [b"at once"]
+
+
+def test_clients_have_to_wait_while_the_messages_take_too_much_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker = Broker()
+    clients = crowd(broker)
+    monkeypatch.setattr(spreading, "MAX_WAITING_BYTES", 2 * spreading.OVERHEAD + 900)
+    for number in range(5):  # each leaves its message behind
+        publisher = broker.connect(f"p{number}")
+        publisher.send_publish("t", bytes(300))
+        publisher.drop()
+    waiting = broker.connect("w")
+    waiting.send_publish("t", b"x", 1)
+    assert len(broker.engine.spreading) == 2
+    settle(broker)
+    waiting.nothing()
+    broker.clock.advance(spreading.AGAIN)
+    settle(broker)
+    assert waiting.next(Puback)
+    assert all(client.payloads() == [bytes(300), bytes(300), b"x"] for client in clients)
+
+
+def test_messages_of_clients_and_of_the_broker_take_turns() -> None:
+    broker = Broker()
+    clients = crowd(broker)
+    for number in range(3):
+        broadcast(broker.engine, "t", b"own %d" % number)
+    for number in range(2):
+        broker.connect(f"p{number}").send_publish("t", b"client %d" % number)
+    settle(broker)
+    order = [b"client 0", b"own 0", b"client 1", b"own 1", b"own 2"]
+    assert all(client.payloads() == order for client in clients)
+
+
+def test_who_waits_for_all_of_them_is_told_at_the_end() -> None:
+    broker = Broker()
+    clients, done = crowd(broker), []
+    broker.engine.spreading.when_done(lambda: done.append(0))
+    assert done == [0]
+    for number in range(2):
+        broadcast(broker.engine, "t", b"own")
+        broker.connect(f"p{number}").send_publish("t", b"client")
+    broker.engine.spreading.when_done(lambda: done.append(sum(client.pending() for client in clients)))
+    settle(broker)
+    assert done == [0, 4 * COUNT]
 
 
 def test_a_large_message_goes_to_few_receivers_at_a_time() -> None:
