@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two tries to connect."""
 PROBE = 0.2
 """Seconds in which another process with this node's name has to answer."""
-TAKEN_PAUSE = 5.0
-"""Seconds until a node whose name is taken asks again."""
+REFUSED_PAUSE = 5.0
+"""Seconds until a node that cannot join tries again."""
 MAX_NODES = 256
 """Names that a node learns from NATS; more are ignored."""
 REPEATED_AFTER = 60.0
@@ -48,17 +48,25 @@ REPEATED_AFTER = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class NameTakenError(Exception):
-    """Another process is the node of this name."""
+class JoinError(Exception):
+    """The node is connected and cannot join; the message says why."""
 
 
 class NatsBus:
     """One node's end. It connects again when the connection is lost, and to another server if need be."""
 
-    def __init__(self, servers: NatsServers, cluster: str, name: str) -> None:
+    def __init__(
+        self,
+        servers: NatsServers,
+        cluster: str,
+        name: str,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """``cluster`` keeps brokers apart that use the same NATS. It and ``name`` are a token of a subject:
-        no dots, spaces or wildcards."""
+        no dots, spaces or wildcards. ``prepare`` is called with each new connection, before the node joins;
+        it raises JoinError where the node cannot."""
         self._servers = servers
+        self._prepare = prepare
         self._cluster = cluster
         self.name = name
         self._everyone = b"pybroker.%b.nodes" % cluster.encode()
@@ -73,6 +81,8 @@ class NatsBus:
         """Nodes that answered before this one has joined, and their instances."""
         self._taken = False
         """Whether another process has this node's name."""
+        self.is_refused = False
+        """Whether the node is connected and cannot join."""
         self._lost = asyncio.Event()
         self._said: dict[str, float] = {}
         """Complaints, and when each was logged."""
@@ -86,9 +96,10 @@ class NatsBus:
         return self._joined
 
     @property
-    def is_taken(self) -> bool:
-        """Whether another process is the node of this name."""
-        return self._taken
+    def client(self) -> Client | None:
+        """The connection to NATS, while there is one."""
+        client = self._client
+        return client if client is not None and client.is_connected else None
 
     @property
     def server(self) -> str:
@@ -125,11 +136,12 @@ class NatsBus:
         while True:
             try:
                 await self._connect()
-            except NameTakenError as error:
-                pause = TAKEN_PAUSE
+            except JoinError as error:
+                pause = REFUSED_PAUSE
+                self.is_refused = True
                 self._cannot(str(error), logging.ERROR)
             except ConnectionError as error:
-                self._cannot(f"no connection to NATS at {shown_url(' '.join(self._servers.urls))}: {error}")
+                self._cannot(str(error))
             else:
                 pause = FIRST_PAUSE
                 await self._serve()
@@ -146,19 +158,23 @@ class NatsBus:
             log.debug("the connection to NATS did not end well", exc_info=True)
 
     async def _connect(self) -> None:
-        """Return as a node that may join. Raises ConnectionError and NameTakenError."""
+        """Return as a node that may join. Raises ConnectionError and JoinError."""
         from nats.errors import Error
 
         self._lost.clear()
-        client = self._client = await self._servers.connect(
-            CONNECT_TIMEOUT,
-            lost=self._connection_lost,
-            error=self._complain,
-            name=f"pybroker {self._cluster} {self.name}",
-            ping_interval=PING,
-            max_outstanding_pings=UNANSWERED,
-            no_echo=True,
-        )
+        try:
+            client = self._client = await self._servers.connect(
+                CONNECT_TIMEOUT,
+                lost=self._connection_lost,
+                error=self._complain,
+                name=f"pybroker {self._cluster} {self.name}",
+                ping_interval=PING,
+                max_outstanding_pings=UNANSWERED,
+                no_echo=True,
+            )
+        except ConnectionError as error:
+            urls = shown_url(" ".join(self._servers.urls))
+            raise ConnectionError(f"no connection to NATS at {urls}: {error}") from error
         self._size = min(MAX_PIECE, client.max_payload)
         self._taken = False
         self._early.clear()
@@ -168,7 +184,7 @@ class NatsBus:
             await client.subscribe(self._subject(self.name).decode(), cb=self._frame, pending_bytes_limit=0)
             await client.flush(round(CONNECT_TIMEOUT))
         except (Error, TimeoutError) as error:
-            raise ConnectionError(self._why_lost()) from error
+            raise ConnectionError(self._lost_words()) from error
         self._write(self._everyone, self._words("probe"))
         try:
             async with asyncio.timeout(PROBE):
@@ -176,12 +192,15 @@ class NatsBus:
         except TimeoutError:
             pass
         else:
-            raise NameTakenError(self._taken_words) if self._taken else ConnectionError(self._why_lost())
+            raise JoinError(self._taken_words) if self._taken else ConnectionError(self._lost_words())
+        if self._prepare is not None:
+            await self._prepare()
 
     async def _serve(self) -> None:
         """Be one of the nodes until the connection is lost, or the name is taken."""
         assert self._node is not None
         self._joined = True
+        self.is_refused = False
         self.trouble = ""
         self._said.clear()
         now = asyncio.get_running_loop().time()
@@ -200,7 +219,8 @@ class NatsBus:
                     await self._lost.wait()
             except TimeoutError:
                 continue
-        why = self._taken_words if self._taken else f"the connection to NATS is lost: {self._why_lost()}"
+        why = self._taken_words if self._taken else self._lost_words()
+        self.is_refused = self._taken
         self._leave()
         self._cannot(why, logging.ERROR if self._taken else logging.WARNING)
 
@@ -216,9 +236,10 @@ class NatsBus:
         self._log(level, f"{why}; node {self.name} is alone until this is mended")
         self.first_try.set()
 
-    def _why_lost(self) -> str:
+    def _lost_words(self) -> str:
         error = self._client.last_error if self._client is not None else None
-        return _words(error) if error is not None else "the server has closed it"
+        why = _words(error) if error is not None else "the server has closed it"
+        return f"the connection to NATS is lost: {why}"
 
     @property
     def _taken_words(self) -> str:
@@ -319,8 +340,8 @@ class NatsBus:
     def _write(self, subject: bytes, data: bytes) -> None:
         """Publish at once. ``Client.publish`` would leave that to two tasks, one after the other. The windows
         of links bound what the socket does not take."""
-        client = self._client
-        if client is not None and client.is_connected and client._transport is not None:
+        client = self.client
+        if client is not None and client._transport is not None:
             client._transport.write(b"".join((b"PUB %b %d\r\n" % (subject, len(data)), data, b"\r\n")))
 
     async def _frame(self, message: Msg) -> None:

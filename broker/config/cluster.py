@@ -40,6 +40,8 @@ def cluster(root: Section, report: Report) -> ClusterSettings | None:
         credentials=existing_file(values, "credentials", report),
         nkey=existing_file(values, "nkey", report),
         tls=_tls(section, values, report),
+        sessions=values["sessions"],
+        replicas=values["replicas"],
         when_alone=values["when_alone"],
     )
 

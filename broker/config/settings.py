@@ -319,6 +319,10 @@ class ClusterSettings:
     credentials: Path | None = None
     nkey: Path | None = None
     tls: TlsClient | None = None
+    sessions: str = "move"
+    """``move`` to the node that their client connects to, or ``stay``."""
+    replicas: int = 1
+    """Servers that keep the directory of sessions."""
     when_alone: str = "serve"
     """``serve`` or ``refuse``: new clients while the others cannot be reached."""
 

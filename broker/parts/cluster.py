@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..cluster.nats import NatsBus
+from ..cluster.kv import DirectoryError, KvDirectory
+from ..cluster.nats import JoinError, NatsBus
 from ..cluster.node import Node
 from ..config.settings import ClusterSettings
 from ..engine.engine import Engine
 from ..outgoing.nats import NatsError, NatsServers
 from ..part import Part
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
 
 log = logging.getLogger("pybroker.cluster")
 
@@ -46,7 +50,11 @@ class ClusterMember(Part):
             token=settings.token,
             websockets=False,
         )
-        self.bus = NatsBus(servers, settings.name, settings.node)
+        self._replicas = settings.replicas
+        self._directory: KvDirectory | None = None
+        if settings.sessions == "move":
+            self._directory = KvDirectory(settings.name, self._client, self._in_background)
+        self.bus = NatsBus(servers, settings.name, settings.node, self._prepare)
         self.node = Node(
             engine,
             settings.node,
@@ -55,6 +63,7 @@ class ClusterMember(Part):
             keeps=keeps,
             refuses_alone=settings.when_alone == "refuse",
             measure=measure,
+            directory=self._directory,
         )
 
     async def start(self) -> None:
@@ -65,7 +74,7 @@ class ClusterMember(Part):
                 await self.bus.first_try.wait()
         except TimeoutError:
             log.warning("NATS does not answer; node %s begins alone", self.node.name)
-        if self.bus.is_taken:
+        if self.bus.is_refused:
             raise NatsError(f"cluster: {self.bus.trouble}")
         try:
             async with asyncio.timeout(PATIENCE):
@@ -74,6 +83,24 @@ class ClusterMember(Part):
         except TimeoutError:
             log.warning("not all nodes have told what they know; node %s begins", self.node.name)
         self.node.retained.take_own()
+
+    async def _prepare(self) -> None:
+        """Make the directory of sessions, if nobody has."""
+        if self._directory is None:
+            return
+        try:
+            await self._directory.make(self._replicas)
+        except DirectoryError as error:
+            what_to_do = "or set cluster.sessions = stay"
+            raise JoinError(f"the directory of sessions cannot be kept: {error}, {what_to_do}") from error
+        except ConnectionError as error:
+            raise ConnectionError(f"the directory of sessions does not answer: {error}") from error
+
+    def _client(self) -> Client | None:
+        return self.bus.client
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        self._engine.spawn(work, lambda _: None)
 
     def _begins_all(self) -> bool:
         """Whether nobody knows more than this node, so that its retained messages count: it is the first

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.pushers.servers import Nats, Server, running
 
@@ -108,6 +110,88 @@ def test_clients_of_all_nodes_reach_each_other(three: Hosts, version: MQTTProtoc
         for client in clients:
             got = sorted((m.topic, m.payload, m.qos) for m in client.wait(6))
             assert got == [(f"t/{n}", b"from %d" % n, n % 3) for n in range(6)]
+
+
+def keeping(seconds: int = 1000) -> dict[str, Any]:
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = seconds
+    return {"clean_start": False, "properties": properties}
+
+
+def test_a_session_follows_its_client(three: Hosts) -> None:
+    """Numbered messages check loss, order and repeats, while the client goes round."""
+    with ExitStack() as stack:
+        publishers = [client_at(stack, three, node, f"walk-p{node}") for node in "abc"]
+        with connected(three["a"].port, "walker", V5, connect=keeping()) as client:
+            assert not client.session_present
+            client.subscribe_and_wait("walk/+", 2)
+        found: list[tuple[str, int]] = []
+        for n in range(12):
+            for node, publisher in zip("abc", publishers, strict=True):
+                publisher.publish_and_wait(f"walk/{node}", str(n), 2)
+            with connected(three["bca"[n % 3]].port, "walker", V5, connect=keeping()) as client:
+                assert client.session_present
+                found += [(m.topic[-1], int(m.payload)) for m in client.wait(3)]
+                assert len(client.received) == 3
+        for node in "abc":
+            assert [number for name, number in found if name == node] == list(range(12))
+
+
+def test_a_client_identifier_is_connected_once_over_nodes(three: Hosts) -> None:
+    with ExitStack() as stack:
+        clients = [client_at(stack, three, "abc"[n % 3], "the same") for n in range(6)]
+        for client in clients[:-1]:
+            wait_for(client.left.is_set, "the end of the connection before")
+        assert not clients[-1].left.is_set()
+
+
+def test_a_clean_start_on_another_node_ends_the_session(three: Hosts) -> None:
+    with ExitStack() as stack:
+        with connected(three["a"].port, "cleaned", V5, connect=keeping()) as client:
+            client.subscribe_and_wait("cleaned", 1)
+        client_at(stack, three, "c", "cleaned-p").publish_and_wait("cleaned", "x", 1)
+        with connected(three["b"].port, "cleaned", V5) as client:
+            assert not client.session_present
+        with connected(three["a"].port, "cleaned", V5, connect=keeping()) as client:
+            assert not client.session_present
+            assert client.received == []
+
+
+def test_a_client_of_a_node_that_was_killed_is_served_by_another(hosts: StartHosts) -> None:
+    found = hosts("a", "b")
+    with ExitStack() as stack:
+        with connected(found["a"].port, "moves", V5, connect=keeping()) as client:
+            client.subscribe_and_wait("t", 1)
+            found["a"].stop(signal.SIGKILL)
+
+        def served() -> bool:
+            with connected(found["b"].port, "moves", V5, connect=keeping()) as client:
+                return client.reason.value == 0 and not client.session_present
+
+        wait_for(served, "a new session on the other node")
+        again = client_at(stack, found, "b", "moves", connect=keeping())
+        assert again.session_present
+
+
+def test_without_jetstream_it_says_what_to_do(tmp_path: Path) -> None:
+    server = Nats(tmp_path / "nats")
+    command = server.command()
+    server.command = lambda: [word for word in command if word != "-js"]  # type: ignore[method-assign]
+    with ExitStack() as stack:
+        stack.enter_context(running(server))
+        found = Hosts(tmp_path, [server], stack)
+        with pytest.raises(AssertionError, match="the broker did not start") as refused:
+            found.start("a")
+        assert "JetStream is off; start nats-server with -js, or set cluster.sessions = stay" in str(
+            refused.value
+        )
+        for name in "ab":
+            found.start(name, cluster="sessions = stay")
+        found.see("a", "b")
+        watcher = client_at(stack, found, "b", "w")
+        watcher.subscribe_and_wait("t", 1)
+        client_at(stack, found, "a", "p").publish_and_wait("t", "x", 1)
+        assert [m.payload for m in watcher.wait(1)] == [b"x"]
 
 
 def test_retained_messages_and_a_node_that_joins_later(hosts: StartHosts) -> None:

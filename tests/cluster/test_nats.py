@@ -169,7 +169,7 @@ async def test_two_processes_of_one_name(own, begin, caplog) -> None:
     await until(lambda: see(first, other))
     second = await begin(own.url, "a")
     await until(second.bus.first_try.is_set)
-    assert second.bus.is_taken
+    assert second.bus.is_refused
     assert second.is_alone
     assert "another process is the node a of the cluster" in second.bus.trouble
     assert see(first, other)
@@ -182,7 +182,7 @@ async def test_of_two_that_could_not_see_each_other_the_later_one_stays(own, beg
     second = await begin(own.url, "a")
     await until(lambda: second.bus.is_joined)
     del first.bus._own_name
-    await until(lambda: first.bus.is_taken)
+    await until(lambda: first.bus.is_refused)
     assert second.bus.is_joined
     assert first.is_alone
 

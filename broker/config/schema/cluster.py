@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..units import choice, flag, path, server, subject_token, text
+from ..units import choice, flag, path, server, subject_token, text, whole
 from .row import Row, tls_client, under
 
 
@@ -12,6 +12,14 @@ def rows() -> Iterator[Row]:
     alone = (
         "What a node does that cannot reach NATS. `serve`: it accepts clients as usual. "
         "`refuse`: it answers CONNECT with 0x88, server unavailable."
+    )
+    sessions = (
+        "`move`: a session follows its client to another node; this needs JetStream. "
+        "`stay`: it does not, and client identifiers are unique on each node only."
+    )
+    replicas = (
+        "Servers of NATS that keep the directory of sessions, fixed when it is made. "
+        "Set 3 for three servers that are one NATS."
     )
     yield from under(
         "cluster",
@@ -21,6 +29,8 @@ def rows() -> Iterator[Row]:
         Row(
             "node", subject_token(), "", "The name of this node, different on each; by default the host name."
         ),
+        Row("sessions", choice("move", "stay"), "move", sessions),
+        Row("replicas", whole(1, 5), "1", replicas),
         Row("when_alone", choice("serve", "refuse"), "serve", alone),
         ours=True,
     )
