@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from . import events
 
@@ -40,7 +40,7 @@ class Hooks:
         "session_unsubscribed",
     )
 
-    SLOT_OF: dict[type[events.Event], str] = {  # noqa: RUF012 - read only
+    SLOT_OF: ClassVar[dict[type[events.Event], str]] = {
         events.ClientConnect: "client_connect",
         events.ClientConnack: "client_connack",
         events.ClientConnected: "client_connected",

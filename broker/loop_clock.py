@@ -45,6 +45,9 @@ class LoopClock:
         try:
             self._timers.run(self._loop.time())
         finally:
-            due = self._timers.next_due()
-            if due is not None and (self._armed is None or due < self._armed_for):
-                self._arm(due)
+            self._arm_next()
+
+    def _arm_next(self) -> None:
+        due = self._timers.next_due()
+        if due is not None and (self._armed is None or due < self._armed_for):
+            self._arm(due)

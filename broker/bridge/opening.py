@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import Any
 
 from ..outgoing.tls import TlsError, client_context
 from ..transport.tcp import Accept, TcpConnection
@@ -18,7 +19,7 @@ async def open_transport(settings: BridgeSettings, address: Address, accept: Acc
     """Connect; ``accept`` makes the endpoint. Raises OSError, ssl.SSLError among them, or TlsError."""
     loop = asyncio.get_running_loop()
 
-    def protocol() -> TcpConnection:
+    def protocol() -> Any:  # a TcpConnection does not inherit from asyncio.Protocol
         if address.scheme in ("ws", "wss"):
             return WebSocketUplink(accept, address, max_packet)
         return TcpConnection(accept)

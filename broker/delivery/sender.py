@@ -222,7 +222,7 @@ class Sender:
                 self._send_again(session, packet_id, message)
                 room -= 1
             else:
-                inflight.unsent[packet_id] = message
+                inflight.resend_later(packet_id, message)
         self._start_retries(session)
         self.pump(session)
 

@@ -22,7 +22,6 @@ from .rates import meter
 from .turns import Work
 
 if TYPE_CHECKING:
-    from ..clock import Timer
     from .engine import Engine
 
 T = TypeVar("T")
@@ -36,6 +35,10 @@ MAX_UNREAD_ANSWERS = 1 << 20
 
 LONGEST_PAUSE = 60.0
 """Seconds by which a client may be ahead of `limits.message_rate`."""
+
+
+_NO_PACKETS: Iterator[Packet | Run] = iter(())
+"""Shared: it is at its end from the start."""
 
 
 class Link(Protocol):
@@ -69,6 +72,7 @@ class Channel:
 
     __slots__ = (
         "_backlog",
+        "_silence",
         "_suspended",
         "_unsent_limit",
         "authentication",
@@ -94,7 +98,7 @@ class Channel:
         "session",
         "superuser",
         "taps",
-        "timer",
+        "tick",
         "tls",
         "will_generation",
     )
@@ -149,7 +153,7 @@ class Channel:
         self.lingers = False
         """After the close: whether the client, which may still be sending, has time to read the reason."""
         self._suspended = False
-        self._backlog: Iterator[Packet | Run] = iter(())
+        self._backlog: Iterator[Packet | Run] = _NO_PACKETS
         """Packets that were read and are not handled yet."""
         self._unsent_limit: int | None = None
         """The number of unsent bytes that is too many, while the client reads too slowly."""
@@ -165,13 +169,16 @@ class Channel:
         """Whether the connection exceeds the rate of new connections."""
         if self.over_rate:
             engine.counters.limited["connect_rate"] += 1
-        self.timer: Timer | None = None
+        self._silence = 0.0
+        """Seconds without a packet after which the connection is closed; 0: never."""
+        self.tick = 0
+        """Kept by :class:`Deadlines`: when the connection is looked at next; 0: not at all."""
         if len(engine.channels) >= engine.limits.max_connections + MAX_UNANNOUNCED and not inside:
             engine.counters.limited["max_connections"] += 1
             self.closed = True
             link.abort()
             return
-        self.timer = engine.clock.call_at(now + engine.limits.connect_timeout, self._never_connected)
+        engine.deadlines.check_by(self, now + engine.limits.connect_timeout)
         engine.channels.add(self)
 
     def received(self, data: bytes) -> None:
@@ -318,13 +325,12 @@ class Channel:
 
     def watch_keepalive(self, seconds: float) -> None:
         """Close the connection once nothing has come for ``seconds`` [MQTT-3.1.2-22]; 0 never."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = None
+        self._silence = seconds
         if seconds:
-            self.timer = self.engine.clock.call_at(
-                self.heard_at + seconds, lambda: self._check_keepalive(seconds)
-            )
+            # Often it is looked at earlier, for CONNECT. That does no harm, and costs less than to move it.
+            self.engine.deadlines.check_by(self, self.heard_at + seconds)
+        else:
+            self.engine.deadlines.forget(self)
 
     def watch(self) -> None:
         """Show packets to the engine's taps that want those of this connection. Call it again when that may
@@ -337,16 +343,20 @@ class Channel:
         for tap in self.taps:
             tap.sent(self, data)
 
+    def check_deadline(self) -> None:
+        """Called when something may be overdue, and not again unless this asks for it. Deadlines are not
+        moved for each packet: this looks at the time of the last packet, and waits for the rest."""
+        if self.session is None:
+            self._check_connect()
+        else:
+            self._check_keepalive(self._silence)
+
     def _check_keepalive(self, seconds: float) -> None:
-        """The timer is not moved for each packet: when it is due, it checks the time of the last packet and
-        waits for the rest."""
         now = self.engine.clock.monotonic()
         if self._suspended:  # nothing can be heard
             self.heard_at = now
         if self.heard_at + seconds > now:
-            self.timer = self.engine.clock.call_at(
-                self.heard_at + seconds, lambda: self._check_keepalive(seconds)
-            )
+            self.engine.deadlines.check_by(self, self.heard_at + seconds)
         else:
             self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, text=f"the client was silent for {seconds:g} seconds")
 
@@ -440,13 +450,14 @@ class Channel:
         elif not self._suspended:
             self.wait(pause, lambda: None)
 
-    def _never_connected(self) -> None:
-        if self._suspended:  # it has, and access control takes its time
-            again = self.engine.clock.monotonic() + self.engine.limits.connect_timeout
-            self.timer = self.engine.clock.call_at(again, self._never_connected)
+    def _check_connect(self) -> None:
+        seconds = self.engine.limits.connect_timeout
+        now = self.engine.clock.monotonic()
+        if self._suspended:  # CONNECT has come, and access control takes its time
+            self.engine.deadlines.check_by(self, now + seconds)
             return
         self.engine.counters.limited["connect_timeout"] += 1
-        client_log.silent(self.peer, self.listener, self.engine.limits.connect_timeout)
+        client_log.silent(self.peer, self.listener, seconds)
         self.close(ReasonCode.MAXIMUM_CONNECT_TIME, "connect_timeout")
 
 

@@ -18,6 +18,8 @@ log = logging.getLogger("pybroker.clients")
 
 
 def connected(client: Client, session_present: bool) -> None:
+    if not log.isEnabledFor(logging.INFO):  # before the words are put together
+        return
     session = "clean start" if client.clean_start else "session resumed" if session_present else "new session"
     log.info(
         "client %s connected from %s: MQTT %s, %s%s, keepalive %d s",

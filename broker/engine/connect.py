@@ -27,6 +27,8 @@ from .publish import is_brokers_own
 
 MAX_CLIENT_ID_3_1 = 23
 DEFAULT_RECEIVE_MAXIMUM = 65_535
+CONNACK, CONNACK_PRESENT = (encode(Connack(present), 4) for present in (False, True))
+"""Those that accept a client of 3.x, without its session and with it."""
 FAILED_LOGIN = {ReasonCode.BAD_USER_NAME_OR_PASSWORD, ReasonCode.NOT_AUTHORIZED, ReasonCode.BANNED}
 
 
@@ -65,11 +67,10 @@ def connect(engine: Engine, channel: Channel, packet: Connect) -> None:
         _converse(engine, channel, packet, credentials)
         return
     answer = engine.access.authenticate(credentials)
-    decided = partial(_decided, engine, channel, packet, credentials)
     if isinstance(answer, int):
-        decided(answer)
+        _decided(engine, channel, packet, credentials, answer)
     else:
-        channel.suspend(answer, decided)
+        channel.suspend(answer, partial(_decided, engine, channel, packet, credentials))
 
 
 def _converse(engine: Engine, channel: Channel, packet: Connect, credentials: Credentials) -> None:
@@ -107,28 +108,30 @@ def _check_will(
 ) -> None:
     """Admit the client, unless it has a will that it may not publish."""
     channel.superuser = credentials.superuser
-    admit = partial(_admit, engine, channel, packet, last_words)
     will = packet.will
     if will is None:
-        admit()
+        _admit(engine, channel, packet, last_words)
         return
-
-    def decided(allowed: bool | None) -> None:
-        if allowed:
-            admit()
-        else:
-            text = f"the client may not publish to {will.topic}, the topic of its will"
-            _refuse(engine, channel, ReasonCode.NOT_AUTHORIZED, text)
-
     channel.will_generation = engine.access.generation
     if credentials.superuser or not engine.access.checks_topics:
-        admit()
+        _admit(engine, channel, packet, last_words)
+        return
+    answer = engine.access.authorize(credentials.client, will.topic, Action.PUBLISH)
+    if answer is None or isinstance(answer, bool):
+        _will_decided(engine, channel, packet, last_words, answer)
     else:
-        answer = engine.access.authorize(credentials.client, will.topic, Action.PUBLISH)
-        if answer is None or isinstance(answer, bool):
-            decided(answer)
-        else:
-            channel.suspend(answer, decided)
+        channel.suspend(answer, partial(_will_decided, engine, channel, packet, last_words))
+
+
+def _will_decided(
+    engine: Engine, channel: Channel, packet: Connect, last_words: bytes | None, allowed: bool | None
+) -> None:
+    if allowed:
+        _admit(engine, channel, packet, last_words)
+    else:
+        assert packet.will is not None
+        text = f"the client may not publish to {packet.will.topic}, the topic of its will"
+        _refuse(engine, channel, ReasonCode.NOT_AUTHORIZED, text)
 
 
 def _no_room(engine: Engine, channel: Channel, client: Client) -> tuple[ReasonCode, str] | None:
@@ -358,7 +361,7 @@ def _connack(
 ) -> bytes:
     if packet.version != 5:
         # [MQTT-3.2.2-2]; 3.1 has no session present flag: the byte is reserved there
-        return encode(Connack(present and packet.version == 4), packet.version)
+        return CONNACK_PRESENT if present and packet.version == 4 else CONNACK
     mqtt = engine.mqtt
     session = channel.session
     assert session is not None

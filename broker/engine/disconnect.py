@@ -71,9 +71,7 @@ def detach(engine: Engine, channel: Channel) -> Session | None:
     """Remove the connection from the engine. Returns the session that it leaves without one."""
     channel.closed = True
     engine.channels.discard(channel)
-    if channel.timer is not None:
-        channel.timer.cancel()
-        channel.timer = None
+    engine.deadlines.forget(channel)
     session = channel.session
     if session is None or session.channel is not channel:
         return None

@@ -27,6 +27,7 @@ from .auth_method import Method
 from .bans import Bans
 from .claims import Claims
 from .connection_limits import ConnectionLimits
+from .deadlines import Deadlines
 from .failures import LoginFailures
 from .rates import meter
 from .spreading import Spreading
@@ -128,6 +129,7 @@ class Engine:
         self.started = clock.monotonic()
         self.spawn = spawn
         self.turns = Turns(spawn)
+        self.deadlines = Deadlines(clock, self.turns)
         self.storage: Storage | None = None
         """The storage of sessions outside memory; None if there is none."""
         self.neighbours: Neighbours | None = None

@@ -237,11 +237,11 @@ def _publish_acknowledged(
 
 def _first_time(session: Session, run: PublishRun) -> PublishRun:
     """The messages of QoS 2 that are not repeats [MQTT-4.3.3-10]."""
-    received, keeper = session.received, session.keeper
+    keeper = session.keeper
     new = []
     for at, packet_id in enumerate(run.packet_ids):
-        if packet_id not in received:
-            received.add(packet_id)
+        if packet_id not in session.received:
+            session.receive(packet_id)
             new.append(at)
             if keeper is not None:
                 keeper.received(packet_id)
@@ -270,7 +270,7 @@ def _answer(engine: Engine, channel: Channel, answer: bytes) -> None:
 
 
 def _note_received(session: Session, packet_id: int) -> None:
-    session.received.add(packet_id)
+    session.receive(packet_id)
     if session.keeper is not None:
         session.keeper.received(packet_id)
 
@@ -443,7 +443,7 @@ def _answered(
 def _remember(engine: Engine, session: Session, topic: str, allowed: bool) -> None:
     if len(session.allowed) >= engine.access.max_remembered or len(topic) > LONGEST_REMEMBERED:
         session.allowed.clear()  # so there is one long topic at most
-    session.allowed[topic] = allowed
+    session.allow(topic, allowed)
 
 
 def _distribute_later(engine: Engine, packet: Publish, publisher: Session | None) -> None:

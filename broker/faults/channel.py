@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..engine.channel import Channel, Handlers, Link
@@ -13,7 +14,7 @@ from .wire import Observer, Wire
 class WatchedChannel(Channel):
     """A Channel behind a wire that faults can disturb."""
 
-    __slots__ = ("wire",)
+    __slots__ = ("_gone", "wire")
 
     def __init__(
         self,
@@ -25,10 +26,26 @@ class WatchedChannel(Channel):
         *,
         listener: str = "",
         peer: str = "",
-        **about: Any,
+        certificate: Mapping[str, Any] | None = None,
+        certified_username: str | None = None,
+        tls: Any = None,
+        inside: bool = False,
+        gone: Callable[[Any], None] | None = None,
     ) -> None:
+        """``gone`` is called with the channel when its transport is gone."""
+        self._gone = gone
         self.wire = Wire(faults, observer, engine, link, self, peer=peer, listener=listener)
-        super().__init__(engine, handlers, self.wire, listener=listener, peer=peer, **about)
+        super().__init__(
+            engine,
+            handlers,
+            self.wire,
+            listener=listener,
+            peer=peer,
+            certificate=certificate,
+            certified_username=certified_username,
+            tls=tls,
+            inside=inside,
+        )
 
     # The transport calls these; what comes through the wire goes on to Channel.
 
@@ -36,6 +53,8 @@ class WatchedChannel(Channel):
         self.wire.received(data)
 
     def lost(self) -> None:
+        if self._gone is not None:
+            self._gone(self)
         self.wire.lost()
 
     # The wire calls these.

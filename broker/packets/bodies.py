@@ -44,7 +44,7 @@ MAX_FILTERS = 5000
 """The most topic filters of one SUBSCRIBE or UNSUBSCRIBE. A client with more sends several packets."""
 
 _PROTOCOLS = {("MQIsdp", 3), ("MQTT", 4), ("MQTT", 5)}
-_NAMES = {name for name, _ in _PROTOCOLS}
+_NAMES = {name: name for name, _ in _PROTOCOLS}
 BRIDGE = 0x80
 """Bridges add this to the level of 3.1 and 3.1.1."""
 
@@ -73,6 +73,7 @@ def read_protocol(data: bytes, pos: int, end: int) -> tuple[str, int, bool, int]
     """The protocol name and level at the start of CONNECT, whether the level is that of a bridge, and the
     position behind them."""
     name, pos = read_string(data, pos, end)
+    name = _NAMES.get(name, name)  # one string for all connections
     level, pos = read_byte(data, pos, end)
     if level in (BRIDGE | 3, BRIDGE | 4) and (name, level & ~BRIDGE) in _PROTOCOLS:
         return name, level & ~BRIDGE, True, pos

@@ -62,6 +62,11 @@ AUTHENTICATING = frozenset({Auth, Disconnect})
 """The packets that a client with an authentication method may send before CONNACK."""
 
 
+NOTHING: set[int] = set()
+"""Shared by all connections on which nothing is unacknowledged, and replaced before something is added: most
+never need one, and an empty set takes 200 bytes."""
+
+
 class Connection:
     """Pass bytes to :meth:`receive`, then look at :attr:`error`."""
 
@@ -97,7 +102,7 @@ class Connection:
         CONNACK."""
         self.max_packet_size = inf
         """The largest packet the client accepts, in bytes."""
-        self.unacknowledged: set[int] = set()
+        self.unacknowledged = NOTHING
         """Identifiers of the QoS 1 and 2 messages of this connection whose last acknowledgement was not sent
         yet. A repeated message counts once."""
         self._credit = 0
@@ -267,10 +272,14 @@ class Connection:
         """Returns False, and counts nothing, if there would be too many."""
         if len(self.unacknowledged) + len(run) > self.receive_maximum + self._credit:
             return False
+        if self.unacknowledged is NOTHING:
+            self.unacknowledged = set()
         self.unacknowledged.update(run.packet_ids)
         return True
 
     def _count(self, publish: Publish) -> None:
+        if self.unacknowledged is NOTHING:
+            self.unacknowledged = set()
         self.unacknowledged.add(publish.packet_id)
         if len(self.unacknowledged) > self.receive_maximum + self._credit:  # [MQTT-3.3.4-7]
             raise ProtocolError(

@@ -35,6 +35,11 @@ class Outgoing:
         """QoS 2: PUBREC was received and PUBREL was sent. The message itself is never sent again."""
 
 
+UNSENT: dict[int, Outgoing] = {}
+LARGE: dict[int, int] = {}
+"""Shared by all that have none, and replaced before one is added."""
+
+
 class Inflight:
     """The messages sent to a client and not yet acknowledged, in the order they were sent."""
 
@@ -42,9 +47,10 @@ class Inflight:
 
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
-        self.unsent: dict[int, Outgoing] = {}
-        """Those of ``messages`` that were sent before the client reconnected, and were not sent again yet."""
-        self.large: dict[int, int] = {}
+        self.unsent = UNSENT
+        """Those of ``messages`` that were sent before the client reconnected, and were not sent again yet. Only
+        :meth:`resend_later` adds one."""
+        self.large = LARGE
         """The sizes of the large ``messages``. The number of small ones is bounded instead."""
         self.bytes = 0
         """The sum of ``large``."""
@@ -52,6 +58,8 @@ class Inflight:
 
     def count(self, packet_id: int, size: int) -> None:
         """Count a large message with ``size`` bytes, until :meth:`uncount`."""
+        if self.large is LARGE:
+            self.large = {}
         self.bytes += size - self.large.get(packet_id, 0)
         self.large[packet_id] = size
 
@@ -60,6 +68,12 @@ class Inflight:
         size = self.large.pop(packet_id, 0)
         self.bytes -= size
         return size > 0
+
+    def resend_later(self, packet_id: int, message: Outgoing) -> None:
+        """The message is to be sent again, once there is room."""
+        if self.unsent is UNSENT:
+            self.unsent = {}
+        self.unsent[packet_id] = message
 
     def __len__(self) -> int:
         return len(self.messages)

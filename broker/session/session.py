@@ -36,6 +36,13 @@ class Source(Protocol):
         """Send messages: there may be room now."""
 
 
+EMPTY: set[int] = set()
+"""Shared by all who have noted nothing. It is replaced before something is added: most never need one, and an
+empty set takes 200 bytes."""
+NO_ANSWERS: dict[str, bool] = {}
+"""The same for answers of access control."""
+
+
 class Session:
     """The subscriptions, inflight messages and queued messages of one client identifier."""
 
@@ -95,8 +102,9 @@ class Session:
         """The outbox for messages; None while the client is away or reads too slowly."""
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight()
-        self.received: set[int] = set()
-        """Identifiers of received QoS 2 messages that are not released yet [MQTT-4.3.3-10]."""
+        self.received = EMPTY
+        """Identifiers of received QoS 2 messages that are not released yet [MQTT-4.3.3-10]. Only
+        :meth:`receive` adds one."""
         self.queue: MessageQueue | None = None
         """The queue; None until the first message has to wait."""
         self.queue_grew: Callable[[Session], None] | None = None
@@ -116,8 +124,8 @@ class Session:
         self.will_generation = -1
         """The generation of access control that last allowed the will. With another one, access control is
         asked again."""
-        self.allowed: dict[str, bool] = {}
-        """The answers of access control about publishing, by topic."""
+        self.allowed = NO_ANSWERS
+        """The answers of access control about publishing, by topic. Only :meth:`allow` adds one."""
         self.superuser = False
         """Whether the client may do everything."""
         self.screen: Any = None
@@ -133,6 +141,18 @@ class Session:
     @property
     def connected(self) -> bool:
         return self.channel is not None
+
+    def receive(self, packet_id: int) -> None:
+        """Note the identifier of a QoS 2 message."""
+        if self.received is EMPTY:
+            self.received = set()
+        self.received.add(packet_id)
+
+    def allow(self, topic: str, allowed: bool) -> None:
+        """Remember an answer of access control about publishing."""
+        if self.allowed is NO_ANSWERS:
+            self.allowed = {}
+        self.allowed[topic] = allowed
 
     def unfinished(self) -> list[Outgoing]:
         """The inflight and queued messages that the client may still get, oldest first."""

@@ -84,7 +84,7 @@ def restore(
                 owed.setdefault(owner, []).append(subscription)
     for number, packet_id in database.packets():
         if (owner := sessions.get(number)) is not None:
-            owner.received.add(packet_id)
+            owner.receive(packet_id)
     _Messages(engine, database, sessions, epoch).restore(progress)
     now = engine.clock.time()
     for message_row in progress.of(database.retained(), "retained messages") if retained else ():

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 from pybroker.webhook.http.client import open_transport
@@ -20,7 +19,6 @@ from ..engine.engine import Engine
 from ..engine.forget import forget_everything
 from ..faults.channel import WatchedChannel
 from ..faults.rules import Faults
-from ..faults.seen import SeenPacket
 from ..loop_clock import LoopClock
 from ..parts.presets import add_preset_sessions
 from .clock import VirtualClock
@@ -61,7 +59,7 @@ class Running:
         self.recorder = Recorder()
         self.faults = Faults()
         self._app: App | None = None
-        self._connections: set[_Connection] = set()
+        self._connections: set[Channel] = set()
         self._serving: asyncio.Task[Any] | None = None
         self._stopping: asyncio.Event
         self._thread: threading.Thread | None = None
@@ -171,7 +169,7 @@ class Running:
             clock=clock,
             webhook_transport=self._webhook_transport(clock),
             faults=self.faults,
-            open_channel=partial(_Connection, self._connections, self.faults, self.recorder.packet),
+            open_channel=self._open_channel,
         )
         self.recorder.attach(self._app.engine.hooks)
         await self._app.start()
@@ -180,6 +178,14 @@ class Running:
             await self._stopping.wait()
         finally:
             await self._end()
+
+    def _open_channel(self, *arguments: Any, **about: Any) -> Channel:
+        """A channel that is known for as long as its transport lives."""
+        channel = WatchedChannel(
+            self.faults, self.recorder.packet, *arguments, gone=self._connections.discard, **about
+        )
+        self._connections.add(channel)
+        return channel
 
     def _make_clock(self) -> Clock:
         if not self.setup.virtual_clock:
@@ -272,28 +278,6 @@ class Running:
             if one.queued or one.in_flight
         ]
         return found
-
-
-class _Connection(WatchedChannel):
-    """Known to the test broker for as long as its transport lives."""
-
-    __slots__ = ("_all",)
-
-    def __init__(
-        self,
-        everyone: set[_Connection],
-        faults: Faults,
-        observer: Callable[[SeenPacket], None],
-        *arguments: Any,
-        **about: Any,
-    ) -> None:
-        super().__init__(faults, observer, *arguments, **about)
-        self._all = everyone
-        everyone.add(self)
-
-    def lost(self) -> None:
-        self._all.discard(self)
-        super().lost()
 
 
 def _name(channel: Channel) -> str:

@@ -22,7 +22,7 @@ from .errors import ListenError
 from .proxy_protocol import announced
 from .refusal import Refusal
 from .sockets import inode, listen_tcp, listen_unix
-from .tcp import PassedOn, TcpConnection, peer_of
+from .tcp import Accept, PassedOn, TcpConnection, peer_of
 from .websocket import DEFAULT_PATHS, WebSocketConnection
 
 __all__ = ["ListenError", "Listener", "OpenChannel"]
@@ -57,6 +57,8 @@ class Listener:
         self._refuses = False
         self._path = _path_of(settings)
         self._inode: int | None = None
+        self._accept_any: Accept = self._accept
+        """Made once, as each connection keeps it."""
 
     async def open(self) -> None:
         """Bind and accept. Raises ListenError naming the listener, the address and the cause."""
@@ -182,8 +184,9 @@ class Listener:
             "ssl_shutdown_timeout": LINGER,
         }
 
-    def _connection(self, peer: str | None = None) -> TcpConnection:
-        accept = partial(self._accept, peer=peer) if peer else self._accept
+    def _connection(self, peer: str | None = None) -> Any:
+        """A TcpConnection, which asyncio takes for the Protocol that it does not inherit from."""
+        accept = partial(self._accept, peer=peer) if peer else self._accept_any
         if self.settings.type in ("ws", "wss"):
             return WebSocketConnection(accept, self.settings.path, self._engine.mqtt.max_packet_size)
         return TcpConnection(accept)
@@ -191,7 +194,10 @@ class Listener:
     def _accept(
         self, link: TcpConnection, transport: asyncio.Transport, peer: str | None = None
     ) -> Channel | Arrival:
-        origin = self._origin(transport, peer or peer_of(transport))
+        peer = peer or peer_of(transport)
+        if self._owners is None and self._context is None:
+            return self._open_channel(self._engine, handlers, link, listener=self.settings.name, peer=peer)
+        origin = self._origin(transport, peer)
         admit = partial(self._admit, link, origin, transport.get_extra_info("ssl_object"))
         if self._owners is None:
             return admit()
@@ -228,10 +234,12 @@ class Listener:
     async def take(self, connection: socket.socket, origin: Origin, first: bytes) -> None:
         """Serve a connection that another process has accepted for this listener; ``first`` has come."""
         connection.setblocking(False)
+
+        def protocol() -> Any:
+            return PassedOn(lambda link, _: self._admit(link, origin, None), first)
+
         with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: PassedOn(lambda link, _: self._admit(link, origin, None), first), connection
-            )
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
 
 
 async def listening_sockets(settings: ListenerSettings) -> list[socket.socket]:

@@ -27,16 +27,17 @@ Accept = Callable[["TcpConnection", asyncio.Transport], Any]
 """Makes the channel of a new connection, or what is in its place until its client has said who it is."""
 
 
-class TcpConnection(asyncio.Protocol):
-    """Between asyncio's transport and the channel."""
+class TcpConnection:
+    """Between asyncio's transport and the channel. It has the methods of an `asyncio.Protocol` and does not
+    inherit from it, so that it can be compiled."""
 
-    turn = TURN
     __slots__ = (
         "_accept",
         "_channel",
         "_handled",
         "_held",
         "_lingering",
+        "_normal_turn",
         "_seen",
         "_short_turns",
         "_transport",
@@ -44,14 +45,16 @@ class TcpConnection(asyncio.Protocol):
         "_waiting",
     )
 
-    def __init__(self, accept: Accept) -> None:
+    def __init__(self, accept: Accept, turn: int = TURN) -> None:
+        """``turn``: see TURN."""
         self._accept = accept
+        self._normal_turn = turn
         self._channel: Any = None
         self._lingering: asyncio.TimerHandle | None = None
         """Set once nothing more is written: when the client's end is no longer waited for."""
         self._held = False
         """Whether the channel wants no more to be read."""
-        self._turn = self.turn
+        self._turn = turn
         """How many bytes are handled in the next turn."""
         self._short_turns = 0
         """How many of the next turns are shorter."""
@@ -81,7 +84,7 @@ class TcpConnection(asyncio.Protocol):
         self._channel = self._accept(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= self.turn and not self._waiting:
+        if len(data) <= self._normal_turn and not self._waiting:
             self._handle(data)
         else:
             self._in_turns(data)
@@ -109,7 +112,7 @@ class TcpConnection(asyncio.Protocol):
         if 0 < counters.packets_received - self._seen < FEW:
             self._short_turns = SHORT_TURNS
         length, few = self._turn, FEW
-        if self._short_turns and length == self.turn:
+        if self._short_turns and length == self._normal_turn:
             self._short_turns -= 1
             length //= SHORTER
             few //= SHORTER
@@ -118,12 +121,15 @@ class TcpConnection(asyncio.Protocol):
         turn = self._waiting[start : self._handled]
         if self._handled >= len(self._waiting):
             self._waiting, self._handled = b"", 0
-        self._turn = LONG_TURN if self._handle(turn) < few else self.turn
+        self._turn = LONG_TURN if self._handle(turn) < few else self._normal_turn
         self._seen = counters.packets_received
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._take_turn)
         elif not self._held:
             self.resume_reading()
+
+    def eof_received(self) -> None:
+        """The client's end is closed: the transport closes ours."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -169,11 +169,10 @@ def _refusal(status: HTTPStatus, text: str) -> Response:
 class WebSocketConnection(TcpConnection):
     """Between asyncio's transport and the channel, which sees MQTT bytes only."""
 
-    turn = TURN
     __slots__ = ("_before_connect", "_websocket")
 
     def __init__(self, accept: Accept, path: str, max_packet_size: int) -> None:
-        super().__init__(accept)
+        super().__init__(accept, TURN)
         self._websocket = WebSocket(path, max_packet_size)
         self._before_connect = 0
         """Bytes that came while it was not known who sends them."""

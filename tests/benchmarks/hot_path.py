@@ -5,9 +5,12 @@ What is counted is the broker's part alone: bytes come in at a channel, bytes le
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
+from pybroker.broker.config.settings import SysSettings
 from pybroker.broker.engine import handlers
 from pybroker.broker.engine.channel import Channel
 from pybroker.broker.events import MessagePublished
@@ -24,9 +27,10 @@ from pybroker.broker.packets.model import (
     SubscribeFilter,
 )
 from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.parts.presence import Presence
 from pybroker.webhook.settings import Rule, WebhookSettings
 from pybroker.webhook.sink import Sink
-from tests.harness import Broker, Client, FakeLink, connect_packet
+from tests.harness import FOR_EVER, Broker, Client, FakeLink, connect_packet
 
 from .instructions import Counter, of_the_fixed_loop
 
@@ -201,15 +205,32 @@ def webhook(version: int) -> Scenario:
 
 
 def connect(version: int) -> Scenario:
-    """CONNECT and DISCONNECT, one client after another."""
+    """CONNECT and DISCONNECT, one client after another, with what the default configuration tells of them."""
+    return _connects(version, clean_start=True)
+
+
+def reconnect(version: int) -> Scenario:
+    """The same for a client whose session is there."""
+    expiry = {"session_expiry_interval": FOR_EVER} if version == 5 else {}
+    return _connects(version, clean_start=False, **expiry)
+
+
+def _connects(version: int, **options: Any) -> Scenario:
     broker = Broker()
-    come = encode(connect_packet("c", version), version)
+    asyncio.run(Presence(broker.engine, SysSettings()).start())
+    broker.engine.access.authorizers = (lambda client, topic, action: True,)
+    come = encode(connect_packet("c", version, keepalive=600, **options), version)
     go = encode(Disconnect(ReasonCode.NORMAL_DISCONNECTION), version)
+
+    def arrive(link: FakeLink) -> None:
+        link.channel = Channel(broker.engine, handlers, link, listener="tcp", peer="192.0.2.1:50000")
 
     def run(counter: Counter) -> int:
         for _ in range(MESSAGES):
             link = FakeLink()
-            channel = Channel(broker.engine, handlers, link)
+            counter.call(arrive, link)
+            channel = link.channel
+            assert channel is not None
             counter.call(channel.received, come)
             counter.call(channel.received, go)
             assert link.written
@@ -222,7 +243,7 @@ def connect(version: int) -> Scenario:
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     one.__name__: one
     for one in (
-        *(qos0, one_a_read, large, fanout, sink, qos1, qos2, webhook, connect),
+        *(qos0, one_a_read, large, fanout, sink, qos1, qos2, webhook, connect, reconnect),
         *(stored, sent_to_subscriber),
     )
 }
