@@ -48,8 +48,8 @@ class Inflight:
     def __init__(self) -> None:
         self.messages: dict[int, Outgoing] = {}
         self.unsent = UNSENT
-        """Those of ``messages`` that were sent before the client reconnected, and were not sent again yet. Only
-        :meth:`resend_later` adds one."""
+        """Those of ``messages`` that were sent before the client reconnected, and were not sent again yet.
+        Only :meth:`resend_later` adds one."""
         self.large = LARGE
         """The sizes of the large ``messages``. The number of small ones is bounded instead."""
         self.bytes = 0

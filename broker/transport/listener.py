@@ -23,6 +23,7 @@ from .proxy_protocol import announced
 from .refusal import Refusal
 from .sockets import inode, listen_tcp, listen_unix
 from .tcp import Accept, PassedOn, TcpConnection, peer_of
+from .tls_connection import TlsConnection
 from .websocket import DEFAULT_PATHS, WebSocketConnection
 
 __all__ = ["ListenError", "Listener", "OpenChannel"]
@@ -52,7 +53,7 @@ class Listener:
         self._engine = engine
         self._open_channel = open_channel
         self._servers: list[asyncio.Server | Acceptor | Refusal] = []
-        self._context: tls.ReloadableContext | None = None
+        self._context: tls.ServerContext | None = None
         self._port = settings.port
         self._refuses = False
         self._path = _path_of(settings)
@@ -67,7 +68,7 @@ class Listener:
             self.close()
         try:
             if settings.tls is not None:
-                self._context = tls.reloadable(tls.server_context(settings.name, settings.tls))
+                self._context = tls.server_context(settings.name, settings.tls)
             elif settings.type in ("ssl", "wss"):
                 raise ListenError("TLS needs a certificate (certfile) and its private key (keyfile)")
         except ListenError as error:
@@ -112,8 +113,7 @@ class Listener:
 
     def use_certificates(self, loaded: tls.ServerContext) -> None:
         """Use these certificates for new clients; connected clients stay."""
-        assert self._context is not None
-        self._context.current = loaded
+        self._context = loaded
 
     @property
     def port(self) -> int:
@@ -168,21 +168,35 @@ class Listener:
                 if header is None:
                     return
                 peer = header.peer
-            with contextlib.suppress(OSError):  # it ended, or its TLS handshake failed
-                await asyncio.get_running_loop().connect_accepted_socket(
-                    partial(self._connection, peer), connection, **self._tls_options()
-                )
+            with contextlib.suppress(OSError):  # it has ended
+                if self._context is not None:
+                    await self._secure(self._context, connection, peer)
+                else:
+                    protocol = partial(self._connection, peer)
+                    await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
         finally:
             self._engine.arriving -= 1
 
-    def _tls_options(self) -> dict[str, Any]:
-        if self._context is None:
-            return {}
-        return {
-            "ssl": self._context,
-            "ssl_handshake_timeout": self._engine.limits.connect_timeout,
-            "ssl_shutdown_timeout": LINGER,
-        }
+    async def _secure(self, context: tls.ServerContext, connection: socket.socket, peer: str | None) -> None:
+        """Returns once the TLS handshake is over, or has failed."""
+        loop = asyncio.get_running_loop()
+        handshake = loop.create_future()
+
+        def protocol() -> Any:
+            return TlsConnection(
+                context,
+                self._connection(peer),
+                handshake,
+                timeout=self._engine.limits.connect_timeout,
+                linger=LINGER,
+            )
+
+        transport, _ = await loop.connect_accepted_socket(protocol, connection)
+        try:
+            await handshake
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
 
     def _connection(self, peer: str | None = None) -> Any:
         """A TcpConnection, which asyncio takes for the Protocol that it does not inherit from."""

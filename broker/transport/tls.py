@@ -23,24 +23,21 @@ class ServerContext(ssl.SSLContext):
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any
     ) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *args, **options)
-        assert isinstance(made, _ServerObject)
+        assert isinstance(made, ServerObject)
         made.outgoing = outgoing
         return made
 
 
-class ReloadableContext(ssl.SSLContext):
-    """The context that an asyncio server keeps for its whole life: ``current`` does each handshake, so that
-    another context can replace it while clients are connected."""
+class ServerObject(ssl.SSLObject):
+    """The server's side of one connection."""
 
-    current: ServerContext
-
-    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        return self.current.wrap_bio(*args, **options)
-
-
-class _ServerObject(ssl.SSLObject):
     outgoing: ssl.MemoryBIO
     _failure: ssl.SSLError | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the handshake has failed; the alert that says why is in ``outgoing``, or was sent."""
+        return self._failure is not None
 
     def do_handshake(self) -> None:
         if self._failure is not None:
@@ -60,7 +57,7 @@ class _ServerObject(ssl.SSLObject):
             raise ssl.SSLWantReadError from None
 
 
-ServerContext.sslobject_class = _ServerObject
+ServerContext.sslobject_class = ServerObject
 
 
 def server_context(listener: str, tls: TlsServer) -> ServerContext:
@@ -74,13 +71,6 @@ def server_context(listener: str, tls: TlsServer) -> ServerContext:
         _load_authorities(context, tls.cacertfile)
         context.verify_mode = ssl.CERT_REQUIRED if tls.fail_if_no_peer_cert else ssl.CERT_OPTIONAL
     return context
-
-
-def reloadable(context: ServerContext) -> ReloadableContext:
-    """The context for asyncio."""
-    outer = ReloadableContext(ssl.PROTOCOL_TLS_SERVER)
-    outer.current = context
-    return outer
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str:
