@@ -149,6 +149,15 @@ class Link:
         """``remote`` is read no faster than the broker takes what comes, and bounds what it is written."""
         self.write = write
         self.close = self.abort = closed
-        self.pause_reading = remote.pause_reading
-        self.resume_reading = remote.resume_reading
         self.unsent_bytes = remote.unsent_bytes
+        self.paused = False
+        """Whether the broker takes nothing more for now."""
+        self._remote = remote
+
+    def pause_reading(self) -> None:
+        self.paused = True
+        self._remote.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.paused = False
+        self._remote.resume_reading()

@@ -81,6 +81,8 @@ class Uplink:
         """Once CONNACK has come."""
         self._asking: Asking | None = None
         self._channel: Channel | None = None
+        self._link: Link | None = None
+        """What the channel writes to."""
         self._over = False
         self.closed_there = False
         """Whether the remote broker has ended the connection."""
@@ -231,8 +233,8 @@ class Uplink:
             self._holding = clock.call_at(clock.monotonic() + self._owner.hold, self._let_go)
         else:
             self.sends_since = self._engine.clock.monotonic()
-        link = Link(self._from_local, self._closed_here, self._transport)
-        self._channel = self._local.connect(link, 5 if self.version == 5 else 4, self.relay.window)
+        self._link = Link(self._from_local, self._closed_here, self._transport)
+        self._channel = self._local.connect(self._link, 5 if self.version == 5 else 4, self.relay.window)
         if self._keepalive:
             self._ping()
         self._owner.link_up(self)
@@ -306,7 +308,7 @@ class Uplink:
         self._timer = self._engine.clock.call_at(due, self._next_ping)
 
     def _next_ping(self) -> None:
-        if self._heard:
+        if self._heard or (self._link is not None and self._link.paused):
             self._ping()
         else:
             self.end(f"it has sent nothing for {self._keepalive / 2:.0f} seconds, not even PINGRESP")

@@ -27,6 +27,8 @@ LONGEST_REMEMBERED = 1024
 characters."""
 MAX_AT_ONE_GO = 2000
 """The largest number of copies made of a run above QoS 0 at a time, while other clients wait."""
+STORAGE_RETRY = 1.0
+"""Seconds until a message that a bridge has brought is tried again while the storage is full."""
 _BRIDGE_STATE = "$SYS/broker/connection/"
 
 
@@ -393,8 +395,12 @@ def _cannot_be_kept(engine: Engine, packet: Publish, session: Session) -> bool:
 
 
 def _refuse(engine: Engine, channel: Channel, packet: Publish) -> None:
-    """Refuse a message that cannot be stored: a 5.0 client is told, a 3.x client gets no acknowledgement."""
+    """Refuse a message that cannot be stored: a 5.0 client is told, a 3.x client gets no acknowledgement, and
+    a bridge of this broker waits."""
     engine.counters.limited["storage_full"] += 1
+    if channel.inside:  # the broker that a bridge has it from keeps it meanwhile
+        channel.wait(STORAGE_RETRY, lambda: publish(engine, channel, packet))
+        return
     engine.reports.dropped("quota_exceeded", packet, channel.client)
     if channel.connection.version == 5:
         channel.connection.unacknowledged.discard(packet.packet_id)

@@ -101,6 +101,7 @@ class Site:
         into: str | None = "#",
         bit: bool = True,
         name: str = "",
+        keepalive: int = 0,
         **more: Any,
     ) -> Bridge:
         settings = BridgeSettings(
@@ -109,9 +110,11 @@ class Site:
             (Address(f"mqtt-tcp://{other.name}", "mqtt-tcp", other.name),),
             f"{self.name}.{name or other.name}",
             versions=((version, bit and version != 5),),
-            keepalive=0,
+            keepalive=keepalive,
             forwards=(Forward(Mapping.of(out)),) if out else (),
-            subscriptions=(RemoteSubscription(Mapping.of(into), 2),) if into else (),
+            subscriptions=(RemoteSubscription(Mapping.of(into), 2, retain_as_published=True),)
+            if into
+            else (),
             **more,
         )
         self.bridges.add(settings)

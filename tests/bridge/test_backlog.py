@@ -6,7 +6,9 @@ import pytest
 
 from pybroker.broker.bridge.backlog import STALLED
 from pybroker.broker.bridge.bridge import Bridge
+from pybroker.broker.engine.publish import STORAGE_RETRY
 from pybroker.broker.packets.model import Puback, Pubrec
+from pybroker.broker.session.session import Session
 from tests.harness import Client
 
 from .network import LOOP, Network, Site
@@ -172,3 +174,51 @@ def test_a_bridge_that_ends_lets_everybody_go_on() -> None:
     network.wait()
     assert answers(edge.publisher) == 20
     assert not edge.broker.engine.restricts_publish
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_the_storage_cannot_take_is_not_acknowledged_to_the_remote_broker(
+    version: int, qos: int
+) -> None:
+    network = Network("edge", "cloud")
+    edge, cloud = network["edge"], network["cloud"]
+    edge.bridge_to(cloud, version, out=None)
+    network.run()
+    engine = edge.broker.engine
+    storage = engine.storage = FullStorage()
+    engine.restrict()
+    cloud.publisher.send_publish("t", b"kept", qos, retain=True)
+    network.run()
+    assert edge.got() == []
+    session = cloud.broker.engine.sessions.get("edge.cloud")
+    assert session is not None
+    assert len(session.inflight) == 1
+    storage.full = False
+    engine.restrict()
+    network.advance(STORAGE_RETRY)
+    network.run()
+    assert edge.got() == ["kept"]
+    assert not session.inflight.messages
+    assert edge.broker.dropped("quota_exceeded") == 0
+
+
+class FullStorage:
+    full = True
+
+    def bound(self, session: Session) -> None: ...
+
+
+def test_a_link_from_which_nothing_is_read_is_not_taken_for_a_dead_one() -> None:
+    network, edge, _ = edge_and_cloud("wait_always")
+    source = network.sites["source"] = Site(network, "source")
+    bridge = edge.bridge_to(source, 5, out=None, into="up/#", keepalive=10)
+    network.run()
+    burst(edge.publisher, 1, count=ROOM)
+    network.wires.clear()  # the cloud takes nothing
+    burst(source.publisher, 1)
+    network.run()
+    for _ in range(5):
+        network.advance(5)
+        network.wires.clear()  # PINGRESP is not read
+    assert bridge.uplink is not None
