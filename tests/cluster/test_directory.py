@@ -227,7 +227,7 @@ async def test_no_claim_is_lost_with_the_leader_of_three(tmp_path: Path) -> None
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(running(server))
-        await until_made(servers[0].url)
+        await until_made(servers[0].url, "c")
         granted: dict[str, Owner] = {}
         for round_, victim in enumerate(servers):
             steady = next(server for server in servers if server is not victim)
@@ -249,11 +249,11 @@ async def test_no_claim_is_lost_with_the_leader_of_three(tmp_path: Path) -> None
         assert len(granted) > 300
 
 
-async def until_made(url: str) -> None:
+async def until_made(url: str, cluster: str) -> None:
     """The three have to find each other first."""
     async with asyncio.timeout(60):
         while True:
-            directory, client = await over_nats(url, "c")
+            directory, client = await over_nats(url, cluster)
             try:
                 await directory.make(3)
                 return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.ports import free_port
 from tests.pushers.servers import Nats, Server, running
 
 from ..integration.clients import VERSIONS, Client, connected
 from ..integration.support import ROOT, RunningBroker, wait_for
+from .test_directory import until_made
 
 pytest.importorskip("nats", reason='pip install "pybroker[nats]"')
 
@@ -369,3 +373,55 @@ def test_sys_topics_are_published_once_for_all(hosts: StartHosts) -> None:
         counts = client_at(stack, found, "b", "counts")
         counts.subscribe_and_wait("$SYS/brokers/clients/connected", 0)
         wait_for(lambda: b"5" in [m.payload for m in counts.received], "all clients")
+
+
+@pytest.mark.slow
+def test_each_of_three_servers_may_die(tmp_path: Path) -> None:
+    """Numbered messages check loss, order and repeats, and a session goes round meanwhile."""
+    routes = [free_port() for _ in range(3)]
+    others = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+    servers = [Nats(tmp_path / f"nats{n}") for n in range(3)]
+    for route, server in zip(routes, servers, strict=True):
+        cluster = ("--cluster_name", "c", "--cluster", f"nats://127.0.0.1:{route}", "--routes", others)
+        server.more = ("--server_name", f"s{route}", *cluster)
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(running(server))
+        asyncio.run(until_made(servers[0].url, "pybroker"))
+        found = Hosts(tmp_path, list(servers), stack)
+        for name in "abc":
+            found.start(name, cluster="replicas = 3")
+        found.see("a", "b", "c")
+        publisher = client_at(stack, found, "a", "p")
+        far = client_at(stack, found, "b", "far")
+        far.subscribe_and_wait("t", 2)
+        with connected(found["a"].port, "walker", V5, connect=keeping()) as client:
+            client.subscribe_and_wait("t", 2)
+        number, walked = 0, []
+        for round_, victim in enumerate((*servers, *servers)):
+            for _ in range(20):
+                publisher.publish_and_wait("t", str(number), 1 + number % 2)
+                number += 1
+            victim.kill()
+            for _ in range(20):
+                publisher.publish_and_wait("t", str(number), 1 + number % 2)
+                number += 1
+            far.wait(number)
+
+            def goes_on(node: str) -> bool:
+                """Retried: three servers without their leader need seconds for another."""
+                with connected(found[node].port, "walker", V5, connect=keeping()) as client:
+                    if client.reason.value == 0x88:
+                        return False
+                    assert client.session_present
+                    walked.extend(int(m.payload) for m in client.wait(40))
+                    return True
+
+            wait_for(partial(goes_on, "bca"[round_ % 3]), "the session")
+            victim.start()
+            found.see("a", "b", "c")
+        for rest in range(2):  # the order of one QoS
+            got = [n for m in far.received if (n := int(m.payload)) % 2 == rest]
+            assert got == [n for n in range(number) if n % 2 == rest]
+        for rest in range(2):
+            assert [n for n in walked if n % 2 == rest] == [n for n in range(number) if n % 2 == rest]
