@@ -25,14 +25,19 @@ Shape = tuple[int, int, bool, tuple[int, ...]]
 """Version (5, or 4 for both older versions), QoS, retain, subscription identifiers."""
 
 
-NOT_FROM_ITSELF = 16
-"""A bit in the key of a plan: the plan is for messages of a receiver that does not want its own."""
-
-
 class Plan:
     """How messages of one kind (layout, QoS, retain) to one topic reach its receivers."""
 
-    __slots__ = ("forward", "neighbours", "no_local", "numbered", "renumber", "shapes")
+    __slots__ = (
+        "_publisher",
+        "_without",
+        "forward",
+        "neighbours",
+        "no_local",
+        "numbered",
+        "renumber",
+        "shapes",
+    )
 
     def __init__(
         self,
@@ -40,7 +45,7 @@ class Plan:
         renumber: tuple[Session, ...],
         shapes: tuple[tuple[Shape, list[Target[Session]]], ...],
         neighbours: tuple[Neighbour, ...] = (),
-        no_local: tuple[Session, ...] = (),
+        no_local: frozenset[Session] = frozenset(),
     ):
         self.forward = forward
         """Receivers of exactly the received bytes."""
@@ -53,6 +58,20 @@ class Plan:
         self.shapes = shapes
         self.no_local = no_local
         """Receivers in ``forward`` and ``renumber`` that do not want their own messages."""
+        self._publisher: Session | None = None
+        self._without: Plan | None = None
+
+    def without(self, publisher: Session) -> Plan:
+        """The plan for messages of ``publisher``, a receiver of :attr:`no_local`. It is kept for the last
+        publisher."""
+        if self._without is None or publisher is not self._publisher:
+            forward, renumber = (
+                tuple(session for session in sessions if session is not publisher)
+                for sessions in (self.forward, self.renumber)
+            )
+            self._without = Plan(forward, renumber, self.shapes, self.neighbours)
+            self._publisher = publisher
+        return self._without
 
 
 class Fanout:
@@ -71,8 +90,8 @@ class Fanout:
         plan = route.plans.get(key)
         if plan is None:
             plan = route.plans[key] = self._plan(route, publish)
-        if plan.no_local and publisher in plan.no_local:
-            plan = self._plan_without_own(route, publish, key)
+        if plan.no_local and publisher is not None and publisher in plan.no_local:
+            plan = plan.without(publisher)
         forward = plan.forward
         if forward:
             if publish.properties is not None:
@@ -106,12 +125,13 @@ class Fanout:
     def plan_for_run(
         self, route: Route[Session], run: PublishRun, publisher: Session | None = None
     ) -> Plan | None:
-        """The plan for messages like those of ``run``. None if it is not known yet, if some receivers want
-        other bytes than the received ones, or if ``publisher`` is a receiver that does not want its own
-        messages."""
+        """The plan for messages like those of ``run``. None if it is not known yet, or if some receivers want
+        other bytes than the received ones."""
         plan: Plan | None = route.plans.get((run.version == 5) << 3 | run.qos << 1)
-        if plan is None or plan.shapes or (plan.no_local and publisher in plan.no_local):
+        if plan is None or plan.shapes:
             return None
+        if plan.no_local and publisher is not None and publisher in plan.no_local:
+            return plan.without(publisher)
         return plan
 
     def forward(self, plan: Plan, run: PublishRun) -> list[Session]:
@@ -195,15 +215,7 @@ class Fanout:
             message = Outgoing(publish, min(publish.qos, own.qos), retain, own.identifiers)
             self._sender.send(own.session, message)
 
-    def _plan_without_own(self, route: Route[Session], publish: Publish, key: int) -> Plan:
-        """The plan for messages of a receiver that does not want its own. It checks each such receiver."""
-        key |= NOT_FROM_ITSELF
-        plan: Plan | None = route.plans.get(key)
-        if plan is None:
-            plan = route.plans[key] = self._plan(route, publish, looks_at_publisher=True)
-        return plan
-
-    def _plan(self, route: Route[Session], publish: Publish, *, looks_at_publisher: bool = False) -> Plan:
+    def _plan(self, route: Route[Session], publish: Publish) -> Plan:
         layout = 5 if publish.version == 5 else 4
         hooks = self._reports.hooks
         watched = bool(hooks.message_delivered)
@@ -228,10 +240,9 @@ class Fanout:
             retain = publish.retain and target.retain_as_published
             same = (version, qos, retain) == (layout, publish.qos, publish.retain)
             same = same and not target.identifiers
-            if target.no_local:
-                same = same and not looks_at_publisher
-                if same:
-                    no_local.append(session)
+            if same and target.no_local:
+                same = target.without_no_local() is None
+                no_local.append(session)
             bounded = session.max_packet_size < 1 << 28
             if same and qos:
                 renumber.append(session)
@@ -242,5 +253,5 @@ class Fanout:
         if neighbours and not publish.qos:
             shapes.setdefault((layout, 0, publish.retain, ()), [])  # not to be taken for a run of QoS 0
         return Plan(
-            tuple(forward), tuple(renumber), tuple(shapes.items()), tuple(neighbours), tuple(no_local)
+            tuple(forward), tuple(renumber), tuple(shapes.items()), tuple(neighbours), frozenset(no_local)
         )

@@ -183,33 +183,52 @@ class Channel:
 
     def received(self, data: bytes) -> None:
         """Handle bytes from the client."""
-        if not self.closed:
-            self._take(self.connection.receive(data), len(data))
-
-    def take(self, packets: list[Packet | Run], size: int) -> None:
-        """Handle packets from a part of this broker, which has read them, of ``size`` bytes, already."""
-        if not self.closed:
-            self._take(self.connection.checked(packets), size)
-
-    def _take(self, packets: list[Packet | Run], size: int) -> None:
+        if self.closed:
+            return
         engine = self.engine
+        packets = self.connection.receive(data)
         if packets:
             self.heard_at = engine.clock.monotonic()
         counters = engine.counters
-        counters.bytes_received += size
+        counters.bytes_received += len(data)
         counters.packets_received += len(packets)
         if self.taps:
-            single = [*singly(packets)]
-            for tap in self.taps:
-                tap.received(self, single)
+            self._show(packets)
         if self._suspended:
             self._backlog = chain(self._backlog, packets)
         else:
             self._handle(iter(packets))
         engine.flush()
         if self.meter is not None and not self.closed:
-            self._throttle(packets, size)
-        if self._unsent_limit is not None and self.link.unsent_bytes() > self._unsent_limit:
+            self._throttle(packets, len(data))
+        if self._unsent_limit is not None:
+            self._check_unsent(self._unsent_limit)
+
+    def take(self, packets: list[Packet | Run], size: int) -> None:
+        """The same for packets that a part of this broker has read already, from ``size`` bytes."""
+        if self.closed:
+            return
+        engine = self.engine
+        packets = self.connection.checked(packets)
+        engine.counters.bytes_received += size
+        engine.counters.packets_received += len(packets)
+        if self.taps:
+            self._show(packets)
+        if self._suspended:
+            self._backlog = chain(self._backlog, packets)
+        else:
+            self._handle(iter(packets))
+        engine.flush()
+        if self._unsent_limit is not None:
+            self._check_unsent(self._unsent_limit)
+
+    def _show(self, packets: list[Packet | Run]) -> None:
+        single = [*singly(packets)]
+        for tap in self.taps:
+            tap.received(self, single)
+
+    def _check_unsent(self, limit: int) -> None:
+        if self.link.unsent_bytes() > limit:
             self.close(ReasonCode.QUOTA_EXCEEDED, "slow_receiver", "the client does not read its answers")
 
     def lost(self) -> None:

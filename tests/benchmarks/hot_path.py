@@ -32,6 +32,7 @@ from pybroker.webhook.settings import Rule, WebhookSettings
 from pybroker.webhook.sink import Sink
 from tests.harness import FOR_EVER, Broker, Client, FakeLink, connect_packet
 
+from .bridging import FarBroker
 from .instructions import Counter, of_the_fixed_loop
 
 MESSAGES = 50
@@ -240,11 +241,65 @@ def _connects(version: int, **options: Any) -> Scenario:
     return run
 
 
+def bridge_out(version: int, qos: int) -> Scenario:
+    """To the remote broker of a bridge, which acknowledges."""
+    broker = Broker()
+    far, publisher = FarBroker(broker, version), broker.connect("p", version)
+    data = publishes(qos, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(publisher.channel.received, data)
+        sent = [packet for packet in far.packets() if isinstance(packet, Publish)]
+        if qos:
+            pubacks = b"".join(encode(Puback(packet.packet_id), version) for packet in sent)
+            counter.call(far.uplink.received, pubacks)
+            assert len(publisher.packets()) == MESSAGES
+        return len(sent)
+
+    return run
+
+
+def bridge_in(version: int, qos: int) -> Scenario:
+    """From the remote broker of a bridge to a subscriber."""
+    broker = Broker()
+    far, subscriber = FarBroker(broker, version), broker.connect("s", version)
+    subscriber.subscribe(TOPIC, qos)
+    data = publishes(qos, version)
+
+    def run(counter: Counter) -> int:
+        counter.call(far.uplink.received, data)
+        delivered = [packet for packet in subscriber.packets() if isinstance(packet, Publish)]
+        if qos:
+            assert far.packets() == [Puback(n) for n in range(1, MESSAGES + 1)]
+            pubacks = b"".join(encode(Puback(packet.packet_id), version) for packet in delivered)
+            counter.call(subscriber.channel.received, pubacks)
+        return len(delivered)
+
+    return run
+
+
+def bridge_out_qos0(version: int) -> Scenario:
+    return bridge_out(version, 0)
+
+
+def bridge_out_qos1(version: int) -> Scenario:
+    return bridge_out(version, 1)
+
+
+def bridge_in_qos0(version: int) -> Scenario:
+    return bridge_in(version, 0)
+
+
+def bridge_in_qos1(version: int) -> Scenario:
+    return bridge_in(version, 1)
+
+
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     one.__name__: one
     for one in (
         *(qos0, one_a_read, large, fanout, sink, qos1, qos2, webhook, connect, reconnect),
         *(stored, sent_to_subscriber),
+        *(bridge_out_qos0, bridge_out_qos1, bridge_in_qos0, bridge_in_qos1),
     )
 }
 
