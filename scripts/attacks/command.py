@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.brokers import LOAD_CORE, free_port, pinned, pybroker_command, started
+from benchmarks.measure import open_many_files
 from benchmarks.process import resident_mib
 from pwdlib.hashers.argon2 import Argon2Hasher
 
@@ -57,6 +58,7 @@ def main() -> int:
     unknown = [name for name in given.attacks if name not in ATTACKS]
     if unknown:
         parser.error(f"no attack is called {', '.join(unknown)}; known: {', '.join(ATTACKS)}")
+    open_many_files()
     failed = False
     for name in given.attacks or ATTACKS:
         for broker in given.brokers.split(","):

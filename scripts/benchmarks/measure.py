@@ -29,6 +29,11 @@ def prepare() -> None:
     """Leave the broker's core to the broker, and allow as many open files as the system permits."""
     if hasattr(os, "sched_setaffinity") and LOAD_CORE in os.sched_getaffinity(0):
         os.sched_setaffinity(0, {LOAD_CORE})
+    open_many_files()
+
+
+def open_many_files() -> None:
+    """Allow this process, and those that it starts, as many open files as the system permits."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
