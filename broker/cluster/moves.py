@@ -19,6 +19,7 @@ READY      C to B  these nodes have been told to switch, and C is in the shared 
 STATE      B to C  the messages of the session; what B itself publishes from here on goes to C
 TAKEN      C to B  the session is here
 STAYS      B to C  the session cannot move now; B claims the client again
+STAYS      C to B  C cannot read the session; B keeps it, and claims the client again
 RETURNED   C to A  A was taken for dead: A is to look whether its sessions are still its own
 ========== ======= ==================================================================================
 

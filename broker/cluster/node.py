@@ -226,6 +226,9 @@ class Node:
         for peer in self.peers.values():
             if peer.down_since is not None:  # those that are there have as long as ever to say so
                 peer.down_since = now
+        if self._moves is not None:
+            self._moves.alone(is_alone)
+            self.engine.flush()
 
     # What is told.
 

@@ -28,6 +28,8 @@ AHEAD = 1 << 20
 """Bytes that wait for a node while a session is sent to it."""
 VERIFIED_AT_ONCE = 100
 """Sessions that are looked up in the directory at a time."""
+VERIFY_PAUSE = 0.05
+"""Seconds from those to the next."""
 
 Jobs = dict[str, Iterator[None]]
 """Work in turns, by client identifier. Work that is not in here any more is given up."""
@@ -100,6 +102,7 @@ class SessionMoves:
         """Unless another session has taken its place meanwhile."""
         if not self.has(client_id):
             self._takeovers.ended(client_id)
+            self._engine.flush()
 
     # What the node says.
 
@@ -148,17 +151,21 @@ class SessionMoves:
         begun = not self._unverified
         self._unverified = list(self._takeovers.held)
         if begun:
-            self._engine.turns.later(self._verify_some)
+            self.later(VERIFY_PAUSE, self._verify_some)
 
-    def alone(self) -> None:
-        self._takeovers.alone()
+    def alone(self, is_alone: bool) -> None:
+        """Neither the other nodes nor the directory can be reached; or they can again."""
+        if is_alone:
+            self._takeovers.alone()
+        else:
+            self.verify()
 
     def _verify_some(self) -> None:
         some, self._unverified = self._unverified[-VERIFIED_AT_ONCE:], self._unverified[:-VERIFIED_AT_ONCE]
         for client_id in some:
             self._takeovers.verify(client_id)
         if self._unverified:
-            self._engine.turns.later(self._verify_some)
+            self.later(VERIFY_PAUSE, self._verify_some)
 
     # `moves.Host`.
 
@@ -244,7 +251,8 @@ class SessionMoves:
 
     def leave(self, client_id: str, node: str, send: Send) -> None:
         session = self._engine.sessions.get(client_id)
-        assert session is not None
+        if session is None:
+            return  # it has just expired, which is told next
         steps = self._leave_groups(session)
         self._in_turns(self._leaving_jobs, client_id, steps, partial(self._leave_router, session, node, send))
 
@@ -259,6 +267,8 @@ class SessionMoves:
         self._when_spread(self._leaving_jobs, session.client_id, then)
 
     def _send_messages(self, session: Session, node: str, send: Send) -> None:
+        if self._engine.sessions.get(session.client_id) is not session:
+            return  # it has ended
         self._flush_routes()
         pieces = messages_of(session, self._engine.clock)
         first = next(pieces)  # the session as it is before it becomes deaf
@@ -270,10 +280,11 @@ class SessionMoves:
 
     def stay(self, client_id: str) -> None:
         self._leaving_jobs.pop(client_id, None)
-        session = self._engine.sessions.get(client_id)
-        assert session is not None
-        self._shut.pop(session, None)
         leaving = self._leaving.pop(client_id, None)
+        session = self._engine.sessions.get(client_id)
+        if session is None:
+            return
+        self._shut.pop(session, None)
         if leaving is not None:
             session.expiry = leaving.expiry
             if leaving.will_at is not None:
@@ -331,7 +342,14 @@ class SessionMoves:
         arriving = self._arriving.get(client_id)
         if arriving is None:
             arriving = self._arriving[client_id] = _Arriving(self._engine)
-        arriving.pieces.read(data)
+        self._read(client_id, arriving, data)
+
+    def _read(self, client_id: str, arriving: _Arriving, data: bytes) -> None:
+        try:
+            arriving.pieces.read(data)
+        except ValueError as error:
+            log.error("the session of client %s cannot be read, and stays where it is: %s", client_id, error)
+            self._takeovers.cannot_take(client_id)
 
     def subscribe(self, client_id: str, then: Callable[[], None]) -> None:
         arriving = self._arriving[client_id]
@@ -383,7 +401,7 @@ class SessionMoves:
         self._in_turns(self._arriving_jobs, client_id, self._subscribe(session, shared=True), told)
 
     def brought(self, client_id: str, data: bytes) -> None:
-        self._arriving[client_id].pieces.read(data)
+        self._read(client_id, self._arriving[client_id], data)
 
     def settle(self, client_id: str, then: Callable[[], None]) -> None:
         arriving = self._arriving[client_id]

@@ -18,6 +18,8 @@ MOST_TRIES = 10
 STAY = 1.0
 """Seconds that a session stays where it has just arrived, while its client is connected. So clients that
 displace each other do not keep all nodes busy."""
+RETRY = 5.0
+"""Seconds until the directory is asked again about a session that could not be claimed."""
 STRAY_FOR = 30.0
 """Seconds that a session waits for the node that has claimed it while it was with a node that has died."""
 
@@ -26,6 +28,7 @@ DISPLACED = Refusal(ReasonCode.SERVER_UNAVAILABLE, "another connection uses this
 UNAVAILABLE = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the directory of sessions cannot be asked")
 CONTENDED = Refusal(ReasonCode.SERVER_UNAVAILABLE, "too many connections claim this client identifier")
 STAYS = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session is on the disk of another node, and cannot move")
+UNREADABLE = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session came from a node of another version")
 TOO_LATE = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session has not arrived from another node in time")
 
 Then = Callable[[Refusal | None], None]
@@ -180,6 +183,14 @@ class Takeovers:
         elif epoch:
             self._directory.release(client_id, Owner(self._host.name, epoch))
 
+    def cannot_take(self, client_id: str) -> None:
+        """What the other node sends cannot be read: the session stays there."""
+        arrival = self._arrivals.get(client_id)
+        if arrival is not None:
+            self._host.discard(client_id)
+            self._tell(arrival.source, Kind.STAYS, client_id, arrival.epoch)
+            self._abandon(arrival, UNREADABLE)
+
     # What the node says of others.
 
     def received(self, node: str, message: Message) -> None:
@@ -293,6 +304,7 @@ class Takeovers:
         waiter = arrival.waiter
         if waiter is not None and waiter.clean and self._serves_alone:
             self._finish(arrival, present=False)
+            self._host.later(RETRY, partial(self.verify, arrival.client_id))
         else:
             self._abandon(arrival, UNAVAILABLE)
 
@@ -359,15 +371,16 @@ class Takeovers:
         if node != arrival.source:
             return
         match message.kind:
-            case Kind.OFFER:
+            case Kind.OFFER if not arrival.switched:
                 self._host.offered(client_id, message.data)
-                if message.last:
+                if message.last and self._arrivals.get(client_id) is arrival:
                     self._host.subscribe(client_id, partial(self._switch, arrival))
-            case Kind.STATE:
+            case Kind.STATE if arrival.switched:
                 self._open(arrival, node)
                 self._host.brought(client_id, message.data)
                 arrival.brought = message.last
-                self._settle_if_all_is_here(arrival)
+                if self._arrivals.get(client_id) is arrival:
+                    self._settle_if_all_is_here(arrival)
             case Kind.NOTHING:
                 self._host.discard(client_id)
                 self._ask_next(arrival)
@@ -544,6 +557,10 @@ class Takeovers:
                 self._host.shut(client_id, node)
             case Kind.READY if node == departure.node:
                 departure.told = set(message.nodes)
+            case Kind.STAYS if node == departure.node:
+                self._stay(client_id, departure)
+                self._claim_back(client_id, Owner(departure.node, departure.epoch))
+                return
             case Kind.TAKEN if node == departure.node and departure.left:
                 del self._departures[client_id]
                 self.held.pop(client_id, None)
@@ -589,6 +606,8 @@ class Takeovers:
 
     def _verified(self, client_id: str, answer: Answer | None) -> None:
         held = self.held.get(client_id)
+        if answer is None and held == 0:
+            self._host.later(RETRY, partial(self.verify, client_id))
         if answer is None or held is None or client_id in self._departures or client_id in self._arrivals:
             return
         owner = answer.owner

@@ -82,9 +82,10 @@ class Cluster:
         while True:
             before = self.ways.delivered
             self.ways.deliver()
+            waited = any(broker.waiting for broker in self.nodes)
             for broker in self.nodes:
                 broker.answer()
-            if self.ways.delivered == before:
+            if self.ways.delivered == before and not waited:
                 return
 
     def die(self, index: int) -> None:

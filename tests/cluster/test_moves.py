@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pybroker.broker.cluster import records
+from pybroker.broker.cluster.moves import Kind, Message
 from pybroker.broker.cluster.node import DEAD_AFTER, FORGOTTEN_AFTER
-from pybroker.broker.cluster.takeover import PATIENCE, STAY
+from pybroker.broker.cluster.takeover import PATIENCE, RETRY, STAY
 from pybroker.broker.config.settings import Limits
 from pybroker.broker.engine import publish, spreading
 from pybroker.broker.engine.offline import add_offline_session
@@ -18,6 +20,7 @@ from pybroker.broker.hooks import Hooks
 from pybroker.broker.packets.model import Connack, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
 from pybroker.broker.packets.properties import Properties
 from pybroker.broker.packets.reasons import ReasonCode
+from pybroker.broker.state.transfer import ArrivingSession
 from tests.harness import Client
 
 from .support import Cluster
@@ -532,8 +535,97 @@ def test_sessions_of_an_earlier_run_are_claimed_at_the_start() -> None:
     for client_id in ("c", "taken"):
         add_offline_session(cluster[0].engine, client_id, 1000)
     cluster.ends[0]._moves.start()  # type: ignore[union-attr]
-    cluster.settle()
+    cluster.pass_time(1)
     assert cluster.directory.owners["c"].node == "0"
     assert "taken" not in cluster[0].engine.sessions
     assert cluster.directory.owners["taken"].node == "1"
     assert present(cluster.arrive(1, "c"))
+
+
+def test_a_clean_start_without_the_directory_is_claimed_when_it_is_back() -> None:
+    cluster = Cluster(2, moves=True)
+    assert cluster.directory is not None
+    old = cluster.arrive(0, "c")
+    cluster.arrive(1, "another")  # so that node 1 has seen an epoch after that of the old session
+    cluster.directory.available = False
+    cluster.ends[1].alone(True)
+    new = cluster.arrive(1, "c", clean_start=True)
+    cluster.directory.available = True
+    cluster.ends[1].alone(False)
+    cluster.pass_time(1)
+    old.closed(ReasonCode.SESSION_TAKEN_OVER)
+    new.nothing()
+    assert "c" not in cluster[0].engine.sessions
+    assert cluster.directory.owners["c"].node == "1"
+
+
+def test_a_clean_start_without_the_directory_gives_way_to_a_later_claim() -> None:
+    cluster = Cluster(2, moves=True)
+    assert cluster.directory is not None
+    cluster.directory.available = False
+    cluster.ends[1].alone(True)
+    before = cluster.arrive(1, "c", clean_start=True)
+    cluster.directory.available = True
+    later = cluster.arrive(0, "c")  # node 0 has the directory again before node 1
+    cluster.ends[1].alone(False)
+    cluster.pass_time(1)
+    before.closed(ReasonCode.SESSION_TAKEN_OVER)
+    later.nothing()
+    assert cluster.directory.owners["c"].node == "0"
+
+
+def test_a_message_of_another_version_is_ignored() -> None:
+    cluster = Cluster(2, moves=True)
+    for body in (b"", b"\xff" * 40, records.move(Message(Kind.OFFER, "c", 1, data=b"x"))[5:]):
+        cluster.ends[0].peers["1"].tell(records.pack(records.MOVE, body))
+    cluster[0].engine.flush()
+    cluster.settle()
+    assert present(cluster.arrive(0, "c")) is False
+    assert present(cluster.arrive(1, "c"))
+
+
+def test_a_session_that_cannot_be_read_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(2, moves=True)
+    first = cluster.arrive(0, "c")
+    cluster.subscribe(first, "t", qos=1)
+    first.drop()
+
+    def unreadable(pieces: object, piece: bytes) -> None:
+        raise ValueError("a later format")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArrivingSession, "read", unreadable)
+        second = cluster[1].dial()
+        second.send_connect("c", clean_start=False, session_expiry_interval=1000)
+        cluster.settle()
+        assert second.next(Connack).reason == ReasonCode.SERVER_UNAVAILABLE
+    assert cluster.directory is not None
+    assert cluster.directory.owners["c"].node == "0"
+    assert present(cluster.arrive(0, "c"))
+
+
+def test_a_session_that_expires_while_it_moves_is_gone() -> None:
+    cluster = Cluster(moves=True)
+    first = cluster.arrive(0, "c", session_expiry_interval=10)
+    cluster.subscribe(first, "t", "$share/g/t", qos=1)
+    first.drop()
+    cluster.clock.advance(9)
+    second = cluster[1].dial()
+    second.send_connect("c", clean_start=False, session_expiry_interval=10)
+    while cluster.ways.deliver_one(1, 0) or cluster.ways.deliver_one(0, 1):
+        pass  # node 2 has not switched
+    cluster.clock.advance(1)
+    cluster.settle()
+    assert not second.next(Connack).session_present
+    assert len(cluster[0].engine.router) == 0
+
+
+def test_a_clean_start_whose_claim_was_not_answered_is_claimed_later() -> None:
+    cluster = Cluster(2, moves=True)
+    assert cluster.directory is not None
+    cluster.directory.available = False
+    cluster.arrive(0, "c", clean_start=True)
+    cluster.pass_time(RETRY)
+    cluster.directory.available = True
+    cluster.pass_time(RETRY)
+    assert cluster.directory.owners["c"].node == "0"
