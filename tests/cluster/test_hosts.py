@@ -47,6 +47,7 @@ class Hosts:
         directory = self._directory / name
         directory.mkdir(exist_ok=True)
         (directory / "ready.json").unlink(missing_ok=True)
+        more = more.replace("DIRECTORY", str(directory))
         broker = self.nodes[name] = RunningBroker(directory, self.conf(name, more, cluster))
         self._stack.callback(broker.stop, signal.SIGKILL)
         return broker
@@ -177,6 +178,55 @@ def test_a_client_of_a_node_that_was_killed_is_served_by_another(hosts: StartHos
         assert again.session_present
 
 
+DISK = 'sqlite { mounted_file_path = "DIRECTORY" }'
+
+
+def test_a_session_on_disk_moves_to_the_disk_of_another_node(hosts: StartHosts) -> None:
+    found = hosts("a", "b", more=DISK)
+    with ExitStack() as stack:
+        publisher = client_at(stack, found, "b", "p")
+        with connected(found["b"].port, "kept", V5, connect=keeping()) as client:
+            client.subscribe_and_wait("t", 1)
+        publisher.publish_and_wait("t", "0", 1)
+        with connected(found["a"].port, "kept", V5, connect=keeping()) as client:
+            assert client.session_present
+            assert [m.payload for m in client.wait(1)] == [b"0"]
+        found["a"].stop(signal.SIGKILL)
+        sent = publisher.publish("t", "1", 1)  # acknowledged when the other node has it on its disk
+        found.start("a", more=DISK)
+        found.see("a", "b")
+        sent.wait_for_publish(60)
+        assert sent.is_published()
+        found["a"].stop(signal.SIGKILL)
+        found.start("a", more=DISK)
+        found.see("a", "b")
+        with connected(found["b"].port, "kept", V5, connect=keeping()) as client:
+            assert client.session_present
+            assert [m.payload for m in client.wait(1)] == [b"1"]
+
+
+@pytest.mark.slow
+def test_a_session_on_the_disk_of_a_dead_node_is_replaced(hosts: StartHosts) -> None:
+    found = hosts("a", "b", more=DISK)
+    with ExitStack() as stack:
+        with connected(found["b"].port, "kept", V5, connect=keeping()) as client:
+            client.subscribe_and_wait("t", 1)
+        found["b"].stop(signal.SIGKILL)
+
+        def served() -> bool:
+            with connected(found["a"].port, "kept", V5, connect=keeping()) as client:
+                return client.reason.value == 0 and not client.session_present
+
+        wait_for(served, "a new session on the other node")
+        found.start("b", more=DISK)
+        found.see("a", "b")
+        client = client_at(stack, found, "a", "kept", connect=keeping())
+        assert client.session_present
+        client.subscribe_and_wait("t", 1)
+        client_at(stack, found, "b", "p").publish_and_wait("t", "2", 1)
+        assert [m.payload for m in client.wait(1)] == [b"2"]
+
+
 def test_without_jetstream_it_says_what_to_do(tmp_path: Path) -> None:
     server = Nats(tmp_path / "nats")
     command = server.command()
@@ -292,7 +342,7 @@ def test_a_node_that_stands_still_is_left_out_and_gets_what_it_missed(hosts: Sta
         assert [int(m.payload) for m in subscriber.wait(100)] == list(range(100))
 
 
-@pytest.mark.parametrize("way", ["killed", "stopped"])
+@pytest.mark.parametrize("way", ["killed", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_while_the_server_is_away_messages_wait_and_none_is_lost(hosts: StartHosts, way: str) -> None:
     """Clients of one node reach each other meanwhile; numbered messages check loss, order and repeats."""
     found = hosts("a", "b")
