@@ -28,7 +28,7 @@ AGAIN = 1.0
 """Seconds after which a client tries again."""
 MOST_BYTES = 8 << 20
 """Bytes that are written for one message, or one run, in one step."""
-LARGE_MESSAGE = MOST_BYTES // 2000
+LARGE_MESSAGE = MOST_BYTES // 1000
 """Bytes of a message that may be too large for all receivers of a route at once."""
 GROUPS = 100
 """Shared subscriptions that are served in one step."""

@@ -14,10 +14,10 @@ S = TypeVar("S", bound=Member)
 Matching = list[dict[Any, Any]]
 """For each topic filter that matches a topic: its sessions and shared groups, with their subscriptions."""
 
-MANY = 2000
+MANY = 1000
 """A topic with more receivers has a long route."""
-PART = 500
-"""The receivers of one part: about 5 ms of work for one message."""
+PART = 250
+"""The receivers of one part: a few milliseconds of work for one message."""
 STEP = 4000
 """The number of subscriptions that are read in one step."""
 
