@@ -275,7 +275,18 @@ class Takeovers:
     def _begin(self, client_id: str, waiter: _Waiter) -> None:
         arrival = self._arrivals[client_id] = _Arrival(client_id, waiter.clean)
         arrival.waiter = waiter
-        self._claim(arrival, None)
+        if waiter.clean:
+            self._claim(arrival, None)
+        else:  # there is likely an owner: a claim over nobody would be in vain
+            self._directory.read(client_id, partial(self._found, arrival))
+
+    def _found(self, arrival: _Arrival, answer: Answer | None) -> None:
+        if answer is None:
+            self._not_claimed(arrival)
+        elif arrival.waiter is None:
+            self._abandon(arrival, TOO_LATE)
+        else:
+            self._claim(arrival, answer.owner)
 
     def _claim(self, arrival: _Arrival, over: Owner | None) -> None:
         arrival.tries += 1

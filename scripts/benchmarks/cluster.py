@@ -29,6 +29,9 @@ PAIRS = 20
 ALONE = 3000
 """The number of messages that are sent one after another, for latency."""
 CONNECTS = 2000
+TAKEOVERS = 2000
+AT_ONCE = 100
+"""Clients that connect to the other node at the same time."""
 CASES = {"1 worker": (1, 0), "2 workers, pairs on one": (2, 0), "2 workers, pairs on both": (2, 1)}
 """The number of workers, and how far each subscriber is from its publisher."""
 NODES = {"2 nodes, pairs on one": 0, "2 nodes, pairs on both": 1}
@@ -49,7 +52,10 @@ def measure(results: Results, messages: int) -> None:
         with TemporaryDirectory() as folder, ExitStack() as stack:
             server = stack.enter_context(running(Nats(Path(folder))))
             nodes = [stack.enter_context(_node(name, server)) for name in "ab"]
-            _add(results, case, asyncio.run(_run(nodes, 1, distance, messages // PAIRS)))
+            values = asyncio.run(_run(nodes, 1, distance, messages // PAIRS))
+            if distance:
+                values |= asyncio.run(_takeovers(nodes))
+            _add(results, case, values)
 
 
 def _add(results: Results, case: str, values: Values) -> None:
@@ -130,6 +136,39 @@ async def _connects(broker: Running, names: Iterator[str]) -> float:
         peer.write(0xE0, b"")
         peer.transport.close()
     return CONNECTS / (cpu_seconds(broker.pid) - before)
+
+
+async def _takeovers(nodes: Sequence[Running]) -> Values:
+    """Clients with a subscription connect to the other node: sessions that move per second, and per CPU
+    second of the node that worked more."""
+    names = [f"moves-{n}" for n in range(TAKEOVERS)]
+    for name in names:
+        peer = await connect(nodes[0].port, name, f"t/{name}", keeps=True)
+        peer.subscribe()
+        await peer.ready
+        peer.write(0xE0, b"")
+        peer.transport.close()
+    before, began = _cpu(nodes), time.perf_counter()
+    for at in range(0, TAKEOVERS, AT_ONCE):
+        await asyncio.gather(*(_arrive(nodes[1].port, name) for name in names[at : at + AT_ONCE]))
+    seconds, after = time.perf_counter() - began, _cpu(nodes)
+    busiest = max(after[pid] - before[pid] for pid in after)
+    return {
+        "takeovers_per_s": round(TAKEOVERS / seconds),
+        "takeovers_per_s_of_cpu": round(TAKEOVERS / busiest),
+    }
+
+
+async def _arrive(port: int, name: str) -> None:
+    """Connect, find the session, and leave."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    client_id = len(name).to_bytes(2, "big") + name.encode()
+    writer.write(bytes((0x10, 10 + len(client_id))) + b"\x00\x04MQTT\x04\x00\x00\x00" + client_id)
+    connack = await asyncio.wait_for(reader.readexactly(4), 60)
+    if connack != b"\x20\x02\x01\x00":
+        raise RuntimeError(f"{name} has no session on the other node: {connack.hex()}")
+    writer.write(b"\xe0\x00")
+    writer.close()
 
 
 def _cpu(brokers: Sequence[Running]) -> dict[int, float]:

@@ -74,7 +74,8 @@ class SlowDirectory:
         )
 
     def read(self, client_id: str, then: Callable[[Answer | None], None]) -> None:
-        self._world.later(self._node, lambda: self._world.directory.read(client_id, then))
+        later = self._world.later
+        later(self._node, lambda: self._world.directory.read(client_id, partial(later, self._node, then)))
 
     def release(self, client_id: str, owner: Owner) -> None:
         self._world.later(self._node, lambda: self._world.directory.release(client_id, owner))
