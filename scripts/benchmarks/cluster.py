@@ -22,6 +22,7 @@ from .results import Results
 
 sys.path.insert(0, str(ROOT))
 
+from tests.cluster.support import Cluster
 from tests.pushers.servers import Nats, running
 
 SECTION = "cluster"
@@ -36,6 +37,9 @@ CASES = {"1 worker": (1, 0), "2 workers, pairs on one": (2, 0), "2 workers, pair
 """The number of workers, and how far each subscriber is from its publisher."""
 NODES = {"2 nodes, pairs on one": 0, "2 nodes, pairs on both": 1}
 """The same for nodes over NATS."""
+JOIN = "a fourth node joins"
+CLIENTS, FILTERS = 34, 1000
+"""The clients of each of three nodes, and the topic filters of each client."""
 
 
 def measure(results: Results, messages: int) -> None:
@@ -56,6 +60,8 @@ def measure(results: Results, messages: int) -> None:
             if distance:
                 values |= asyncio.run(_takeovers(nodes))
             _add(results, case, values)
+    results.forget(SECTION, JOIN)
+    _add(results, JOIN, _join())
 
 
 def _add(results: Results, case: str, values: Values) -> None:
@@ -71,6 +77,23 @@ def _node(name: str, server: Nats) -> Iterator[Running]:
         conf = variant(directory, "webhook.enable = false", cluster)
         with started(f"node {name}", pybroker_command(directory, conf), directory, 0) as node:
             yield node
+
+
+def _join() -> Values:
+    """The CPU time of all four nodes until the new one knows all topic filters. They are in one process, over
+    a bus in memory."""
+    cluster = Cluster(3, fixed=False)
+    for node in range(3):
+        for n in range(CLIENTS):
+            client = cluster.connect(node, f"{node}-{n}")
+            cluster.subscribe(client, *(f"site/{node}/device{n}/sensor{k}/+/value" for k in range(FILTERS)))
+    broker, end = cluster.make(3, first=False)
+    cluster.nodes.append(broker)
+    cluster.ends.append(end)
+    began = time.process_time()
+    cluster.ways.enter(3, end)
+    cluster.settle()
+    return {"filters": broker.engine.router.elsewhere, "cpu_s": round(time.process_time() - began, 2)}
 
 
 async def _run(brokers: Sequence[Running], workers: int, distance: int, each: int) -> Values:

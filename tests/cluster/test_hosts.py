@@ -162,6 +162,7 @@ def test_a_clean_start_on_another_node_ends_the_session(three: Hosts) -> None:
             assert client.received == []
 
 
+@pytest.mark.slow
 def test_a_client_of_a_node_that_was_killed_is_served_by_another(hosts: StartHosts) -> None:
     found = hosts("a", "b")
     with ExitStack() as stack:
