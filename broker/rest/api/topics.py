@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from itertools import chain, islice, pairwise
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from ..answers import data
 from ..calls import Call, Route, Where
-from ..listing import AT_ONCE, listing
+from ..listing import AT_ONCE, HEAD, TAIL, listing
 from ..served import NODE
+
+T = TypeVar("T")
 
 WILDCARDS = {"+": 0, "#": 1}
 
@@ -34,47 +36,53 @@ class _Level:
 async def topic_tree(call: Call) -> web.Response:
     """An array for each depth; a parent cannot be told from it, as with NanoMQ."""
     root = _Level()
-    for number, session in enumerate(call.served.engine.sessions):
+    async for session in _in_turns(call.served.engine.sessions):
         for topic_filter in list(session.subscriptions):
             level = root
             for name in topic_filter.split("/"):
                 level = level.below.setdefault(name, _Level())
             level.clients.append(session.client_id)
-        if number % AT_ONCE == 0:
-            await asyncio.sleep(0)
-    return data(await _levels(root))
+    return await _written(root)
 
 
-async def _levels(root: _Level) -> list[list[dict[str, Any]]]:
-    found: list[list[dict[str, Any]]] = []
+async def _written(root: _Level) -> web.Response:
+    arrays: list[str] = []
     depth = [("", root)]
     while depth:
-        found.append([_element(name, level) for name, level in depth])
-        depth = [below for _, level in depth for below in level.ordered()]
-        await asyncio.sleep(0)
-    return [*found, []]
+        elements: list[str] = []
+        below: list[tuple[str, _Level]] = []
+        async for name, level in _in_turns(depth):
+            elements.append(json.dumps(_element(name, level), ensure_ascii=False, separators=(",", ":")))
+            below += level.ordered()
+        arrays.append(f"[{','.join(elements)}]")
+        depth = below
+    body = f"{HEAD}{','.join([*arrays, '[]'])}{TAIL}"
+    return web.Response(body=body.encode(), content_type="application/json")
 
 
 async def _one_tree(call: Call, trees: Sequence[list[list[dict[str, Any]]]]) -> web.Response:
-    """Join several trees. An array has the levels below the first element of the array before it, then those
+    """One tree of several. An array has the levels below the first element of the array before it, then those
     below the second, and so on; ``cld_cnt`` of an element is their number."""
     root = _Level()
     for tree in trees:
-        above = [root]
-        for depth, elements in enumerate(tree):
-            if depth:
-                parents = chain.from_iterable(
-                    [level] * element["cld_cnt"]
-                    for level, element in zip(above, tree[depth - 1], strict=True)
-                )
-                above = [
-                    parent.below.setdefault(element["topic"], _Level())
-                    for parent, element in zip(parents, elements, strict=True)
-                ]
-            for level, element in zip(above, elements, strict=True):
+        levels = [root]
+        for elements, next_elements in pairwise(tree):
+            below: list[_Level] = []
+            children = iter(next_elements)
+            async for level, element in _in_turns(zip(levels, elements, strict=True)):
                 level.clients += element.get("clientid", ())
+                for child in islice(children, element["cld_cnt"]):
+                    below.append(level.below.setdefault(child["topic"], _Level()))
+            levels = below
+    return await _written(root)
+
+
+async def _in_turns(elements: Iterable[T]) -> AsyncIterator[T]:
+    """The same, with a turn of the event loop for others after each few."""
+    for number, element in enumerate(elements):
+        if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
-    return data(await _levels(root))
+        yield element
 
 
 def _element(name: str, level: _Level) -> dict[str, Any]:
