@@ -6,8 +6,10 @@ Reason codes are always those of MQTT 5.0: the codec translates those of 3.x. ``
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from sys import byteorder
 from typing import TYPE_CHECKING, TypeAlias
 
 from .properties import Properties
@@ -251,7 +253,7 @@ class PublishRun:
     They have one topic and one QoS, no DUP, no RETAIN and no properties. They can be handled together;
     iterating gives each."""
 
-    __slots__ = ("ends", "packet_ids", "payload_at", "qos", "topic", "version", "wire")
+    __slots__ = ("ends", "packet_ids", "payload_at", "qos", "size", "topic", "version", "wire")
 
     def __init__(
         self,
@@ -262,6 +264,7 @@ class PublishRun:
         payload_at: int,
         ends: list[int],
         packet_ids: list[int],
+        size: int = 0,
     ) -> None:
         self.topic = topic
         self.qos = qos
@@ -272,6 +275,8 @@ class PublishRun:
         """The position of each payload."""
         self.ends = ends
         """The end of each packet in ``wire``."""
+        self.size = size
+        """Bytes of each packet; 0 if they may differ."""
         self.packet_ids = packet_ids
         """The packet identifier of each; zeros at QoS 0."""
 
@@ -294,6 +299,8 @@ class PublishRun:
 
     def largest(self) -> int:
         """Bytes of the largest packet."""
+        if self.size:
+            return self.size
         largest = start = 0
         for end in self.ends:
             if end - start > largest:
@@ -306,8 +313,9 @@ class PublishRun:
         first = self.ends[start - 1] if start else 0
         ends = [end - first for end in self.ends[start:stop]]
         wire = self.wire[first : first + ends[-1]] if ends else b""
+        packet_ids = self.packet_ids[start:stop]
         return PublishRun(
-            self.topic, self.qos, self.version, wire, self.payload_at, ends, self.packet_ids[start:stop]
+            self.topic, self.qos, self.version, wire, self.payload_at, ends, packet_ids, self.size
         )
 
     def only(self, places: list[int]) -> PublishRun:
@@ -321,14 +329,23 @@ class PublishRun:
             end += len(wire)
             ends.append(end)
         packet_ids = [self.packet_ids[place] for place in places]
+        wire = b"".join(wires)
         return PublishRun(
-            self.topic, self.qos, self.version, b"".join(wires), self.payload_at, ends, packet_ids
+            self.topic, self.qos, self.version, wire, self.payload_at, ends, packet_ids, self.size
         )
 
     def renumbered(self, packet_id: int) -> bytes:
         """The packets above QoS 0, with identifiers from ``packet_id`` on. The last may not exceed 65,535."""
         wire = bytearray(self.wire)
         id_at = self.payload_at - (3 if self.version == 5 else 2)
+        if self.size:
+            packet_ids = array("H", range(packet_id, packet_id + len(self.ends)))
+            if byteorder == "little":
+                packet_ids.byteswap()
+            joined = packet_ids.tobytes()
+            wire[id_at :: self.size] = joined[::2]
+            wire[id_at + 1 :: self.size] = joined[1::2]
+            return bytes(wire)
         start = 0
         for end in self.ends:
             wire[start + id_at] = packet_id >> 8
