@@ -20,7 +20,7 @@ from .directory import Answer, Directory, Owner, Then
 from .moves import Kind, Message, Send
 from .peer import Peer
 from .takeover import Takeovers
-from .takeover import Then as Admit
+from .under_way import Then as Admit
 
 log = logging.getLogger("pybroker.cluster")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from ..engine.claims import Refusal
 from ..packets.reasons import ReasonCode
 from .directory import Answer, Directory, Owner
-from .moves import Host, Kind, Message, Timer
+from .moves import Host, Kind, Message
+from .under_way import Arrival, Departure, Late, Pull, Then, Waiter, switch_of
 
 PATIENCE = 5.0
 """Seconds that CONNECT waits for its session. The move goes on after that."""
@@ -31,103 +30,6 @@ STAYS = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session is on the disk of an
 UNREADABLE = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session came from a node of another version")
 TOO_LATE = Refusal(ReasonCode.SERVER_UNAVAILABLE, "the session has not arrived from another node in time")
 
-Then = Callable[[Refusal | None], None]
-"""Called once: None when the session, or the right to make one, is here."""
-
-
-class _Waiter:
-    """A CONNECT that waits for its session."""
-
-    __slots__ = ("clean", "then", "timer")
-
-    def __init__(self, then: Then, clean: bool) -> None:
-        self.then = then
-        self.clean = clean
-        self.timer: Timer | None = None
-
-
-class _Pull(NamedTuple):
-    """Another node has claimed the client."""
-
-    node: str
-    epoch: int
-    clean: bool
-
-
-class _Arrival:
-    """A session on its way here, or a client of which it is not known yet where its session is."""
-
-    __slots__ = (
-        "brought",
-        "clean",
-        "client_id",
-        "epoch",
-        "next",
-        "ready",
-        "settles",
-        "shut",
-        "source",
-        "sources",
-        "switched",
-        "told",
-        "tries",
-        "unmarked",
-        "waiter",
-    )
-
-    def __init__(self, client_id: str, clean: bool) -> None:
-        self.client_id = client_id
-        self.clean = clean
-        self.waiter: _Waiter | None = None
-        self.tries = 0
-        self.epoch = 0
-        """Of our claim; 0 until it is granted."""
-        self.sources: list[str] = []
-        """Nodes that may have the session and are not asked yet."""
-        self.source = ""
-        """The node that is asked."""
-        self.switched = False
-        self.told: set[str] = set()
-        """Nodes that were told to switch."""
-        self.unmarked: set[str] = set()
-        """Those that have not answered."""
-        self.shut: set[str] = set()
-        """Nodes whose messages the session does not take yet: those that have not answered, dead ones too."""
-        self.ready = False
-        """Whether READY was sent; again where a node is lost."""
-        self.brought = False
-        """Whether all of STATE is here."""
-        self.settles = False
-        """Whether all that was under way is here."""
-        self.next: _Pull | None = None
-        """Who has claimed the client after us."""
-
-
-class _Departure:
-    """A session on its way to another node."""
-
-    __slots__ = ("drained", "epoch", "left", "marks", "next", "node", "told")
-
-    def __init__(self, node: str, epoch: int) -> None:
-        self.node = node
-        self.epoch = epoch
-        self.marks: set[str] = set()
-        """Nodes that have switched."""
-        self.told: set[str] | None = None
-        """Those that were told to; None until READY."""
-        self.drained = False
-        self.left = False
-        """Whether STATE is being sent."""
-        self.next: _Pull | None = None
-        """A later claim, by a node that asks all."""
-
-
-class _Late(NamedTuple):
-    """Nodes that were taken for dead when a session arrived: it does not take what they had sent before."""
-
-    switch: Message
-    nodes: set[str]
-
 
 class Takeovers:
     """Of one node. What takes its time is done by the host; nothing here waits."""
@@ -140,9 +42,9 @@ class Takeovers:
         self._serves_alone = serves_alone
         self.held: dict[str, int] = {}
         """The sessions that are here, with the epoch of their claim; 0 where it could not be claimed."""
-        self._arrivals: dict[str, _Arrival] = {}
-        self._departures: dict[str, _Departure] = {}
-        self._late: dict[str, _Late] = {}
+        self._arrivals: dict[str, Arrival] = {}
+        self._departures: dict[str, Departure] = {}
+        self._late: dict[str, Late] = {}
         self._arrived: dict[str, float] = {}
         """When sessions arrived, oldest first; only those of the last seconds."""
         self._newest = 0
@@ -161,7 +63,7 @@ class Takeovers:
     def claim(self, client_id: str, clean: bool, then: Then) -> None:
         """Bring the session here, or get the right to make one; for a clean start end it. ``then`` may be
         called at once."""
-        waiter = _Waiter(then, clean)
+        waiter = Waiter(then, clean)
         arrival = self._arrivals.get(client_id)
         if arrival is not None:
             self._refuse(arrival, DISPLACED)
@@ -198,7 +100,7 @@ class Takeovers:
         kind, client_id, epoch = message.kind, message.client_id, message.epoch
         self._newest = max(self._newest, epoch)
         if kind in (Kind.PULL, Kind.END):
-            self._pulled(client_id, _Pull(node, epoch, kind == Kind.END))
+            self._pulled(client_id, Pull(node, epoch, kind == Kind.END))
             return
         if kind == Kind.SWITCH and message.nodes != (self._host.name,):
             mark = message._replace(kind=Kind.MARK)
@@ -224,7 +126,7 @@ class Takeovers:
                 arrival.shut.add(node)
                 arrival.unmarked.add(node)
                 self._host.shut_arriving(arrival.client_id, node)
-                told.append(_switch(arrival))
+                told.append(switch_of(arrival))
         return [*told, *(late.switch for late in self._late.values() if node in late.nodes)]
 
     def lost(self, node: str) -> int:
@@ -272,15 +174,15 @@ class Takeovers:
 
     # The claim.
 
-    def _begin(self, client_id: str, waiter: _Waiter) -> None:
-        arrival = self._arrivals[client_id] = _Arrival(client_id, waiter.clean)
+    def _begin(self, client_id: str, waiter: Waiter) -> None:
+        arrival = self._arrivals[client_id] = Arrival(client_id, waiter.clean)
         arrival.waiter = waiter
         if waiter.clean:
             self._claim(arrival, None)
         else:  # there is likely an owner: a claim over nobody would be in vain
             self._directory.read(client_id, partial(self._found, arrival))
 
-    def _found(self, arrival: _Arrival, answer: Answer | None) -> None:
+    def _found(self, arrival: Arrival, answer: Answer | None) -> None:
         if answer is None:
             self._not_claimed(arrival)
         elif arrival.waiter is None:
@@ -288,12 +190,12 @@ class Takeovers:
         else:
             self._claim(arrival, answer.owner)
 
-    def _claim(self, arrival: _Arrival, over: Owner | None) -> None:
+    def _claim(self, arrival: Arrival, over: Owner | None) -> None:
         arrival.tries += 1
         claimed = partial(self._claimed, arrival, over)
         self._directory.claim(arrival.client_id, self._host.name, over, claimed)
 
-    def _claimed(self, arrival: _Arrival, over: Owner | None, answer: Answer | None) -> None:
+    def _claimed(self, arrival: Arrival, over: Owner | None, answer: Answer | None) -> None:
         if answer is None:
             self._not_claimed(arrival)
             return
@@ -310,7 +212,7 @@ class Takeovers:
         else:
             self._claim(arrival, answer.owner)
 
-    def _not_claimed(self, arrival: _Arrival) -> None:
+    def _not_claimed(self, arrival: Arrival) -> None:
         """The directory does not answer."""
         waiter = arrival.waiter
         if waiter is not None and waiter.clean and self._serves_alone:
@@ -319,7 +221,7 @@ class Takeovers:
         else:
             self._abandon(arrival, UNAVAILABLE)
 
-    def _granted(self, arrival: _Arrival, before: Owner | None) -> None:
+    def _granted(self, arrival: Arrival, before: Owner | None) -> None:
         later = arrival.next
         if later is not None and later.epoch < arrival.epoch:  # we have claimed over that one
             arrival.next = None
@@ -333,7 +235,7 @@ class Takeovers:
                 arrival.sources.insert(0, before.node)
         self._ask_next(arrival)
 
-    def _ask_next(self, arrival: _Arrival) -> None:
+    def _ask_next(self, arrival: Arrival) -> None:
         """The owner before us first. It may have died, or have had nothing yet: then others may have it."""
         arrival.source = ""
         arrival.shut = set()
@@ -346,22 +248,22 @@ class Takeovers:
         arrival.source = arrival.sources.pop(0)
         self._tell(arrival.source, Kind.END if arrival.clean else Kind.PULL, arrival.client_id, arrival.epoch)
 
-    def _too_late(self, client_id: str, waiter: _Waiter) -> None:
+    def _too_late(self, client_id: str, waiter: Waiter) -> None:
         arrival = self._arrivals.get(client_id)
         if arrival is not None and arrival.waiter is waiter:
             self._refuse(arrival, TOO_LATE)
 
-    def _refuse(self, arrival: _Arrival, refusal: Refusal) -> None:
+    def _refuse(self, arrival: Arrival, refusal: Refusal) -> None:
         if arrival.waiter is not None:
             self._answer(arrival.waiter, refusal)
             arrival.waiter = None
 
-    def _answer(self, waiter: _Waiter, refusal: Refusal | None) -> None:
+    def _answer(self, waiter: Waiter, refusal: Refusal | None) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
         waiter.then(refusal)
 
-    def _abandon(self, arrival: _Arrival, refusal: Refusal) -> None:
+    def _abandon(self, arrival: Arrival, refusal: Refusal) -> None:
         """Claim no longer."""
         del self._arrivals[arrival.client_id]
         if arrival.next is not None:
@@ -370,7 +272,7 @@ class Takeovers:
 
     # A session that arrives.
 
-    def _on_arrival(self, arrival: _Arrival, node: str, message: Message) -> None:
+    def _on_arrival(self, arrival: Arrival, node: str, message: Message) -> None:
         client_id = arrival.client_id
         if message.kind == Kind.MARK:
             if not arrival.switched or message.nodes != (arrival.source,):
@@ -407,7 +309,7 @@ class Takeovers:
             case _:
                 pass
 
-    def _switch(self, arrival: _Arrival) -> None:
+    def _switch(self, arrival: Arrival) -> None:
         """All subscriptions are here, and the other nodes are told of them."""
         arrival.switched = True
         arrival.told = {node for node in self._host.alive() if node != arrival.source}
@@ -416,31 +318,31 @@ class Takeovers:
         arrival.shut = set(everyone)
         self._host.listen(arrival.client_id, everyone)
         for node in everyone:
-            self._host.tell(node, _switch(arrival))
+            self._host.tell(node, switch_of(arrival))
         self._host.join_groups(arrival.client_id, partial(self._ready, arrival))
 
-    def _open(self, arrival: _Arrival, node: str) -> None:
+    def _open(self, arrival: Arrival, node: str) -> None:
         if node in arrival.shut:
             arrival.shut.discard(node)
             self._host.open(arrival.client_id, node)
 
-    def _ready(self, arrival: _Arrival) -> None:
+    def _ready(self, arrival: Arrival) -> None:
         arrival.ready = True
         told = tuple(arrival.told)
         self._host.tell(arrival.source, Message(Kind.READY, arrival.client_id, arrival.epoch, nodes=told))
 
-    def _settle_if_all_is_here(self, arrival: _Arrival) -> None:
+    def _settle_if_all_is_here(self, arrival: Arrival) -> None:
         if arrival.brought and not arrival.unmarked and not arrival.settles:
             arrival.settles = True
             self._host.settle(arrival.client_id, partial(self._settled, arrival))
 
-    def _settled(self, arrival: _Arrival) -> None:
+    def _settled(self, arrival: Arrival) -> None:
         self._tell(arrival.source, Kind.TAKEN, arrival.client_id, arrival.epoch)
         if arrival.shut:
-            self._late[arrival.client_id] = _Late(_switch(arrival), arrival.shut)
+            self._late[arrival.client_id] = Late(switch_of(arrival), arrival.shut)
         self._finish(arrival, present=True)
 
-    def _marked_late(self, client_id: str, late: _Late, node: str) -> None:
+    def _marked_late(self, client_id: str, late: Late, node: str) -> None:
         """A node that was taken for dead has switched."""
         if node in late.nodes:
             self._host.open(client_id, node)
@@ -448,7 +350,7 @@ class Takeovers:
             if not late.nodes:
                 del self._late[client_id]
 
-    def _superseded(self, arrival: _Arrival) -> None:
+    def _superseded(self, arrival: Arrival) -> None:
         """Another node has claimed the client after us."""
         if arrival.next is not None or arrival.waiter is None or arrival.tries >= MOST_TRIES:
             self._abandon(arrival, DISPLACED)
@@ -458,7 +360,7 @@ class Takeovers:
         arrival.sources = []
         self._claim(arrival, None)
 
-    def _finish(self, arrival: _Arrival, *, present: bool) -> None:
+    def _finish(self, arrival: Arrival, *, present: bool) -> None:
         client_id, later, waiter = arrival.client_id, arrival.next, arrival.waiter
         del self._arrivals[client_id]
         if present or client_id in self.held or waiter is not None:
@@ -487,7 +389,7 @@ class Takeovers:
 
     # A session that leaves.
 
-    def _pulled(self, client_id: str, pull: _Pull) -> None:
+    def _pulled(self, client_id: str, pull: Pull) -> None:
         arrival = self._arrivals.get(client_id)
         if arrival is not None:
             self._pulled_from_arrival(arrival, pull)
@@ -517,7 +419,7 @@ class Takeovers:
         else:
             self._depart(client_id, pull)
 
-    def _pulled_from_arrival(self, arrival: _Arrival, pull: _Pull) -> None:
+    def _pulled_from_arrival(self, arrival: Arrival, pull: Pull) -> None:
         if arrival.epoch > pull.epoch:
             self._tell(pull.node, Kind.SUPERSEDED, arrival.client_id, pull.epoch)
             return
@@ -525,7 +427,7 @@ class Takeovers:
         if arrival.epoch:
             self._refuse(arrival, DISPLACED)
 
-    def _later_of(self, client_id: str, one: _Pull | None, other: _Pull) -> _Pull:
+    def _later_of(self, client_id: str, one: Pull | None, other: Pull) -> Pull:
         """The later claim; the node that has made the other one is told."""
         if one is None:
             return other
@@ -539,13 +441,13 @@ class Takeovers:
             return 0.0
         return arrived + STAY - self._host.now()
 
-    def _depart(self, client_id: str, pull: _Pull) -> None:
+    def _depart(self, client_id: str, pull: Pull) -> None:
         host = self._host
         if not host.freeze(client_id):
             self.ended(client_id)
             self._tell(pull.node, Kind.ENDED, client_id, pull.epoch)
             return
-        departure = self._departures[client_id] = _Departure(pull.node, pull.epoch)
+        departure = self._departures[client_id] = Departure(pull.node, pull.epoch)
         self._arrived.pop(client_id, None)
 
         def drained() -> None:
@@ -556,10 +458,10 @@ class Takeovers:
         host.drain(drained)
         host.offer(client_id, pull.node, partial(self._send, departure, Kind.OFFER, client_id))
 
-    def _send(self, departure: _Departure, kind: Kind, client_id: str, data: bytes, last: bool) -> None:
+    def _send(self, departure: Departure, kind: Kind, client_id: str, data: bytes, last: bool) -> None:
         self._host.tell(departure.node, Message(kind, client_id, departure.epoch, last, data=data))
 
-    def _on_departure(self, client_id: str, departure: _Departure, node: str, message: Message) -> None:
+    def _on_departure(self, client_id: str, departure: Departure, node: str, message: Message) -> None:
         match message.kind:
             case Kind.MARK:
                 self._host.shut(client_id, node)
@@ -584,7 +486,7 @@ class Takeovers:
                 return
         self._leave_if_ready(client_id, departure)
 
-    def _leave_if_ready(self, client_id: str, departure: _Departure) -> None:
+    def _leave_if_ready(self, client_id: str, departure: Departure) -> None:
         """Send the messages once no more can come."""
         if departure.left or not departure.drained or departure.told is None:
             return
@@ -592,7 +494,7 @@ class Takeovers:
             departure.left = True
             self._host.leave(client_id, departure.node, partial(self._send, departure, Kind.STATE, client_id))
 
-    def _stay(self, client_id: str, departure: _Departure) -> None:
+    def _stay(self, client_id: str, departure: Departure) -> None:
         del self._departures[client_id]
         self._host.stay(client_id)
 
@@ -653,7 +555,3 @@ class Takeovers:
 
     def _tell(self, node: str, kind: Kind, client_id: str, epoch: int) -> None:
         self._host.tell(node, Message(kind, client_id, epoch))
-
-
-def _switch(arrival: _Arrival) -> Message:
-    return Message(Kind.SWITCH, arrival.client_id, arrival.epoch, nodes=(arrival.source,))
