@@ -262,7 +262,14 @@ class Decoder:
         end = len(data)
         ends = [size]
         packet_ids = [packet_id]
-        if id_at <= MOST_COLUMNS and end - start >= FEWEST_ROWS * size and data[stop + 1] == data[start + 1]:
+        later = start + (FEWEST_ROWS - 1) * size
+        if (
+            id_at <= MOST_COLUMNS
+            and later + size <= end
+            and data[stop + 1] == data[start + 1]
+            and data.startswith(common, stop + common_at)
+            and data.startswith(common, later + common_at)  # else there are hardly as many
+        ):
             count = _same_layout(data, start, size, id_at, head - 1 if five else -1)
             if qos and count > 1:
                 packet_ids = _packet_ids(data, start + id_at, size, count)
