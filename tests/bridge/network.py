@@ -29,6 +29,7 @@ class Network:
     """Several brokers. A message goes on until nobody has anything more to send."""
 
     def __init__(self, *names: str) -> None:
+        _forget_tasks()
         self.wires: deque[tuple[Callable[[bytes], None], bytes]] = deque()
         self.poison = b""
         """Whoever is sent this by a bridge closes the connection."""
@@ -75,6 +76,14 @@ class Network:
     def advance(self, seconds: float) -> None:
         for site in self.sites.values():
             site.broker.clock.advance(seconds)
+
+
+def _forget_tasks() -> None:
+    """Those of earlier networks wait for ever."""
+    LOOP.run_until_complete(asyncio.sleep(0))  # each has begun
+    for task in asyncio.all_tasks(LOOP):
+        task.cancel()
+    LOOP.run_until_complete(asyncio.sleep(0))
 
 
 class Site:

@@ -76,5 +76,6 @@ def test_the_others_arrive(version: int, qos: int, caplog: pytest.LogCaptureFixt
     assert links == LINKS + 2
     assert told == ["refused poison"]
     assert bridge.counters.dropped["closes_link"] == 1
-    (line,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    lines = [one for one in caplog.records if one.name == "pybroker.bridge" and one.levelname == "ERROR"]
+    (line,) = [one.getMessage() for one in lines]
     assert f'the message of QoS {qos} to "t" (6 bytes)' in line
