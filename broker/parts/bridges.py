@@ -11,7 +11,7 @@ from ..bridge.bridge import CONNECTED, Bridge, BridgeStatus
 from ..bridge.echoes import Echoes
 from ..bridge.loops import Loops
 from ..bridge.mirror import Mirror
-from ..bridge.remembered import Remembered
+from ..bridge.remembered import FILE, Remembered
 from ..bridge.settings import BridgeSettings
 from ..config.settings import Settings
 from ..engine.disconnect import end_session
@@ -43,7 +43,7 @@ class Bridges(Part):
 
     async def start(self) -> None:
         self._check(self._settings)
-        if self._directory is not None and self._settings:
+        if self._directory is not None and (self._settings or (self._directory / FILE).exists()):
             self._remembered.open(self._directory, [one.name for one in self._settings])
             self._loops.broker_id = self._remembered.broker_id
         self._forget_all_but(settings.local_client_id for settings in self._settings)

@@ -25,6 +25,17 @@ def test_filters_taken_out_while_the_broker_was_down_are_unsubscribed(tmp_path: 
     assert names[0] == names[1]
 
 
+def test_a_bridge_that_was_removed_while_the_broker_was_down_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TestBroker() as remote:
+        text = bridge(url(remote), subscription(comes("a/#")))
+        with TestBroker(conf_text=text, state=tmp_path):
+            wait_until(lambda: subscribed_at(remote) == ["a/#"], "the bridge is there")
+        with TestBroker(state=tmp_path):
+            assert f"bridge up is no longer configured: its session at {url(remote)}" in caplog.text
+
+
 def test_the_file_is_read_again(tmp_path: Path) -> None:
     before = Remembered()
     before.open(tmp_path, ["up"])
