@@ -276,6 +276,7 @@ class Bridge:
             counters=self.counters,
             now=self._engine.clock.monotonic,
             echoes=self._echoes_of(self._uplink),
+            max_topic_levels=self._engine.limits.max_topic_levels,
         )
 
     def _echoes_of(self, uplink: Uplink) -> Echoes | None:

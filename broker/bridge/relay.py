@@ -106,9 +106,11 @@ class Relay:
         counters: BridgeCounters,
         now: Callable[[], float],
         echoes: Echoes | None = None,
+        max_topic_levels: int = 65_535,
     ) -> None:
         """``broker_id`` names this broker in the path of messages of 5.0. ``echoes`` is asked about each
-        message; None: none can pass a second time."""
+        message; None: none can pass a second time. Messages that come to topics of more levels than
+        ``max_topic_levels`` are dropped."""
         self._settings = settings
         self._remote = remote
         self._version = remote.version
@@ -119,6 +121,7 @@ class Relay:
         if remote.version == 5:
             self._own_path = encode_properties(with_path(None, (broker_id,)), PacketType.PUBLISH)
         self._now = now
+        self._max_topic_levels = max_topic_levels
         self.echoes = echoes
         self._from_local = Decoder(LARGEST_PACKET)
         self._from_local.version = remote.version
@@ -487,7 +490,8 @@ class Relay:
         if found is not None and self.echoes is None:
             topic, subscription = found
             mapped = run if topic == run.topic else with_topic(run, topic)
-            if mapped is not None and not subscription.retain:
+            allowed = topic.count("/") < self._max_topic_levels
+            if mapped is not None and allowed and not subscription.retain:
                 self.to_local.append(mapped)
                 self._counters.received += len(run)
                 return
@@ -501,6 +505,8 @@ class Relay:
         is_echo = self.echoes is not None and self._is_echo(publish)
         if found is None:
             why = "not_subscribed"
+        elif found[0].count("/") >= self._max_topic_levels:
+            why = "topic"
         elif properties is not None and self._broker_id in path_of(properties):
             why = "loop"
         elif is_echo:

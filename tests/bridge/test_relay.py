@@ -41,6 +41,7 @@ class Sides:
         echoes: Echoes | None = None,
         version: int = 4,
         hop_limit: int = 8,
+        max_topic_levels: int = 100,
     ) -> None:
         settings = BridgeSettings(
             "up",
@@ -63,6 +64,7 @@ class Sides:
             counters=self.counters,
             now=lambda: self.now,
             echoes=echoes,
+            max_topic_levels=max_topic_levels,
         )
 
     def local(self, *packets: Packet) -> None:
@@ -421,6 +423,18 @@ def test_topics_that_lead_nowhere_are_counted_and_acknowledged() -> None:
     assert sides.to_local() == [Puback(1)]
     assert sides.to_remote() == [Puback(2), Puback(3)]
     assert sides.counters.dropped == {"topic": 1, "not_subscribed": 2}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_topic_of_too_many_levels_ends_here_and_not_the_link(count: int, qos: int) -> None:
+    sides = Sides(subscriptions=(comes("#", qos=1),), max_topic_levels=3)
+    sides.remote(*(publish("a/b/c/d", qos=qos, packet_id=n * qos) for n in range(1, count + 1)))
+    assert sides.to_local() == []
+    assert sides.to_remote() == [Puback(n) for n in range(1, count + 1)] * qos
+    assert sides.counters.dropped["topic"] == count
+    sides.remote(*(publish("a/b/c", qos=qos, packet_id=n * qos) for n in range(1, count + 1)))
+    assert len(sides.to_local()) == count
 
 
 def test_many_topics_do_not_fill_the_memory() -> None:
