@@ -203,7 +203,9 @@ def test_a_session_on_disk_moves_to_the_disk_of_another_node(hosts: StartHosts) 
         found.see("a", "b")
         with connected(found["b"].port, "kept", V5, connect=keeping()) as client:
             assert client.session_present
-            assert [m.payload for m in client.wait(1)] == [b"1"]
+            wait_for(lambda: b"1" in [m.payload for m in client.received], "what waited for the node")
+            # The client may have left before it acknowledged the first.
+            assert [m.payload for m in client.received if not m.dup] == [b"1"]
 
 
 @pytest.mark.slow
@@ -474,5 +476,6 @@ def test_each_of_three_servers_may_die(tmp_path: Path) -> None:
         for rest in range(2):  # the order of one QoS
             got = [n for m in far.received if (n := int(m.payload)) % 2 == rest]
             assert got == [n for n in range(number) if n % 2 == rest]
-        for rest in range(2):
-            assert [n for n in walked if n % 2 == rest] == [n for n in range(number) if n % 2 == rest]
+        for rest in range(2):  # it may have left before it acknowledged the last of QoS 1
+            own = [n for n in dict.fromkeys(walked) if n % 2 == rest]
+            assert own == [n for n in range(number) if n % 2 == rest]
