@@ -55,7 +55,7 @@ compiled: wheel ## build/compiled/: an environment with that wheel, and the test
 
 test-compiled: compiled ## the tests of what is compiled, against the compiled wheel
 	cd build/compiled && venv/bin/python $(PYTEST) -m 'not slow' \
-	  tests/packets tests/unit tests/conformance tests/integration tests/plugins --ignore tests/unit/config
+	  tests/packets tests/unit tests/conformance tests/integration tests/plugins tests/bridge --ignore tests/unit/config
 
 release-check: $(STAMP) ## dist/: what is released, built twice, installed and tried with every Python of this machine
 	$(BIN)/python scripts/release_check
