@@ -167,6 +167,7 @@ class TlsConnection:
         self._flush()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         handshake, self._handshake = self._handshake, None
         self._inner.connection_made(self)
         if handshake is not None and not handshake.done():
