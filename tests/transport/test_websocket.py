@@ -335,3 +335,47 @@ def test_what_the_client_did_wrong_is_said() -> None:
     server = shaken()
     server.receive(frame(Close(1000, "").serialize(), Opcode.CLOSE))
     assert (server.finished, server.complaint) == (True, "")
+
+
+MIXTURE = [
+    *(frame(bytes(size)) for size in (0, 1, 2, 125, 126, 127, 65_535, 65_536)),
+    frame(b"begun ", fin=False),
+    frame(b"?", Opcode.PING),
+    frame(b"gone on ", Opcode.CONT, fin=False),
+    frame(b"done", Opcode.CONT),
+    frame(b"alone"),
+]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 7, 1000, 4096, 1 << 20])
+def test_frames_of_all_kinds_in_pieces_of_any_size(piece: int) -> None:
+    server = shaken()
+    stream = b"".join(MIXTURE)
+    received = b"".join(server.receive(stream[at : at + piece]) for at in range(0, len(stream), piece))
+    assert received == bytes(sum((0, 1, 2, 125, 126, 127, 65_535, 65_536))) + b"begun gone on donealone"
+    assert not server.finished
+    assert server.to_write() == frame(b"?", Opcode.PONG, mask=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (frame(b"begun", fin=False) + frame(b"another"), 1002),
+        (frame(b"unmasked", mask=False), 1002),
+        (frame(b"nothing to go on with", Opcode.CONT), 1002),
+        (frame(bytes(1 << 21)), 1009),
+        (b"\xc2" + frame(b"reserved bit")[1:], 1002),
+    ],
+    ids=("interrupted", "unmasked", "no beginning", "too large", "reserved bit"),
+)
+@pytest.mark.parametrize("piece", [1 << 12, 1 << 22])
+def test_what_is_wrong_after_good_frames_ends_the_connection(wrong: bytes, code: int, piece: int) -> None:
+    server = shaken()
+    stream = frame(b"good") * 3 + wrong + frame(b"too late")
+    received = b""
+    for at in range(0, len(stream), piece):
+        received += server.receive(stream[at : at + piece])
+    assert received.startswith(b"good" * 3)
+    assert b"too late" not in received
+    assert server.finished
+    assert close_code(server.to_write()) == code
