@@ -96,6 +96,14 @@ ROWS = [
         webhooks=False,
     ),
     Row(
+        "reconnect",
+        "connect, sessions kept (goals: without webhooks)",
+        "reconnect --messages 4000",
+        Goal(0.7),
+        Goal(1),
+        webhooks=False,
+    ),
+    Row(
         "latency",
         "latency, median",
         "latency --messages 8000",
@@ -159,6 +167,7 @@ SCENARIOS = {
     "sink": "10 publishers, no subscriber",
     "trickle": "200 pairs, each with one message in flight: nothing to batch",
     "connect": "CONNECT, CONNACK, DISCONNECT, one client after another",
+    "reconnect": "the same, of 100 clients whose sessions are there",
     "latency": "1 publisher, 1 subscriber, one message at a time",
     "idle": "resident memory for each of 2,000 connections that send nothing",
     "1k": "pairs with payloads of 1 KiB; 64 bytes elsewhere",

@@ -10,6 +10,7 @@ It measures a broker from outside and knows nothing of its inside, so the same c
   sink     N publishers, nobody subscribed
   trickle  N pairs, each with one message in flight: nothing to batch
   connect  CONNECT, CONNACK, DISCONNECT, one client after another
+  reconnect  the same, of 100 clients whose sessions are kept
   climb    N clients connect and stay; what each tenth of them cost
   idle     N connections held; resident memory a connection
   latency  1 publisher, 1 subscriber, one message at a time, --pause-ms between
@@ -34,7 +35,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..process import resident_mib
-from .connections import climb, connect, idle
+from .connections import climb, connect, idle, reconnect
 from .run import Outcome, Run
 from .throughput import crowd, fanin, fanout, filters, pairs, sink, slow, trickle
 from .timing import latency, puback
@@ -44,7 +45,7 @@ LEAST_CPU = 0.01
 """Below this many seconds a rate says nothing."""
 ALL = [
     *(pairs, fanout, fanin, filters, crowd, sink, trickle, slow),
-    *(connect, climb, idle, latency, puback, retained, topics),
+    *(connect, reconnect, climb, idle, latency, puback, retained, topics),
 ]
 SCENARIOS: dict[str, Callable[[Run], Outcome]] = {one.__name__: one for one in ALL}
 

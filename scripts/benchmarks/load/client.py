@@ -19,13 +19,15 @@ PINGREQ = b"\xc0\x00"
 class Client:
     """A connection that was accepted. Raises OSError or RuntimeError where it is not."""
 
-    def __init__(self, address: Address, client_id: str, version: int = 4) -> None:
+    def __init__(self, address: Address, client_id: str, version: int = 4, *, keeps: bool = False) -> None:
+        """``keeps``: use the session of the last connection, and leave one to the next."""
         self.version = version
         self.socket = socket.create_connection(address, timeout=20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        clean_start = 2
+        clean_start = 0 if keeps else 2
+        expiry = b"\x05\x11" + struct.pack(">I", 3600) if keeps and version == 5 else self.no_properties
         body = utf8("MQTT") + struct.pack(">BBH", version, clean_start, KEEPALIVE)
-        self.send(packet(0x10, body + self.no_properties + utf8(client_id)))
+        self.send(packet(0x10, body + expiry + utf8(client_id)))
         kind, connack = self.receive()
         if kind != 0x20 or connack[1]:
             raise RuntimeError(f"the broker refused {client_id}: {kind:#x} {connack!r}")

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ..process import Meter, cpu_seconds, resident_mib
+from .client import Client
 from .run import Outcome, Run
 
 TENTHS = 10
 
 
+SESSIONS = 100
+"""Of reconnect."""
+
+
 def connect(run: Run) -> Outcome:
+    return _connects(run, lambda done: run.connect(f"c{done}"))
+
+
+def reconnect(run: Run) -> Outcome:
+    for number in range(SESSIONS):
+        run.connect(f"r{number}", keeps=True).close()
+    return _connects(run, lambda done: run.connect(f"r{done % SESSIONS}", keeps=True))
+
+
+def _connects(run: Run, connected: Callable[[int], Client]) -> Outcome:
     done = 0
     with run.meter:
         end = time.monotonic() + run.options.limit
         while done < run.messages and time.monotonic() < end:
-            run.connect(f"c{done}").close()
+            connected(done).close()
             done += 1
     return Outcome(run.messages, done, run.meter, cut=done < run.messages)
 

@@ -38,8 +38,8 @@ class Run:
         self.flow = Flow(options.messages, options.size, options.qos, options.version, options.window)
         self._tag = os.getpid()
 
-    def connect(self, name: str) -> Client:
-        return Client(self.address, f"{name}-{self._tag}", self.version)
+    def connect(self, name: str, *, keeps: bool = False) -> Client:
+        return Client(self.address, f"{name}-{self._tag}", self.version, keeps=keeps)
 
     def topics(self) -> list[str]:
         """One for each client, all of the same length."""
