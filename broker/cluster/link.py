@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from struct import Struct, error
 
 from .bus import Transmit
@@ -38,6 +39,7 @@ class Link:
         "_opened_for",
         "_ready",
         "_received",
+        "_sent_again_at",
         "_transmit",
         "_unacknowledged",
         "_waiters",
@@ -103,6 +105,8 @@ class Link:
         """Bytes of these."""
         self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
         self._last_heard = 0.0
+        self._sent_again_at = -inf
+        """When batches were last sent again."""
 
     @property
     def is_up(self) -> bool:
@@ -112,6 +116,7 @@ class Link:
     def up(self, transmit: Transmit) -> None:
         """There is a way to the node."""
         self._transmit = transmit
+        self._sent_again_at = -inf
         self._ready = self._asked = False
         self._hello(asks=True)
 
@@ -188,7 +193,7 @@ class Link:
                 self._acknowledged(_NUMBERED.unpack(frame)[1])
             elif kind == IS_HELLO:
                 self._last_heard = now
-                self._greeted(*_HELLO.unpack(frame)[1:])
+                self._greeted(*_HELLO.unpack(frame)[1:], now=now)
         except (IndexError, error):
             return
 
@@ -265,7 +270,9 @@ class Link:
             last = self._received, self._handled
             self._transmit(_HELLO.pack(IS_HELLO, asks, self.incarnation, self.peer, *last))
 
-    def _greeted(self, asks: bool, incarnation: int, known: int, received: int, handled: int) -> None:
+    def _greeted(
+        self, asks: bool, incarnation: int, known: int, received: int, handled: int, *, now: float
+    ) -> None:
         if incarnation != self.peer:
             self.peer = incarnation
             self._received = self._handled = self._acknowledged_to = self._wanted = 0
@@ -274,7 +281,7 @@ class Link:
             self._begin_anew(incarnation)
         elif known == self.incarnation:
             self._acknowledged(handled)
-            self._take_back(received)
+            self._send_again(received, now)
         if asks:
             self._hello(asks=False)
         if known == self.incarnation:
@@ -284,11 +291,19 @@ class Link:
     def _begin_anew(self, incarnation: int) -> None:
         """The first thing that this incarnation gets is all that there is to know."""
         self._opened_for = incarnation
+        self._sent_again_at = -inf
         self._take_back(0)
         self._number = self._asked_for = 0
         told = [(0, records) for records in self.tell_all()]
         # What the incarnation before it has not handled follows.
         self._waiting = deque([*told, *(one for one in self._waiting if one[0])])
+
+    def _send_again(self, received: int, now: float) -> None:
+        """At most once in a while. A node that stood still answers many greetings at once, each as of the
+        batches that came before it; the batches after these are on their way already."""
+        if now - self._sent_again_at >= PATIENCE / 2:
+            self._sent_again_at = now
+            self._take_back(received)
 
     def _take_back(self, received: int) -> None:
         """Send again what came after the batch with this number."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from ..integration.support import ROOT
 
-FEW = ("test_shared.py",)
+FEW = ("test_qos.py", "test_shared.py", "test_will.py")
 
 
 def run(*files: str) -> None:
@@ -19,3 +21,8 @@ def run(*files: str) -> None:
 
 def test_where_several_clients_meet() -> None:
     run(*FEW)
+
+
+@pytest.mark.slow
+def test_the_other_statements() -> None:
+    run("test_flow.py", "test_publish.py", "test_subscribe.py")

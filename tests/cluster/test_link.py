@@ -213,3 +213,16 @@ def test_each_batch_is_handled_once_and_in_order_whatever_is_lost(seed: int, tog
     assert one.got == [b"%d" % n for n in range(sent[1])]
     assert other.got == [b"%d" % n for n in range(sent[0])]
     assert one.link.held == other.link.held == 0
+
+
+def test_a_node_that_stood_still_gets_nothing_twice_for_each_greeting() -> None:
+    ways, one, other = pair()
+    for number in range(100):
+        one.send(b"%d" % number)
+        one.now += 3.0
+        one.link.tick(one.now)
+    before = ways.delivered
+    other.now = one.now
+    ways.deliver()
+    assert other.got == [b"%d" % n for n in range(100)]
+    assert ways.delivered - before < 600
