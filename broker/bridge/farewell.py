@@ -13,7 +13,7 @@ from ..packets.encoder import encode
 from ..packets.errors import ProtocolError
 from ..packets.model import Connack, Disconnect
 from . import greeting
-from .opening import in_words, open_transport
+from .opening import Endpoint, in_words, open_transport
 from .settings import Address, BridgeSettings
 
 PATIENCE = 10.0
@@ -49,11 +49,8 @@ async def end_session(
             transport.close()
 
 
-class _Farewell:
-    """An :class:`~pybroker.broker.transport.tcp.Endpoint` that disconnects as soon as it is let in."""
-
-    lingers = False
-    packets_received = 0
+class _Farewell(Endpoint):
+    """Disconnects as soon as it is let in."""
 
     def __init__(self, transport: Transport, hello: bytes, version: int, answer: asyncio.Future[str]) -> None:
         self._transport = transport
@@ -62,15 +59,6 @@ class _Farewell:
         self._decoder = Decoder(PACKET)
         self._decoder.version = version
         transport.write(hello)
-
-    @property
-    def engine(self) -> _Farewell:
-        """Counts what came for the transport's turns."""
-        return self
-
-    @property
-    def counters(self) -> _Farewell:
-        return self
 
     def received(self, data: bytes) -> None:
         packets = self._decoder.feed(data)

@@ -15,6 +15,22 @@ from .websocket import WebSocketUplink
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
+class Endpoint:
+    """What a transport passes the bytes to in place of a channel. It counts what came, for the transport's
+    turns."""
+
+    lingers = False
+    packets_received = 0
+
+    @property
+    def engine(self) -> Endpoint:
+        return self
+
+    @property
+    def counters(self) -> Endpoint:
+        return self
+
+
 async def open_transport(settings: BridgeSettings, address: Address, accept: Accept, max_packet: int) -> None:
     """Connect; ``accept`` makes the endpoint. Raises OSError, ssl.SSLError among them, or TlsError."""
     loop = asyncio.get_running_loop()

@@ -23,6 +23,7 @@ from . import greeting
 from .asking import Asking
 from .counters import BridgeCounters
 from .local import Link, LocalSession
+from .opening import Endpoint
 from .relay import Relay, RemoteEndedError, RemoteLimits
 from .settings import BridgeSettings
 
@@ -51,11 +52,8 @@ class Owner(Protocol):
         """The topic filters to ask for on a new link."""
 
 
-class Uplink:
-    """An :class:`~pybroker.broker.transport.tcp.Endpoint`."""
-
-    lingers = False
-    packets_received = 0
+class Uplink(Endpoint):
+    """The bridge's end of the connection."""
 
     def __init__(
         self,
@@ -107,15 +105,6 @@ class Uplink:
         )
 
     # ---- what the transport calls
-
-    @property
-    def engine(self) -> Uplink:
-        """Counts what came for the transport's turns."""
-        return self
-
-    @property
-    def counters(self) -> Uplink:
-        return self
 
     def received(self, data: bytes) -> None:
         if self._over:

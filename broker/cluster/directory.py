@@ -45,29 +45,3 @@ class Directory(Protocol):
 
     def release(self, client_id: str, owner: Owner) -> None:
         """Forget the client if ``owner`` is still its owner. Nobody waits for this; it may be lost."""
-
-
-class MemoryDirectory:
-    """A directory for nodes of one process, as in tests."""
-
-    def __init__(self) -> None:
-        self.owners: dict[str, Owner] = {}
-        self.available = True
-        self._epoch = 0
-
-    def claim(self, client_id: str, node: str, over: Owner | None, then: Then) -> None:
-        if not self.available:
-            then(None)
-        elif self.owners.get(client_id) != over:
-            then(Answer(False, self.owners.get(client_id)))
-        else:
-            self._epoch += 1
-            owner = self.owners[client_id] = Owner(node, self._epoch)
-            then(Answer(True, owner))
-
-    def read(self, client_id: str, then: Then) -> None:
-        then(Answer(False, self.owners.get(client_id)) if self.available else None)
-
-    def release(self, client_id: str, owner: Owner) -> None:
-        if self.available and self.owners.get(client_id) == owner:
-            del self.owners[client_id]

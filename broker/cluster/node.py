@@ -326,11 +326,8 @@ class Node:
 
     def _in_turns(self, steps: Iterator[None]) -> None:
         turns = self.engine.turns
-        end = turns.end()
-        for _ in steps:
-            if turns.now() > end:
-                turns.later(lambda: self._in_turns(steps))
-                return
+        if not turns.take(steps):
+            turns.later(lambda: self._in_turns(steps))
 
     def _has_room(self, peer: Peer) -> None:
         if peer.room is not None:

@@ -177,13 +177,9 @@ class RetainedCopies:
         if peer.link.peer != incarnation:
             return  # another one came; it is told on its own
         turns = self._engine.turns
-        end = turns.end()
-        for _ in steps:
-            if turns.now() > end:
-                self._engine.flush()
-                if peer.link.held > AHEAD:
-                    peer.link.when_done(lambda: self._go_on(peer, incarnation, steps))
-                else:
-                    turns.later(lambda: self._go_on(peer, incarnation, steps))
-                return
+        done = turns.take(steps)
         self._engine.flush()
+        if not done and peer.link.held > AHEAD:
+            peer.link.when_done(lambda: self._go_on(peer, incarnation, steps))
+        elif not done:
+            turns.later(lambda: self._go_on(peer, incarnation, steps))

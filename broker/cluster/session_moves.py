@@ -449,14 +449,11 @@ class SessionMoves:
         if jobs.get(client_id) is not steps:
             return
         turns = self._engine.turns
-        end = turns.end()
-        for _ in steps:
-            if turns.now() > end:
-                turns.later(partial(self._go_on, jobs, client_id, steps, then))
-                self._engine.flush()
-                return
-        del jobs[client_id]
-        then()
+        if turns.take(steps):
+            del jobs[client_id]
+            then()
+        else:
+            turns.later(partial(self._go_on, jobs, client_id, steps, then))
         self._engine.flush()
 
 

@@ -166,9 +166,7 @@ def _carried_out(engine: Engine, channel: Channel, packet: Publish, reason: Reas
     if not packet.qos:
         return
     if reason and channel.connection.version == 5:
-        channel.connection.unacknowledged.discard(packet.packet_id)
-        refuse = Puback if packet.qos == 1 else Pubrec
-        channel.send(encode(refuse(packet.packet_id, reason), 5))
+        _tell_refused(channel, packet, reason)
     else:
         _acknowledge(engine, channel, packet, receivers=True)
 
@@ -403,9 +401,14 @@ def _refuse(engine: Engine, channel: Channel, packet: Publish) -> None:
         return
     engine.reports.dropped("quota_exceeded", packet, channel.client)
     if channel.connection.version == 5:
-        channel.connection.unacknowledged.discard(packet.packet_id)
-        tell = Puback if packet.qos == 1 else Pubrec
-        channel.send(encode(tell(packet.packet_id, ReasonCode.QUOTA_EXCEEDED), 5))
+        _tell_refused(channel, packet, ReasonCode.QUOTA_EXCEEDED)
+
+
+def _tell_refused(channel: Channel, packet: Publish, reason: ReasonCode) -> None:
+    """Acknowledge a message of a 5.0 client with the reason why it is refused."""
+    channel.connection.unacknowledged.discard(packet.packet_id)
+    tell = Puback if packet.qos == 1 else Pubrec
+    channel.send(encode(tell(packet.packet_id, reason), 5))
 
 
 def stamp(engine: Engine, packet: Publish) -> None:
@@ -471,9 +474,7 @@ def _deny(engine: Engine, channel: Channel, packet: Publish) -> None:
     if not packet.qos:
         return
     if channel.connection.version == 5:
-        channel.connection.unacknowledged.discard(packet.packet_id)
-        refuse = Puback if packet.qos == 1 else Pubrec
-        channel.send(encode(refuse(packet.packet_id, ReasonCode.NOT_AUTHORIZED), 5))
+        _tell_refused(channel, packet, ReasonCode.NOT_AUTHORIZED)
     elif packet.qos == 1:
         channel.send(puback(packet.packet_id))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,6 +33,12 @@ class Turns:
     def end(self) -> float:
         """The end of a turn that begins now."""
         return self.now() + TURN
+
+    def take(self, steps: Iterator[None]) -> bool:
+        """Do as many of the steps as one turn has time for. Returns whether all are done; if not, the caller
+        has to go on, such as with :meth:`later`."""
+        end = self.end()
+        return all(self.now() <= end for _ in steps)
 
     def later(self, job: Callable[[], None]) -> None:
         """Call ``job`` in one of the next rounds of the event loop, after the waiting ones."""

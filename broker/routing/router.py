@@ -140,7 +140,7 @@ class Router(Generic[S]):
             route = self._made_good(topic) if self._outdated else None
             if route is None:
                 matching, asked = self._trie.match(topic), self.may_receive
-                if matching and has_many_receivers(matching, MOST_AT_ONCE if asked is None else MANY):
+                if matching and self._are_many(matching):
                     raise ManyReceiversError(topic)
                 barred = self._barred(matching, topic, asked) if asked is not None else NOBODY
                 route = self._find(topic, matching, barred)
@@ -155,8 +155,10 @@ class Router(Generic[S]):
         """Whether :meth:`route` raises ManyReceiversError."""
         if topic in self.routes or topic in self._outdated:
             return False
-        most = MOST_AT_ONCE if self.may_receive is None else MANY
-        return has_many_receivers(self._trie.match(topic), most)
+        return self._are_many(self._trie.match(topic))
+
+    def _are_many(self, matching: Matching) -> bool:
+        return has_many_receivers(matching, MOST_AT_ONCE if self.may_receive is None else MANY)
 
     def long_route(self, topic: str) -> Generator[Awaitable[Any] | None, Any, LongRoute[S]]:
         """The route of ``topic`` in parts. It is made in steps, and kept until a subscription changes."""

@@ -1,10 +1,11 @@
-"""A bus in memory: frames wait until they are delivered by hand, and can be lost."""
+"""A bus in memory: frames wait until they are delivered by hand, and can be lost. And a directory."""
 
 from __future__ import annotations
 
 from collections import deque
 
 from pybroker.broker.cluster.bus import Node
+from pybroker.broker.cluster.directory import Answer, Owner, Then
 
 
 class Ways:
@@ -92,3 +93,29 @@ class MemoryBus:
 
     async def close(self) -> None:
         self._ways.leave(self._index)
+
+
+class MemoryDirectory:
+    """The owners of sessions, for nodes of one process."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, Owner] = {}
+        self.available = True
+        self._epoch = 0
+
+    def claim(self, client_id: str, node: str, over: Owner | None, then: Then) -> None:
+        if not self.available:
+            then(None)
+        elif self.owners.get(client_id) != over:
+            then(Answer(False, self.owners.get(client_id)))
+        else:
+            self._epoch += 1
+            owner = self.owners[client_id] = Owner(node, self._epoch)
+            then(Answer(True, owner))
+
+    def read(self, client_id: str, then: Then) -> None:
+        then(Answer(False, self.owners.get(client_id)) if self.available else None)
+
+    def release(self, client_id: str, owner: Owner) -> None:
+        if self.available and self.owners.get(client_id) == owner:
+            del self.owners[client_id]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pybroker.broker.clock import ManualClock
-from pybroker.broker.cluster.directory import MemoryDirectory
 from pybroker.broker.cluster.node import Node
 from pybroker.broker.cluster.owner import owner_of
 from pybroker.broker.packets.model import Connack
 from tests.harness import Broker, Client
 
-from .memory import Ways
+from .memory import MemoryDirectory, Ways
 
 
 class Cluster:

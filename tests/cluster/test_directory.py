@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pybroker.broker.cluster.directory import Answer, Directory, MemoryDirectory, Owner
+from pybroker.broker.cluster.directory import Answer, Directory, Owner
 from pybroker.broker.cluster.kv import DirectoryError, KvDirectory
-from tests.ports import free_port
-from tests.pushers.servers import Nats, running
+from tests.pushers.servers import Nats, running, three_as_one
 from tests.waiting import until
+
+from .memory import MemoryDirectory
 
 HARD = ["c", "a.b*>", "with space", "ü\u0001\U0001f600", "x" * 65_535, "y" * 121, "a" * 120, "-", "="]
 
@@ -216,14 +218,7 @@ async def test_replicas_that_one_server_cannot_have(own: Nats) -> None:
 @pytest.mark.slow
 async def test_no_claim_is_lost_with_the_leader_of_three(tmp_path: Path) -> None:
     """Each claim that was granted is there after the leader was killed, and nobody else was granted it."""
-    routes = [free_port() for _ in range(3)]
-    servers = [Nats(tmp_path / f"{n}") for n in range(3)]
-    others = ",".join(f"nats://127.0.0.1:{one}" for one in routes)
-    for route, server in zip(routes, servers, strict=True):
-        cluster = ("--cluster_name", "c", "--cluster", f"nats://127.0.0.1:{route}", "--routes", others)
-        server.more = ("--server_name", f"s{route}", *cluster)
-    from contextlib import ExitStack
-
+    servers = three_as_one(tmp_path)
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(running(server))

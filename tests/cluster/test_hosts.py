@@ -17,8 +17,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.ports import free_port
-from tests.pushers.servers import Nats, Server, running
+from tests.pushers.servers import Nats, Server, running, three_as_one
 
 from ..integration.clients import VERSIONS, Client, connected
 from ..integration.support import ROOT, RunningBroker, wait_for
@@ -162,6 +161,16 @@ def test_a_clean_start_on_another_node_ends_the_session(three: Hosts) -> None:
             assert client.received == []
 
 
+def wait_for_a_new_session(node: RunningBroker, client_id: str) -> None:
+    """Until the node has admitted the client, whose session is not there any more."""
+
+    def served() -> bool:
+        with connected(node.port, client_id, V5, connect=keeping()) as client:
+            return client.reason.value == 0 and not client.session_present
+
+    wait_for(served, "a new session on the other node")
+
+
 @pytest.mark.slow
 def test_a_client_of_a_node_that_was_killed_is_served_by_another(hosts: StartHosts) -> None:
     found = hosts("a", "b")
@@ -169,12 +178,7 @@ def test_a_client_of_a_node_that_was_killed_is_served_by_another(hosts: StartHos
         with connected(found["a"].port, "moves", V5, connect=keeping()) as client:
             client.subscribe_and_wait("t", 1)
             found["a"].stop(signal.SIGKILL)
-
-        def served() -> bool:
-            with connected(found["b"].port, "moves", V5, connect=keeping()) as client:
-                return client.reason.value == 0 and not client.session_present
-
-        wait_for(served, "a new session on the other node")
+        wait_for_a_new_session(found["b"], "moves")
         again = client_at(stack, found, "b", "moves", connect=keeping())
         assert again.session_present
 
@@ -215,12 +219,7 @@ def test_a_session_on_the_disk_of_a_dead_node_is_replaced(hosts: StartHosts) -> 
         with connected(found["b"].port, "kept", V5, connect=keeping()) as client:
             client.subscribe_and_wait("t", 1)
         found["b"].stop(signal.SIGKILL)
-
-        def served() -> bool:
-            with connected(found["a"].port, "kept", V5, connect=keeping()) as client:
-                return client.reason.value == 0 and not client.session_present
-
-        wait_for(served, "a new session on the other node")
+        wait_for_a_new_session(found["a"], "kept")
         found.start("b", more=DISK)
         found.see("a", "b")
         client = client_at(stack, found, "a", "kept", connect=keeping())
@@ -431,12 +430,7 @@ def test_sys_topics_are_published_once_for_all(hosts: StartHosts) -> None:
 @pytest.mark.slow
 def test_each_of_three_servers_may_die(tmp_path: Path) -> None:
     """Numbered messages check loss, order and repeats, and a session goes round meanwhile."""
-    routes = [free_port() for _ in range(3)]
-    others = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
-    servers = [Nats(tmp_path / f"nats{n}") for n in range(3)]
-    for route, server in zip(routes, servers, strict=True):
-        cluster = ("--cluster_name", "c", "--cluster", f"nats://127.0.0.1:{route}", "--routes", others)
-        server.more = ("--server_name", f"s{route}", *cluster)
+    servers = three_as_one(tmp_path)
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(running(server))

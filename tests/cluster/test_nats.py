@@ -17,8 +17,7 @@ from pybroker.broker.cluster.bus import Transmit
 from pybroker.broker.cluster.nats import NatsBus
 from pybroker.broker.outgoing.nats import NatsError, NatsServers
 from pybroker.webhook.settings import TlsClient
-from tests.ports import free_port
-from tests.pushers.servers import Nats, running
+from tests.pushers.servers import Nats, running, three_as_one
 from tests.waiting import until
 
 pytest.importorskip("nats", reason='pip install "pybroker[nats]"')
@@ -131,20 +130,7 @@ async def test_a_server_that_comes_late(tmp_path, begin, caplog) -> None:
 
 async def test_another_server_is_taken(tmp_path, begin) -> None:
     """Three that are one NATS; the nodes name two of them, in another order each."""
-    routes = [free_port() for _ in range(3)]
-    servers = [Nats(tmp_path / f"{n}") for n in range(3)]
-    for route, server in zip(routes, servers, strict=True):
-        others = ",".join(f"nats://127.0.0.1:{one}" for one in routes)
-        server.more = (
-            "--server_name",
-            f"s{route}",
-            "--cluster_name",
-            "c",
-            "--cluster",
-            f"nats://127.0.0.1:{route}",
-            "--routes",
-            others,
-        )
+    servers = three_as_one(tmp_path)
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(running(server))

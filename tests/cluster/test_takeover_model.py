@@ -12,9 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pybroker.broker.cluster.directory import Answer, MemoryDirectory, Owner
+from pybroker.broker.cluster.directory import Answer, Owner
 from pybroker.broker.cluster.moves import Message, Send
 from pybroker.broker.cluster.takeover import PATIENCE, STAY, STRAY_FOR, Refusal, Takeovers
+
+from .memory import MemoryDirectory
 
 Numbered = tuple[str, int]
 """Who has published, and which of its messages it is."""

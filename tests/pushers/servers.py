@@ -145,6 +145,19 @@ class Nats(Server):
         return f"nats://127.0.0.1:{self.port}"
 
 
+def three_as_one(directory: Path) -> list[Nats]:
+    """Three servers that are one NATS; start all of them."""
+    routes = [free_port() for _ in range(3)]
+    others = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+    servers = []
+    for route in routes:
+        server = Nats(directory / f"nats-{route}")
+        cluster = ("--cluster_name", "c", "--cluster", f"nats://127.0.0.1:{route}", "--routes", others)
+        server.more = ("--server_name", f"s{route}", *cluster)
+        servers.append(server)
+    return servers
+
+
 class Rabbit(Server):
     program = "rabbitmq-server"
     package = "rabbitmq-server"
